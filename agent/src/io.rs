@@ -1,0 +1,7 @@
+//! The world comes in here, raw: packets, netlink messages, host files.
+
+pub mod filter;
+pub mod host;
+pub mod netlink;
+pub mod packets;
+pub mod rights;

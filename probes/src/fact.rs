@@ -1,0 +1,203 @@
+//! What was read, what is absent, and what could not be looked at.
+//!
+//! "Could not look" is a value from the first reader on, and it freezes: it neither raises a finding nor clears one.
+//! An empty list is only ever the kernel's own word that there is nothing.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// One fact about the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact<T> {
+    /// Read, and this is its value.
+    Known(T),
+    /// Read, and the machine has no such thing.
+    Absent,
+    /// Could not be read.
+    Unread(Unread),
+}
+
+impl<T> Fact<T> {
+    /// The value, `None` if the machine has none, or why it could not be read.
+    pub fn read(&self) -> Result<Option<&T>, Unread> {
+        match self {
+            Self::Known(value) => Ok(Some(value)),
+            Self::Absent => Ok(None),
+            Self::Unread(unread) => Err(unread.clone()),
+        }
+    }
+
+    /// The value where it is known.
+    pub const fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Absent | Self::Unread(_) => None,
+        }
+    }
+
+    /// The fact made from the value where it is known.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Fact<U> {
+        match self {
+            Self::Known(value) => Fact::Known(change(value)),
+            Self::Absent => Fact::Absent,
+            Self::Unread(unread) => Fact::Unread(unread),
+        }
+    }
+}
+
+impl<T> From<Result<T, Unread>> for Fact<T> {
+    fn from(result: Result<T, Unread>) -> Self {
+        match result {
+            Ok(value) => Self::Known(value),
+            Err(unread) => Self::Unread(unread),
+        }
+    }
+}
+
+/// Where facts come from. One failing source never hides another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// `RTM_GETLINK`: devices, their settings and tunnels.
+    Links,
+    /// `RTM_GETADDR`.
+    Addresses,
+    /// `RTM_GETROUTE`, every table.
+    Routes,
+    /// `RTM_GETROUTE` with `RTM_F_CLONED`: path MTUs that the kernel has cached.
+    Exceptions,
+    /// `RTM_GETROUTE` for one destination.
+    Lookup,
+    /// `RTM_GETNEIGH`.
+    Neighbours,
+    /// `RTM_GETNEIGH` of family `AF_BRIDGE`.
+    Fdb,
+    /// Files below `/proc/sys/net`.
+    Settings,
+    /// `/proc/net/snmp` and `/proc/net/netstat`.
+    Counters,
+    /// Probe packets.
+    Probes,
+}
+
+impl Source {
+    /// Every source, in the order of the report.
+    pub const ALL: [Self; 10] = [
+        Self::Links,
+        Self::Addresses,
+        Self::Routes,
+        Self::Exceptions,
+        Self::Lookup,
+        Self::Neighbours,
+        Self::Fdb,
+        Self::Settings,
+        Self::Counters,
+        Self::Probes,
+    ];
+
+    /// The name used in metrics and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Addresses => "addresses",
+            Self::Routes => "routes",
+            Self::Exceptions => "exceptions",
+            Self::Lookup => "lookup",
+            Self::Neighbours => "neighbours",
+            Self::Fdb => "fdb",
+            Self::Settings => "settings",
+            Self::Counters => "counters",
+            Self::Probes => "probes",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A source that could not be looked at, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What was to be read.
+    pub source: Source,
+    /// Why it was not.
+    pub reason: Reason,
+}
+
+impl Unread {
+    /// `source` could not be read for `reason`.
+    pub const fn new(source: Source, reason: Reason) -> Self {
+        Self { source, reason }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.source, self.reason)
+    }
+}
+
+/// Why something could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The process lacks a right; `needs` names it, as in `CAP_NET_RAW`.
+    Denied {
+        /// The capability or permission that is missing.
+        needs: String,
+    },
+    /// The kernel refused; `what` names operation, object and error.
+    Failed {
+        /// Operation, object and the kernel's error, in words.
+        what: String,
+    },
+    /// Bytes or text that do not mean what they should.
+    Malformed {
+        /// What was found and where.
+        what: String,
+    },
+    /// Not asked for yet.
+    NotYet,
+    /// Known not to be knowable here.
+    Unsupported {
+        /// Why this machine or kernel cannot tell.
+        why: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { needs } => write!(f, "denied, needs {needs}"),
+            Self::Failed { what } => f.write_str(what),
+            Self::Malformed { what } => write!(f, "malformed: {what}"),
+            Self::NotYet => f.write_str("not read yet"),
+            Self::Unsupported { why } => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied() -> Unread {
+        Unread::new(Source::Links, Reason::Denied { needs: "CAP_NET_ADMIN".into() })
+    }
+
+    #[test]
+    fn unread_is_told_from_absent() {
+        assert_eq!(Fact::<u8>::Absent.read(), Ok(None));
+        assert_eq!(Fact::Known(1).read(), Ok(Some(&1)));
+        assert_eq!(Fact::<u8>::Unread(denied()).read(), Err(denied()));
+    }
+
+    #[test]
+    fn the_missing_right_is_named() {
+        assert_eq!(denied().to_string(), "links: denied, needs CAP_NET_ADMIN");
+    }
+}

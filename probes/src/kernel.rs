@@ -1,0 +1,377 @@
+//! The kernel's tables as facts: links, addresses, routes, neighbours, forwarding entries, settings, counters.
+//!
+//! What arrives is raw ([`RawMessage`], text), what leaves is typed. Decoding never panics: a message that does not
+//! decode is counted beside the ones that do ([`Table::malformed`]) and never read as "not there".
+
+pub mod link;
+pub mod neighbour;
+pub mod proc;
+pub mod route;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::fact::Unread;
+use crate::units::{IpSize, LinkMtu};
+
+/// One netlink message as the kernel sent it, the 16-byte header cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawMessage {
+    /// `nlmsg_type`, as in `RTM_NEWLINK` = 16.
+    pub kind: u16,
+    /// What follows the netlink header.
+    pub body: Vec<u8>,
+}
+
+/// One dump: every message of it, or why there is none.
+pub type Dump = Result<Vec<RawMessage>, Unread>;
+
+/// A dump that was decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table<T> {
+    /// What decoded, in the kernel's order.
+    pub rows: Vec<T>,
+    /// One line for each message that did not.
+    pub malformed: Vec<String>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), malformed: Vec::new() }
+    }
+}
+
+/// Everything read from the kernel in one go. Each part fails on its own.
+#[derive(Clone, Debug)]
+pub struct RawFacts {
+    /// `RTM_GETLINK` dump.
+    pub links: Dump,
+    /// `RTM_GETADDR` dump, both families.
+    pub addresses: Dump,
+    /// `RTM_GETROUTE` dump, both families, every table.
+    pub routes: Dump,
+    /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs.
+    pub exceptions: Dump,
+    /// `RTM_GETNEIGH` dump, both families.
+    pub neighbours: Dump,
+    /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
+    pub fdb: Dump,
+    /// Host files, each on its own.
+    pub files: BTreeMap<HostFile, Result<String, Unread>>,
+    /// How long each source took.
+    pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
+}
+
+/// Files that the agent reads below `host_root`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostFile {
+    /// `/proc/sys/net/ipv4/ip_forward`.
+    IpForward,
+    /// `/proc/sys/net/ipv4/conf/all/rp_filter`.
+    RpFilterAll,
+    /// `/proc/sys/net/ipv4/conf/default/rp_filter`.
+    RpFilterDefault,
+    /// `/proc/net/snmp`.
+    Snmp,
+    /// `/proc/net/netstat`.
+    Netstat,
+}
+
+impl HostFile {
+    /// Every file.
+    pub const ALL: [Self; 5] = [Self::IpForward, Self::RpFilterAll, Self::RpFilterDefault, Self::Snmp, Self::Netstat];
+
+    /// The path below `host_root`.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::IpForward => "/proc/sys/net/ipv4/ip_forward",
+            Self::RpFilterAll => "/proc/sys/net/ipv4/conf/all/rp_filter",
+            Self::RpFilterDefault => "/proc/sys/net/ipv4/conf/default/rp_filter",
+            Self::Snmp => "/proc/net/snmp",
+            Self::Netstat => "/proc/net/netstat",
+        }
+    }
+
+    /// The source that the file belongs to.
+    pub const fn source(self) -> crate::fact::Source {
+        match self {
+            Self::IpForward | Self::RpFilterAll | Self::RpFilterDefault => crate::fact::Source::Settings,
+            Self::Snmp | Self::Netstat => crate::fact::Source::Counters,
+        }
+    }
+}
+
+/// The kernel's number for a link (`ifindex`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkIndex(pub u32);
+
+/// A MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl std::fmt::Display for Mac {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// One network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number.
+    pub index: LinkIndex,
+    /// The name, as in `enp5s0`.
+    pub name: String,
+    /// What `ip -d link` shows as kind (`bridge`, `vxlan`, `veth`, …); `device` for hardware, `loopback` for `lo`.
+    pub kind: String,
+    /// Device MTU.
+    pub mtu: LinkMtu,
+    /// `IFF_UP`: set up by the administrator.
+    pub up: bool,
+    /// `IFLA_CARRIER`, else `IFF_LOWER_UP`; `None` where the kernel cannot tell because the link is down.
+    pub carrier: Option<bool>,
+    /// The bridge or bond that it is a port of.
+    pub master: Option<LinkIndex>,
+    /// `IFLA_LINK` where it names a link of this namespace (VLAN, macvlan, VXLAN, veth with both ends here).
+    pub lower: Option<LinkIndex>,
+    /// `IFLA_LINK_NETNSID`: the other end is in the namespace of this id.
+    pub other_namespace: Option<i32>,
+    /// Hardware address.
+    pub mac: Option<Mac>,
+    /// Tunnel parameters where the link is a tunnel.
+    pub tunnel: Option<Tunnel>,
+    /// IPv4 settings of the link; `None` where the dump did not carry them.
+    pub inet: Option<Inet>,
+}
+
+impl Link {
+    /// Whether the link is `lo`.
+    pub fn is_loopback(&self) -> bool {
+        self.kind == "loopback"
+    }
+
+    /// Administratively up and not known to lack carrier.
+    pub fn works(&self) -> bool {
+        self.up && self.carrier != Some(false)
+    }
+}
+
+/// `net.ipv4.conf.<link>`, as carried in the link dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inet {
+    /// `rp_filter` of this link alone; the effective value is the larger of it and `all`.
+    pub rp_filter: u8,
+    /// `forwarding`.
+    pub forwarding: bool,
+    /// `proxy_arp`.
+    pub proxy_arp: bool,
+}
+
+/// Kinds of tunnel whose overhead is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelKind {
+    /// VXLAN (RFC 7348).
+    Vxlan,
+    /// Geneve (RFC 8926).
+    Geneve,
+    /// GRE (RFC 2784).
+    Gre,
+    /// IPv4 in IPv4 (RFC 2003).
+    Ipip,
+    /// IPv6 in IPv4 (RFC 4213).
+    Sit,
+    /// WireGuard.
+    Wireguard,
+}
+
+impl TunnelKind {
+    /// The kernel's name of the kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::Gre => "gre",
+            Self::Ipip => "ipip",
+            Self::Sit => "sit",
+            Self::Wireguard => "wireguard",
+        }
+    }
+}
+
+/// What a tunnel device does with the Don't Fragment bit of its outer packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Df {
+    /// Cleared: outer packets may be fragmented. The kernel's default.
+    #[default]
+    Unset,
+    /// Set on every outer packet.
+    Set,
+    /// Taken over from the inner packet.
+    Inherit,
+}
+
+impl Df {
+    /// The word that `ip -d link` shows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unset => "unset",
+            Self::Set => "set",
+            Self::Inherit => "inherit",
+        }
+    }
+}
+
+/// Parameters of a tunnel device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Kind.
+    pub kind: TunnelKind,
+    /// Network identifier (VNI) or key.
+    pub id: Option<u32>,
+    /// UDP destination port.
+    pub port: Option<u16>,
+    /// Source address of outer packets.
+    pub local: Option<IpAddr>,
+    /// Fixed remote address or multicast group.
+    pub remote: Option<IpAddr>,
+    /// The link that outer packets are bound to.
+    pub lower: Option<LinkIndex>,
+    /// Treatment of DF; `None` where the kind has no such setting.
+    pub df: Option<Df>,
+    /// Collect-metadata mode (`external`): no MTU, headroom or remote of its own.
+    pub external: bool,
+    /// Whether the device learns forwarding entries from traffic.
+    pub learning: bool,
+}
+
+/// One address of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The link that has it.
+    pub link: LinkIndex,
+    /// The address (`IFA_LOCAL`, else `IFA_ADDRESS`).
+    pub address: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+    /// Whether the scope is global (neither link nor host).
+    pub global: bool,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination prefix; the unspecified address with prefix 0 for a default route.
+    pub destination: IpAddr,
+    /// Prefix length of the destination.
+    pub prefix: u8,
+    /// Routing table.
+    pub table: u32,
+    /// `rtm_protocol`: who installed it (2 kernel, 3 boot, 4 static, 12 BIRD, 80 Calico, …).
+    pub protocol: u8,
+    /// What the route does.
+    pub kind: RouteKind,
+    /// Where packets go; several for a multipath route, none for blackhole and its kin.
+    pub hops: Vec<Hop>,
+    /// `mtu` of the route, if set.
+    pub mtu: Option<IpSize>,
+    /// Preferred source address.
+    pub source: Option<IpAddr>,
+    /// `metric`.
+    pub priority: u32,
+}
+
+/// What a route does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Sends it on.
+    Unicast,
+    /// Delivers it here.
+    Local,
+    /// Drops it in silence.
+    Blackhole,
+    /// Refuses it with an ICMP error.
+    Refuse,
+    /// Anything else (broadcast, multicast, anycast, throw, …).
+    Other,
+}
+
+/// One next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The gateway; `None` if the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// The link that packets leave by.
+    pub link: LinkIndex,
+}
+
+/// A path MTU that the kernel has cached for one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// The destination.
+    pub destination: IpAddr,
+    /// The cached path MTU.
+    pub mtu: IpSize,
+    /// How long the kernel keeps it.
+    pub expires: Option<std::time::Duration>,
+}
+
+/// State of a neighbour entry (`NUD_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NeighbourState {
+    /// Being resolved.
+    Incomplete,
+    /// Confirmed lately.
+    Reachable,
+    /// Valid, to be confirmed on use.
+    Stale,
+    /// About to be confirmed.
+    Delay,
+    /// Being confirmed.
+    Probe,
+    /// Did not answer.
+    Failed,
+    /// Needs no resolution.
+    Noarp,
+    /// Set by hand or by a CNI; never garbage-collected.
+    Permanent,
+    /// No state.
+    None,
+}
+
+/// One neighbour entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The link.
+    pub link: LinkIndex,
+    /// The neighbour's address.
+    pub address: IpAddr,
+    /// Its hardware address, if resolved.
+    pub mac: Option<Mac>,
+    /// State.
+    pub state: NeighbourState,
+    /// `NTF_EXT_LEARNED`: kept by a control plane, exempt from garbage collection.
+    pub external: bool,
+}
+
+/// One forwarding entry of a VXLAN device or bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FdbEntry {
+    /// The device.
+    pub link: LinkIndex,
+    /// Destination MAC; all zeros is the default entry.
+    pub mac: Mac,
+    /// The remote tunnel end (`NDA_DST`); `None` for bridge entries.
+    pub destination: Option<IpAddr>,
+    /// Whether the entry is permanent.
+    pub permanent: bool,
+}
+
+/// Counters of `/proc/net/snmp` and `/proc/net/netstat` that the product uses, by product name.
+pub type Counters = BTreeMap<&'static str, u64>;

@@ -1,0 +1,21 @@
+//! What mtuscope decides.
+//!
+//! This crate does **not** touch the world: no socket, file, clock, thread or async. Everything comes in as
+//! [`node::Input`], everything leaves as [`node::Output`], and time is an argument. A lint configuration of its own
+//! bans the rest, and the gate fails if an I/O crate turns up among its dependencies.
+//!
+//! The way of a packet: [`kernel`] turns messages into facts, [`path`] decides which size to try next, [`prober`]
+//! sends for all paths, [`node`] owns them all, the catalogue judges, and [`report`] is what leaves.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod fact;
+pub mod kernel;
+pub mod node;
+pub mod overhead;
+pub mod path;
+pub mod prober;
+pub mod report;
+pub mod telemetry;
+pub mod units;
+pub mod wire;

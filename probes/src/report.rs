@@ -1,0 +1,392 @@
+//! The report: what leaves `probes` once a round. Its shape is a contract (`mtuscope.report/v1`): additions only.
+//!
+//! A value that is not known is absent, never zero.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Df, NeighbourState};
+use crate::path::{Limit, Plane, VerdictName};
+use crate::telemetry::Telemetry;
+use crate::units::{Family, IpSize, LinkMtu};
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "mtuscope.report/v1";
+
+/// A report with what the agent counted about itself.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The report.
+    pub report: Arc<Report>,
+    /// Counters for metrics.
+    pub telemetry: Telemetry,
+    /// Candidates that were seen and wait for another round to confirm them.
+    pub pending: usize,
+}
+
+/// What one machine knows.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// Always `mtuscope.report/v1`.
+    pub schema: &'static str,
+    /// The node's name.
+    pub node: String,
+    /// Whether this is a node's or a pod's view.
+    pub vantage: Vantage,
+    /// Version of mtuscope.
+    pub version: String,
+    /// When it was made (RFC 3339).
+    pub generated_at: Timestamp,
+    /// The verdict in short.
+    pub summary: Summary,
+    /// Network devices.
+    pub links: Vec<LinkRow>,
+    /// Tunnel devices.
+    pub tunnels: Vec<TunnelRow>,
+    /// Paths to peers.
+    pub paths: Vec<PathRow>,
+    /// Kernel settings that bear on the paths.
+    pub settings: Vec<SettingRow>,
+    /// The neighbour table.
+    pub neighbours: NeighboursRow,
+    /// MTUs that files and the operator declare.
+    pub declared: Vec<DeclaredRow>,
+    /// Kernel counters by name.
+    pub counters: BTreeMap<String, u64>,
+    /// What is wrong, worst first; consequences name their cause in `silenced_by`.
+    pub findings: Vec<Finding>,
+    /// What could not be concluded, and why.
+    pub not_concluded: Vec<NotConcluded>,
+    /// What every check of the catalogue came to, by code.
+    pub checks: BTreeMap<String, Conclusion>,
+}
+
+/// What one check of the catalogue came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Conclusion {
+    /// Looked, and found nothing.
+    Quiet,
+    /// Looked, and found something.
+    Found,
+    /// Could not look at all, or at some subject.
+    NotConcluded,
+}
+
+/// Whose view a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Vantage {
+    /// The host network namespace of a node.
+    Node,
+    /// A pod's network namespace.
+    Pod,
+}
+
+/// The verdict in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Summary {
+    /// The worst loud finding; `unknown` if no path could be judged.
+    pub status: Status,
+    /// Loud findings by severity.
+    pub findings: FindingCounts,
+    /// Entries of `not_concluded`.
+    pub not_concluded: usize,
+    /// Peers known.
+    pub peers: usize,
+    /// The MTU that the overlay can have on every path that no finding blames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended_overlay_mtu: Option<IpSize>,
+}
+
+/// The machine's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Paths were judged and nothing is wrong.
+    Healthy,
+    /// A loud warning is the worst.
+    Warning,
+    /// A loud critical finding.
+    Critical,
+    /// No path could be judged and nothing critical was found.
+    Unknown,
+}
+
+/// Loud findings by severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FindingCounts {
+    /// Critical ones.
+    pub critical: usize,
+    /// Warnings.
+    pub warning: usize,
+    /// For information.
+    pub info: usize,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Will hurt, or hurts some.
+    Warning,
+    /// Hurts now.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, worst last.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// The name used in metrics and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What a link is for, seen from the paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Carries a tunnel or the route to a peer.
+    Underlay,
+    /// A bridge on the way to peers or pods.
+    Bridge,
+    /// A tunnel device.
+    Tunnel,
+    /// The host end of a pod's link.
+    Pod,
+    /// Anything else; never compared.
+    Other,
+}
+
+impl Role {
+    /// The name used in metrics and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Underlay => "underlay",
+            Self::Bridge => "bridge",
+            Self::Tunnel => "tunnel",
+            Self::Pod => "pod",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// One network device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LinkRow {
+    /// Name.
+    pub name: String,
+    /// Kind, as `ip -d link` shows it; `device` for hardware.
+    pub kind: String,
+    /// What it is for.
+    pub role: Role,
+    /// Device MTU in bytes.
+    pub mtu: LinkMtu,
+    /// Administratively up.
+    pub up: bool,
+    /// Carrier, where the kernel can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<bool>,
+    /// The bridge or bond that it is a port of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master: Option<String>,
+    /// The link below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower: Option<String>,
+    /// The pod's end, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodEnd>,
+}
+
+/// The pod's end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PodEnd {
+    /// Device MTU in the pod.
+    pub mtu: LinkMtu,
+}
+
+/// One tunnel device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TunnelRow {
+    /// Name.
+    pub link: String,
+    /// Kind, as in `vxlan`.
+    pub kind: &'static str,
+    /// Device MTU.
+    pub mtu: LinkMtu,
+    /// Bytes that it adds; absent where the outer family is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead: Option<u32>,
+    /// The link below it, bound or found by route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower: Option<String>,
+    /// That link's MTU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower_mtu: Option<LinkMtu>,
+    /// `lower_mtu` − `overhead` − `mtu`: negative if full inner packets do not fit. Absent in collect-metadata mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headroom: Option<i64>,
+    /// Network identifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// UDP port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Treatment of the outer DF bit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub df: Option<Df>,
+    /// Source address of outer packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
+    /// Whether it is in collect-metadata mode.
+    pub external: bool,
+}
+
+/// One path to a peer.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PathRow {
+    /// The peer's name.
+    pub peer: String,
+    /// The network that is crossed.
+    pub plane: Plane,
+    /// Address family.
+    pub family: Family,
+    /// The address that was probed.
+    pub address: IpAddr,
+    /// What the measurement says.
+    pub verdict: VerdictName,
+    /// Why, where the verdict does not say it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The largest IP packet that was confirmed to pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<IpSize>,
+    /// What it should carry, by route and device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_mtu: Option<IpSize>,
+    /// Forward path MTU, where told apart from the reverse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_mtu: Option<IpSize>,
+    /// Lower bound of the reverse path MTU, where measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverse_mtu: Option<IpSize>,
+    /// The hop that limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<Limit>,
+    /// Path MTU that the kernel has cached, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_mtu: Option<IpSize>,
+    /// Smallest round trip of the last round, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_seconds: Option<f64>,
+    /// Share of reference probes lost in the last round, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_ratio: Option<f64>,
+    /// Packets sent for the last measurement.
+    pub packets_sent: u32,
+    /// When it was last measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probed_at: Option<Timestamp>,
+}
+
+/// One kernel setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SettingRow {
+    /// Name, as in `rp_filter`.
+    pub name: String,
+    /// The link that it is for; empty for the whole machine.
+    pub link: String,
+    /// The effective value.
+    pub value: i64,
+    /// The value wanted, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+}
+
+/// The neighbour table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NeighboursRow {
+    /// Entries that garbage collection may take; absent if the table could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<usize>,
+    /// The machine-wide limit (`gc_thresh3`), where read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Entries that failed to resolve.
+    pub failed: Vec<NeighbourRow>,
+}
+
+/// One neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NeighbourRow {
+    /// Its address.
+    pub address: IpAddr,
+    /// The link.
+    pub link: String,
+    /// State.
+    pub state: NeighbourState,
+}
+
+/// An MTU that somebody declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DeclaredRow {
+    /// Who declares it.
+    pub source: String,
+    /// Of what.
+    pub subject: String,
+    /// In bytes.
+    pub mtu: IpSize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// Stable code of the catalogue.
+    pub code: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// What it is about: a link, a peer, a setting. Stable across recreated links and renumbered peers.
+    pub subject: String,
+    /// One sentence with the observed values.
+    pub summary: String,
+    /// Typed by code.
+    pub evidence: serde_json::Value,
+    /// What to do, line by line.
+    pub remedy: Vec<String>,
+    /// When it was first raised.
+    pub since: Timestamp,
+    /// The finding that causes this one, as `code subject`; absent if this one is loud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_by: Option<String>,
+}
+
+/// A check that could not conclude.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct NotConcluded {
+    /// Stable code of the catalogue.
+    pub code: &'static str,
+    /// Why, and what would help.
+    pub reason: String,
+}
+
+/// What `mtuscope probe --output json` prints.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ProbeReport {
+    /// Always `mtuscope.probe/v1`.
+    pub schema: &'static str,
+    /// One path for each address, in the order given.
+    pub paths: Vec<PathRow>,
+}
