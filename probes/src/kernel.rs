@@ -3,6 +3,7 @@
 //! What arrives is raw ([`RawMessage`], text), what leaves is typed. Decoding never panics: a message that does not
 //! decode is counted beside the ones that do ([`Table::malformed`]) and never read as "not there".
 
+pub mod address;
 pub mod link;
 pub mod neighbour;
 pub mod proc;
