@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod links;
 pub mod overlay;
 pub mod paths;
+mod words;
 
 use std::fmt;
 
