@@ -75,6 +75,8 @@ pub enum Fix {
         to: IpAddr,
         /// The size that it should carry.
         size: IpSize,
+        /// What a tunnel adds to that on the wire; 0 where none is crossed.
+        overhead: u32,
         /// What it carries.
         carries: IpSize,
         /// The hop that says so.
@@ -90,6 +92,8 @@ pub enum Fix {
         address: IpAddr,
         /// The link towards it, where known.
         link: Option<String>,
+        /// Whether its neighbour entry is resolved; `None` where that is not known.
+        resolved: Option<bool>,
     },
     /// A tunnel delivers to a peer.
     TunnelDelivers {
@@ -125,10 +129,10 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel, *mtu, setup),
         Fix::RecreatePods => recreate_pods(),
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
-        Fix::PathCarries { to, size, carries, hop, silent } => {
-            network::path_carries(*to, *size, *carries, *hop, *silent)
+        Fix::PathCarries { .. } => network::path_carries(&group[0]),
+        Fix::PeerAnswers { peer, address, link, resolved } => {
+            network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }
-        Fix::PeerAnswers { peer, address, link } => network::peer_answers(peer, *address, link.as_deref()),
         Fix::TunnelDelivers { .. } => network::tunnel_delivers(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()

@@ -1,10 +1,10 @@
 //! The words of every example on each set-up, for a reader, and machines that the whole catalogue must judge alike.
 
-use super::{ALL, judge_all};
+use super::{ALL, Candidate, judge_all};
 use crate::path::Plane;
 use crate::remedy;
 use crate::snapshot::Setup;
-use crate::snapshot::example::{Example, black_hole, no_right, silent};
+use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
 use crate::snapshot::setup::{Cni, Host};
 
 /// Every example's sentence and remedy. The examples are worded for Calico's device; `tunnel` takes its place.
@@ -37,7 +37,7 @@ fn judged(example: &Example) -> (Vec<String>, Vec<String>) {
         match outcome.result {
             Err(why) => unread.push(format!("{code}: {why}")),
             Ok(looked) => {
-                let name = |one: &super::Candidate| format!("{code} {} {}", one.severity.name(), one.subject);
+                let name = |one: &Candidate| format!("{code} {} {}", one.severity.name(), one.subject);
                 raised.extend(looked.raised.iter().map(name));
                 unread.extend(looked.unread.iter().map(|(subject, why)| format!("{code} {subject}: {why}")));
             }
@@ -81,6 +81,75 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
     let measured = ["peer-", "path-", "overlay-"];
     assert!(unread.iter().all(|line| measured.iter().any(|family| line.starts_with(family))), "{unread:#?}");
     assert_eq!(unread.len(), 2 + 6 + 6 + 2 + 2);
+}
+
+/// What is raised and stays loud: no other finding is its cause.
+fn loud(example: &Example) -> Vec<String> {
+    let node = example.snapshot();
+    let looked = judge_all(&node).into_iter().filter_map(|outcome| outcome.result.ok());
+    let raised: Vec<Candidate> = looked.flat_map(|looked| looked.raised).collect();
+    let silences = |cause: &Candidate, effect: &Candidate| {
+        let carries = node.carries(&cause.subject, &effect.subject) || cause.breaks.contains(&effect.subject);
+        cause.causes && carries && cause.entry.silences.contains(&effect.entry.code)
+    };
+    let alone = |one: &&Candidate| !raised.iter().any(|cause| silences(cause, one));
+    raised.iter().filter(alone).map(|one| format!("{} {}", one.entry.code, one.subject)).collect()
+}
+
+#[test]
+fn a_dead_nic_is_one_loud_finding_whatever_it_takes_along() {
+    let mut node = Example::reference().with("enp5s0", |link| (link.up, link.carrier) = (false, None));
+    for peer in ["master-2", "master-3"] {
+        node = Plane::ALL.into_iter().fold(node, |node, plane| node.verdict(peer, plane, silent()));
+    }
+    assert_eq!(loud(&node), ["link-down enp5s0"]);
+    assert_eq!(loud(&node.with("vmbr1", |link| link.carrier = Some(false))), ["link-down enp5s0"]);
+}
+
+#[test]
+fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
+    let node = Example::reference()
+        .verdict("master-2", Plane::Underlay, black_hole(1404))
+        .verdict("master-2", Plane::Overlay, black_hole(1354))
+        .verdict("master-2", Plane::Pod, black_hole(1354));
+    assert_eq!(loud(&node), ["path-black-hole master-2"]);
+    let another = node.verdict("master-3", Plane::Pod, black_hole(1300));
+    assert_eq!(loud(&another), ["path-black-hole master-2", "path-black-hole master-3"], "not one peer's for another");
+}
+
+#[test]
+fn a_signalled_limit_between_nodes_explains_a_silent_loss_inside_the_tunnel() {
+    let node = Example::reference().verdict("master-2", Plane::Underlay, limited(1400, Some("10.0.0.1")));
+    assert_eq!(loud(&node.verdict("master-2", Plane::Overlay, black_hole(1350))), ["path-limited master-2"]);
+}
+
+#[test]
+fn a_tunnel_that_is_too_large_here_explains_every_peers() {
+    let node = Example::reference().with("vxlan.calico", |link| link.mtu = crate::units::LinkMtu::new(1500)).verdict(
+        "master-2",
+        Plane::Overlay,
+        black_hole(1450),
+    );
+    assert_eq!(loud(&node), ["tunnel-no-headroom vxlan.calico"]);
+}
+
+#[test]
+fn a_tunnel_that_does_not_deliver_explains_the_pods_behind_it_and_no_node() {
+    let node = Example::reference()
+        .verdict("master-2", Plane::Overlay, silent())
+        .verdict("master-2", Plane::Pod, black_hole(1300))
+        .verdict("master-3", Plane::Underlay, silent());
+    assert_eq!(loud(&node), ["peer-unreachable master-3", "overlay-unreachable master-2"]);
+}
+
+#[test]
+fn the_management_network_explains_nothing_of_the_underlay() {
+    let node = Example::reference().with("enp4s0", |link| (link.up, link.carrier) = (false, None)).verdict(
+        "master-2",
+        Plane::Underlay,
+        silent(),
+    );
+    assert_eq!(loud(&node), ["peer-unreachable master-2"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::snapshot::Setup;
 use crate::snapshot::setup::Cni;
-use crate::units::{Family, IpSize};
+use crate::units::Family;
 
 use super::{Fix, calico, cilium, flannel, maker};
 
@@ -29,53 +29,61 @@ pub enum DeliveryFault {
     NotHere,
 }
 
-pub(super) fn path_carries(
-    to: IpAddr,
-    size: IpSize,
-    carries: IpSize,
-    hop: Option<IpAddr>,
-    silent: bool,
-) -> Vec<String> {
-    let (too_big, ping) = match Family::of(to) {
+pub(super) fn path_carries(fix: &Fix) -> Vec<String> {
+    let Fix::PathCarries { to, size, overhead, carries, hop, silent } = fix else { return Vec::new() };
+    let (too_big, ping) = match Family::of(*to) {
         Family::Ipv4 => ("ICMP \"fragmentation needed\" (type 3 code 4)", "ping"),
         Family::Ipv6 => ("ICMPv6 \"packet too big\" (type 2)", "ping -6"),
     };
+    let wire = match overhead {
+        0 => format!("{size} B"),
+        _ => format!("{} B ({size} B and the tunnel's {overhead})", size.plus(*overhead)),
+    };
     let what = match (silent, hop) {
         (true, _) => format!(
-            "Every NIC, bridge and switch port on the way to {to} must carry {size} B. A router that cannot must be \
-             able to say so: let {too_big} through every filter, and back to the node that sent the packet."
+            "Every NIC, bridge and switch port on the way to {to} must carry {wire}. A router that cannot must be \
+             able to say so: let {too_big} through every filter, back to the node that sent the packet."
         ),
-        (false, Some(hop)) => format!(
-            "{hop} has a next hop that carries only {carries} B: raise the MTU of its link towards {to} to {size}."
-        ),
+        (false, Some(hop)) => {
+            let now = carries.plus(*overhead);
+            format!("{hop} has a next hop that carries only {now} B: raise the MTU of its link towards {to} to {wire}.")
+        }
         (false, None) => {
             format!("A link of this node limits the path to {carries} B: see which, and raise it or the route's `mtu`:")
         }
     };
-    let mut lines = vec![what];
-    if !silent && hop.is_none() {
-        lines.push(format!("$ ip route get {to}; ip -br link"));
-    }
-    let payload = size.payload(Family::of(to)).bytes();
-    lines.push("To see that it is mended:".into());
-    lines.push(format!("$ mtuscope probe {to}; {ping} -c 3 -M do -s {payload} {to}"));
-    lines
+    let look = (!silent && hop.is_none()).then(|| format!("$ ip route get {to}; ip -br link"));
+    let payload = size.payload(Family::of(*to)).bytes();
+    let try_it = format!("$ mtuscope probe {to}; {ping} -c 3 -M do -s {payload} {to}");
+    std::iter::once(what).chain(look).chain(["To see that it is mended:".into(), try_it]).collect()
 }
 
-pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>) -> Vec<String> {
+pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, resolved: Option<bool>) -> Vec<String> {
     let dev = link.map(|link| format!(" dev {link}")).unwrap_or_default();
-    vec![
-        "Is it resolved on the link? FAILED or INCOMPLETE: no answer to ARP, so look at cable, VLAN and its NIC:"
-            .into(),
-        format!("$ ip route get {address}; ip neigh show to {address}{dev}"),
-        format!("On {peer}, the link with {address} must be UP and LOWER_UP:"),
-        "$ ip -br link; ip -br address".into(),
+    let on = link.map(|link| format!(" on {link}")).unwrap_or_default();
+    let unresolved = [
         format!(
-            "If it is resolved and up, a filter between here and {peer} drops ICMP, UDP from 33434 and TCP 9747 and \
-             10250 alike; see whether the packets arrive there:"
+            "Nobody{on} answers for it: look at cable, VLAN and switch port, and on {peer} at the link with {address}, which must \
+             be UP and LOWER_UP:"
         ),
-        "$ tcpdump -ni any icmp".into(),
-    ]
+        "$ ip -br link; ip -br address".into(),
+    ];
+    let filtered = [
+        format!(
+            "A filter between here and {peer} drops ICMP, UDP from 33434 and TCP 9747 and 10250 alike, or answers go \
+             astray; on {peer}, do packets arrive, and by which link do answers leave?"
+        ),
+        "$ tcpdump -ni any icmp; nft list ruleset".into(),
+    ];
+    let look = [
+        "Is it resolved? FAILED or INCOMPLETE means that nobody answers for it:".into(),
+        format!("$ ip route get {address}; ip neigh show to {address}{dev}"),
+    ];
+    match resolved {
+        Some(false) => unresolved.into(),
+        Some(true) => filtered.into(),
+        None => look.into_iter().chain(unresolved).chain(filtered).collect(),
+    }
 }
 
 pub(super) fn tunnel_delivers(fix: &Fix, setup: Setup) -> Vec<String> {
@@ -152,6 +160,7 @@ fn capture(outer: &str) -> String {
 mod tests {
     use super::*;
     use crate::snapshot::setup::Host;
+    use crate::units::IpSize;
 
     fn deliver(fault: DeliveryFault, cni: Cni, tunnel: &str) -> String {
         let fix = Fix::TunnelDelivers {
@@ -205,10 +214,33 @@ $ ip -d link show dev vxlan0; ss -lunp 'sport = :4789'; nft list ruleset | grep 
 
     #[test]
     fn the_size_to_ping_with_leaves_out_the_headers() {
-        let carries = IpSize::new(1400);
-        let lines = |to: &str| path_carries(to.parse().unwrap(), IpSize::new(1500), carries, None, true).join("\n");
+        let lines = |to: &str| {
+            let (size, carries) = (IpSize::new(1500), IpSize::new(1400));
+            let to = to.parse().unwrap();
+            path_carries(&Fix::PathCarries { to, size, overhead: 0, carries, hop: None, silent: true }).join("\n")
+        };
         assert!(lines("10.0.0.12").contains("ping -c 3 -M do -s 1472 10.0.0.12"));
         assert!(lines("fd00::2").contains("ping -6 -c 3 -M do -s 1452 fd00::2"));
         assert!(lines("fd00::2").contains("packet too big"));
+    }
+
+    #[test]
+    fn a_tunnels_headers_count_on_the_wire() {
+        let (to, hop) = ("10.244.2.0".parse().unwrap(), Some("10.0.9.1".parse().unwrap()));
+        let (size, carries) = (IpSize::new(1450), IpSize::new(1350));
+        let lines = path_carries(&Fix::PathCarries { to, size, overhead: 50, carries, hop, silent: false });
+        assert_eq!(
+            lines[0],
+            "10.0.9.1 has a next hop that carries only 1400 B: raise the MTU of its link towards 10.244.2.0 to 1500 B \
+             (1450 B and the tunnel's 50)."
+        );
+    }
+
+    #[test]
+    fn a_peer_is_looked_for_where_its_neighbour_entry_points() {
+        let lines = |resolved| peer_answers("b", "10.0.0.12".parse().unwrap(), Some("vmbr1"), resolved).join("\n");
+        assert!(lines(Some(false)).contains("Nobody on vmbr1") && !lines(Some(false)).contains("tcpdump"));
+        assert!(lines(Some(true)).contains("tcpdump") && !lines(Some(true)).contains("Nobody"));
+        assert!(lines(None).contains("ip neigh show to 10.0.0.12 dev vmbr1") && lines(None).contains("tcpdump"));
     }
 }

@@ -72,9 +72,9 @@ impl Check for IpForwardOff {
         vec![Fix::Sysctl { key: "net.ipv4.ip_forward".into(), value: "1".into() }]
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let evidence = Evidence { value: 0, pod_links: 14, tunnels: vec!["vxlan.calico".into()] };
-        (Subject::Setting("ip_forward"), evidence)
+        (Subject::Setting("ip_forward"), Severity::Critical, evidence)
     }
 }
 

@@ -134,8 +134,8 @@ impl Check for RpFilterStrict {
             _ => String::new(),
         };
         format!(
-            "rp_filter is strict on {}, where packets of {names} can come in, while the route there leaves by \
-             {leaves}: they are dropped.{proof}",
+            "rp_filter is strict on {}, where packets of {names} may come in, while the route there leaves by \
+             {leaves}: such packets are dropped.{proof}",
             words::list(&links)
         )
     }
@@ -146,7 +146,7 @@ impl Check for RpFilterStrict {
         evidence.links.iter().map(|link| Fix::Sysctl { key: key(&link.link), value: "2".into() }).collect()
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let peer =
             |peer: &str| Asymmetric { peer: peer.into(), leaves_by: "vmbr0".into(), may_return_by: "vmbr1".into() };
         let evidence = Evidence {
@@ -155,7 +155,7 @@ impl Check for RpFilterStrict {
             failing: vec!["master-2".into()],
             dropped: Some(12),
         };
-        (SUBJECT, evidence)
+        (SUBJECT, Severity::Critical, evidence)
     }
 }
 

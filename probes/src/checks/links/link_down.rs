@@ -113,23 +113,23 @@ impl Check for LinkDown {
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
-        let mut told = match evidence.members.as_slice() {
+        let told = match evidence.members.as_slice() {
             [] => evidence.state.told(),
             members => {
                 let members: Vec<_> = members.iter().map(State::told).collect();
-                format!("{} has no way to the wire: {}", evidence.state.link, words::list(&members))
+                format!("{} has no way to the wire ({})", evidence.state.link, words::list(&members))
             }
         };
         if let (Some(master), false) = (&evidence.master, evidence.spares.is_empty()) {
             return format!("{told}; {master} works on by {}.", words::list(&evidence.spares));
         }
-        if !evidence.carries.is_empty() {
-            told += &format!("; on it stands what nothing gets through: {}", words::list(&evidence.carries));
+        let (carries, peers) = (words::list(&evidence.carries), words::list(&evidence.peers));
+        match (evidence.carries.is_empty(), evidence.peers.is_empty()) {
+            (true, true) => format!("{told}."),
+            (true, false) => format!("{told}, so nothing reaches {peers}."),
+            (false, true) => format!("{told}, so nothing passes {carries} above it."),
+            (false, false) => format!("{told}, so nothing passes {carries} above it or reaches {peers}."),
         }
-        if !evidence.peers.is_empty() {
-            told += &format!("; peers reached by it: {}", words::list(&evidence.peers));
-        }
-        told + "."
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
@@ -146,7 +146,7 @@ impl Check for LinkDown {
         members.chain(itself).chain(above).collect()
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let evidence = Evidence {
             state: State { link: "enp5s0".into(), admin_up: false, carrier: None, tunnel: false },
             role: Role::Underlay,
@@ -157,7 +157,7 @@ impl Check for LinkDown {
             also_down: vec![State { link: "vmbr1".into(), admin_up: true, carrier: Some(false), tunnel: false }],
             peers: vec!["master-2".into(), "master-3".into()],
         };
-        (Subject::Link("enp5s0".into()), evidence)
+        (Subject::Link("enp5s0".into()), Severity::Critical, evidence)
     }
 }
 
@@ -234,8 +234,19 @@ fn is_down(node: &Snapshot, link: &Link) -> bool {
     if for_pods_only(node, link) { !link.up } else { !link.works() }
 }
 
+/// Whether nothing gets through: the link itself is down, or every way below it is dead.
 fn is_dead(node: &Snapshot, link: LinkIndex) -> bool {
-    node.topology.chain(link).into_iter().filter_map(|index| node.tables.link(index)).any(|link| !link.works())
+    is_dead_below(node, link, &mut BTreeSet::new())
+}
+
+/// Tunnels found by route can stand on each other in a circle; a link that was `seen` is not asked again.
+fn is_dead_below(node: &Snapshot, link: LinkIndex, seen: &mut BTreeSet<LinkIndex>) -> bool {
+    if !seen.insert(link) {
+        return false;
+    }
+    let ways = siblings(node, link);
+    let works = node.tables.link(link).is_some_and(Link::works);
+    !works || (!ways.is_empty() && ways.into_iter().all(|way| is_dead_below(node, way, seen)))
 }
 
 fn for_pods_only(node: &Snapshot, link: &Link) -> bool {

@@ -90,7 +90,7 @@ impl Check for PodMtuTooLarge {
         vec![Fix::PodMtu { tunnel: evidence.tunnel.clone(), mtu: evidence.budget }, Fix::RecreatePods]
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let evidence = Evidence {
             tunnel: "vxlan.calico".into(),
             budget: LinkMtu::new(1450),
@@ -99,7 +99,7 @@ impl Check for PodMtuTooLarge {
             examples: vec!["cali1a2b3c4d5e6".into(), "cali5c0ffee1234".into(), "cali9f8e7d6c5b4".into()],
             black_hole: false,
         };
-        (Subject::Pods, evidence)
+        (Subject::Pods, Severity::Warning, evidence)
     }
 }
 

@@ -96,8 +96,8 @@ impl Check for TunnelNoHeadroom {
             _ => "fragmented".into(),
         };
         format!(
-            "Full packets of {tunnel} ({mtu} B and {overhead} B of overhead: {needed} B) exceed the {lower_mtu} B of \
-             {lower} by {} B and are {then}.",
+            "A full packet of {tunnel} is {needed} B with its headers (MTU {mtu} + {overhead}), {} B more than the \
+             {lower_mtu} B of {lower}, and is {then}.",
             headroom.unsigned_abs()
         )
     }
@@ -111,7 +111,7 @@ impl Check for TunnelNoHeadroom {
         vec![lower, Fix::Instead(below.iter().map(raise).collect())]
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let mtu = LinkMtu::new(1500);
         let below = |link: &str| Below { link: link.into(), mtu };
         let evidence = Evidence {
@@ -124,7 +124,7 @@ impl Check for TunnelNoHeadroom {
             df: Some(Df::Unset),
             below: vec![below("enp5s0"), below("vmbr1")],
         };
-        (Subject::Link("vxlan.calico".into()), evidence)
+        (Subject::Link("vxlan.calico".into()), Severity::Warning, evidence)
     }
 }
 

@@ -91,19 +91,20 @@ impl Check for OverlayMtuExceedsPath {
             _ => "fragmented",
         };
         format!(
-            "Full packets of {tunnel} ({mtu} B and {overhead} B of overhead: {needed} B) exceed the {carries} B that \
-             the path to {peer} ({underlay}) carries, and are {then}."
+            "A full packet of {tunnel} is {needed} B with its headers (MTU {mtu} + {overhead}), more than the \
+             {carries} B that the path to {peer} ({underlay}) carries, and is {then}."
         )
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
         let Evidence { underlay, tunnel, overhead, needed, carries, fits, .. } = evidence;
         let lower = Fix::OverlayMtu { tunnel: tunnel.clone(), mtu: *fits, overhead: *overhead };
-        let raise = Fix::PathCarries { to: *underlay, size: *needed, carries: *carries, hop: None, silent: true };
+        let raise =
+            Fix::PathCarries { to: *underlay, size: *needed, overhead: 0, carries: *carries, hop: None, silent: true };
         vec![lower, Fix::Instead(vec![raise])]
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let evidence = Evidence {
             peer: "master-2".into(),
             underlay: IpAddr::from([10, 0, 0, 12]),
@@ -117,7 +118,11 @@ impl Check for OverlayMtuExceedsPath {
             df: Some(Df::Unset),
         };
         let address = IpAddr::from([10, 244, 2, 0]);
-        (Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Overlay, address }), evidence)
+        (
+            Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Overlay, address }),
+            Severity::Warning,
+            evidence,
+        )
     }
 }
 

@@ -115,7 +115,7 @@ impl Check for OverlayUnreachable {
         }]
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let address = IpAddr::from([10, 244, 2, 0]);
         let underlay = IpAddr::from([10, 0, 0, 12]);
         let evidence = Evidence {
@@ -132,7 +132,11 @@ impl Check for OverlayUnreachable {
             forwarded_to: Some(underlay),
             fault: DeliveryFault::NotHere,
         };
-        (Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Overlay, address }), evidence)
+        (
+            Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Overlay, address }),
+            Severity::Critical,
+            evidence,
+        )
     }
 }
 

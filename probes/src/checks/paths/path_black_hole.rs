@@ -107,6 +107,7 @@ impl Check for PathBlackHole {
         let carry = Fix::PathCarries {
             to: *address,
             size: expected.unwrap_or(*drops),
+            overhead: outer(evidence.plane, tunnel.as_ref()),
             carries: *carries,
             hop: limited_by.and_then(|limit| limit.address),
             silent: true,
@@ -115,7 +116,7 @@ impl Check for PathBlackHole {
         std::iter::once(carry).chain(shrink.map(|fix| Fix::Instead(vec![fix]))).collect()
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let address = IpAddr::from([10, 0, 0, 12]);
         let evidence = Evidence {
             peer: "master-2".into(),
@@ -129,7 +130,11 @@ impl Check for PathBlackHole {
             likely_device_mtu: Some(LinkMtu::new(1400)),
             tunnel: Some(Fit { link: "vxlan.calico".into(), overhead: 50, mtu: LinkMtu::new(1350) }),
         };
-        (Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Underlay, address }), evidence)
+        (
+            Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Underlay, address }),
+            Severity::Critical,
+            evidence,
+        )
     }
 }
 
@@ -152,6 +157,11 @@ impl Fit {
     pub(super) fn fix(&self) -> Fix {
         Fix::OverlayMtu { tunnel: self.link.clone(), mtu: self.mtu, overhead: self.overhead }
     }
+}
+
+/// What the path's packets grow by on the wire.
+pub(super) fn outer(plane: Plane, tunnel: Option<&Fit>) -> u32 {
+    tunnel.filter(|_| plane != Plane::Underlay).map_or(0, |tunnel| tunnel.overhead)
 }
 
 fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {

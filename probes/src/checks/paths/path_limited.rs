@@ -18,7 +18,7 @@ use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::units::{IpSize, LinkMtu};
 
-use super::path_black_hole::Fit;
+use super::path_black_hole::{Fit, outer};
 use super::{Case, judge_each, path_black_hole};
 
 /// The rule.
@@ -92,6 +92,7 @@ impl Check for PathLimited {
         let carry = Fix::PathCarries {
             to: *address,
             size: expected.unwrap_or(*carries),
+            overhead: outer(evidence.plane, tunnel.as_ref()),
             carries: *carries,
             hop: limited_by.address,
             silent: false,
@@ -100,7 +101,7 @@ impl Check for PathLimited {
         std::iter::once(carry).chain(shrink.map(|fix| Fix::Instead(vec![fix]))).collect()
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let address = IpAddr::from([10, 0, 0, 13]);
         let mtu = IpSize::new(1400);
         let evidence = Evidence {
@@ -114,7 +115,11 @@ impl Check for PathLimited {
             cached: None,
             tunnel: Some(Fit { link: "vxlan.calico".into(), overhead: 50, mtu: LinkMtu::new(1350) }),
         };
-        (Subject::path(&PathKey { peer: "master-3".into(), plane: Plane::Underlay, address }), evidence)
+        (
+            Subject::path(&PathKey { peer: "master-3".into(), plane: Plane::Underlay, address }),
+            Severity::Warning,
+            evidence,
+        )
     }
 }
 

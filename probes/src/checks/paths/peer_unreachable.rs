@@ -99,11 +99,16 @@ impl Check for PeerUnreachable {
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let Evidence { peer, address, leaves_by, .. } = evidence;
-        vec![Fix::PeerAnswers { peer: peer.clone(), address: *address, link: leaves_by.clone() }]
+        let Evidence { peer, address, leaves_by, neighbour, .. } = evidence;
+        let resolved = neighbour.and_then(|state| match state {
+            NeighbourState::Failed => Some(false),
+            NeighbourState::Incomplete | NeighbourState::None => None,
+            _ => Some(true),
+        });
+        vec![Fix::PeerAnswers { peer: peer.clone(), address: *address, link: leaves_by.clone(), resolved }]
     }
 
-    fn example() -> (Subject, Evidence) {
+    fn example() -> (Subject, Severity, Evidence) {
         let address = IpAddr::from([10, 0, 0, 12]);
         let evidence = Evidence {
             peer: "master-2".into(),
@@ -114,7 +119,11 @@ impl Check for PeerUnreachable {
             neighbour: Some(NeighbourState::Failed),
             gateway: false,
         };
-        (Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Underlay, address }), evidence)
+        (
+            Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Underlay, address }),
+            Severity::Critical,
+            evidence,
+        )
     }
 }
 

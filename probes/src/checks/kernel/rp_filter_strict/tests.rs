@@ -79,8 +79,8 @@ fn a_failing_peer_and_a_rising_counter_make_it_critical() {
     assert!(raised.breaks.iter().all(|subject| subject.to_string() == "master-2"));
     assert_eq!(
         RpFilterStrict::summary(&raised.subject, &raised.evidence),
-        "rp_filter is strict on vmbr1, where packets of master-2 can come in, while the route there leaves by vmbr0: \
-         they are dropped. 1 packet dropped in this round while master-2 failed."
+        "rp_filter is strict on vmbr1, where packets of master-2 may come in, while the route there leaves by vmbr0: \
+         such packets are dropped. 1 packet dropped in this round while master-2 failed."
     );
     assert_eq!(severity(&dropping(failing(), 0)), Some(Severity::Warning), "nothing was dropped");
     assert_eq!(severity(&dropping(two_ways(1), 9)), Some(Severity::Warning), "nobody fails");
@@ -138,7 +138,7 @@ fn what_could_not_be_read_concludes_nothing() {
 
 #[test]
 fn each_link_is_loosened_on_its_own() {
-    let (subject, mut evidence) = RpFilterStrict::example();
+    let (subject, _, mut evidence) = RpFilterStrict::example();
     evidence.links.push(Strict { link: "bond0.100".into(), all: 1, own: 1 });
     let keys: Vec<_> = RpFilterStrict::fixes(&subject, &evidence)
         .into_iter()

@@ -38,6 +38,10 @@ fn a_dead_nic_is_one_finding_that_names_the_bridge_and_the_peers() {
     let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
     assert_eq!((&raised.subject, raised.severity), (&Subject::Link("enp5s0".into()), Severity::Critical));
     assert_eq!(raised.evidence.carries, ["vmbr1", "vxlan.calico"]);
+    assert_eq!(
+        LinkDown::summary(&raised.subject, &raised.evidence),
+        "enp5s0 is set down, so nothing passes vmbr1 and vxlan.calico above it or reaches master-2 and master-3."
+    );
     assert_eq!(raised.evidence.also_down[0].link, "vmbr1");
     assert_eq!(raised.evidence.peers, ["master-2", "master-3"]);
     assert_eq!(raised.breaks.len(), 6, "three planes of two peers");
@@ -118,7 +122,7 @@ fn a_bond_that_lost_all_members_is_down_itself() {
     let raised = &judge(&node).raised[0];
     assert_eq!(
         LinkDown::summary(&raised.subject, &raised.evidence),
-        "bond0 has no way to the wire: eth0 has no carrier and eth1 is set down; peers reached by it: b."
+        "bond0 has no way to the wire (eth0 has no carrier and eth1 is set down), so nothing reaches b."
     );
     assert_eq!(LinkDown::fixes(&raised.subject, &raised.evidence).len(), 2, "one for each member");
 }
