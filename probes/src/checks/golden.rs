@@ -46,19 +46,27 @@ fn judged(example: &Example) -> (Vec<String>, Vec<String>) {
     (raised, unread)
 }
 
+/// The directory is given in full: a test run without the right to ask cargo for the workspace would not find it.
+fn assert_golden(name: &str, text: &str) {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/checks/snapshots");
+    insta::with_settings!({ snapshot_path => directory, prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
 #[test]
 fn calico_on_proxmox() {
-    insta::assert_snapshot!(told(Cni::Calico, Host::Proxmox, "vxlan.calico"));
+    assert_golden("calico_on_proxmox", &told(Cni::Calico, Host::Proxmox, "vxlan.calico"));
 }
 
 #[test]
 fn flannel_on_a_plain_host() {
-    insta::assert_snapshot!(told(Cni::Flannel, Host::Plain, "flannel.1"));
+    assert_golden("flannel_on_a_plain_host", &told(Cni::Flannel, Host::Plain, "flannel.1"));
 }
 
 #[test]
 fn a_tunnel_of_no_known_cni_on_a_plain_host() {
-    insta::assert_snapshot!(told(Cni::Unknown, Host::Plain, "vxlan0"));
+    assert_golden("unknown_on_a_plain_host", &told(Cni::Unknown, Host::Plain, "vxlan0"));
 }
 
 #[test]
