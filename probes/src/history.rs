@@ -63,9 +63,9 @@ impl History {
 
     /// Findings that stand.
     pub fn standing(&self) -> impl Iterator<Item = Standing> + '_ {
-        self.memories.values().filter_map(|memory| {
-            memory.since.map(|since| Standing { candidate: memory.candidate.clone(), since })
-        })
+        self.memories
+            .values()
+            .filter_map(|memory| memory.since.map(|since| Standing { candidate: memory.candidate.clone(), since }))
     }
 
     /// Candidates that wait for another round to confirm them.
@@ -85,7 +85,8 @@ impl History {
             let memory = self.memories.entry((code, subject)).or_insert_with(|| Memory::new(candidate.clone()));
             memory.see(candidate, needed, now);
         }
-        let quiet = self.memories.iter_mut().filter(|((known, subject), _)| *known == code && !touched.contains(subject));
+        let quiet =
+            self.memories.iter_mut().filter(|((known, subject), _)| *known == code && !touched.contains(subject));
         quiet.for_each(|(_, memory)| memory.rest(now.mono));
     }
 }
@@ -124,4 +125,4 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

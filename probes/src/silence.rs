@@ -10,8 +10,9 @@ use crate::snapshot::Snapshot;
 
 /// For each finding, the index of the loud one that causes it; severities of causes are raised in place.
 pub fn apply(standing: &mut [Standing], node: &Snapshot) -> Vec<Option<usize>> {
-    let direct: Vec<Option<usize>> =
-        (0..standing.len()).map(|effect| (0..standing.len()).find(|&cause| causes(standing, cause, effect, node))).collect();
+    let direct: Vec<Option<usize>> = (0..standing.len())
+        .map(|effect| (0..standing.len()).find(|&cause| causes(standing, cause, effect, node)))
+        .collect();
     let mut roots = vec![None; standing.len()];
     for effect in 0..standing.len() {
         let Some(root) = root(&direct, effect) else { continue };
@@ -57,3 +58,6 @@ fn lift(cause: &mut Standing, severity: Severity) -> bool {
     }
     able
 }
+
+#[cfg(test)]
+mod tests;

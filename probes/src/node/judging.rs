@@ -51,12 +51,7 @@ impl Node {
         self.telemetry.round_ended = Some(now.wall);
     }
 
-    fn report(
-        &self,
-        not_concluded: Vec<NotConcluded>,
-        checks: BTreeMap<String, Conclusion>,
-        now: Now,
-    ) -> Report {
+    fn report(&self, not_concluded: Vec<NotConcluded>, checks: BTreeMap<String, Conclusion>, now: Now) -> Report {
         let node = &self.snapshot;
         let findings = findings(self.history.standing().collect(), node);
         let recommended = recommended(node);

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::kernel::{Link, NeighbourState};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
-use crate::report::{
-    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, Role, SettingRow, TunnelRow,
-};
+use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, Role, SettingRow, TunnelRow};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::IpSize;
