@@ -13,12 +13,15 @@ use netlink_packet_route::link::{
 use super::attributes::{Attribute, inside};
 use super::{Df, LinkIndex, Tunnel, TunnelKind};
 
+/// Fills in what the attributes of one kind say.
+type Fill = fn(&mut Tunnel, &[Attribute<'_>]) -> Result<(), DecodeError>;
+
 /// Decodes the parameters of a link of this kind; `None` if the kind is no tunnel.
 ///
 /// # Errors
 /// If a parameter that is used here is not as long as it must be, or the data is cut short.
 pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> Result<Option<Tunnel>, DecodeError> {
-    let (kind, fill): (_, fn(&mut Tunnel, &[Attribute<'_>]) -> Result<(), DecodeError>) = match kind {
+    let (kind, fill): (_, Fill) = match kind {
         "vxlan" => (TunnelKind::Vxlan, vxlan),
         "geneve" => (TunnelKind::Geneve, geneve),
         "gre" | "gretap" => (TunnelKind::Gre, gre),
