@@ -1,21 +1,23 @@
 # The image: one static binary on nothing.
 #
-#   docker build -t mtuscope .                                     compiles here, for the builder's own architecture
-#   buildah bud -f Dockerfile --build-arg BINARY=prebuilt DIR      takes DIR/mtuscope, which is already compiled
+#   docker build -t mtuscope .                                 compiles here, for the builder's own architecture
+#   buildah bud -f Dockerfile --build-arg BINARY=prebuilt DIR  takes DIR/mtuscope, which is already compiled
 
-# Which stage hands over the binary: compiled or prebuilt.
+# Which stage hands over the binary: compiled or prebuilt. buildah 1.28 skips the stage that only this default names, so
+# it has to be told: --build-arg BINARY=compiled.
 ARG BINARY=compiled
 
 FROM docker.io/library/rust:1.95-alpine AS compiled
 RUN apk add --no-cache libcap-utils
 WORKDIR /source
 COPY . .
-# Alpine's own target is musl and links statically. The cache mounts keep the registry and the dependencies between
-# builds and are not part of the layer, so the binary has to be copied out of them.
+# musl links statically. The cache mounts keep the registry and the dependencies between builds and are not part of the
+# layer, so the binary has to be copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
-    cargo build --locked --release -p mtuscope && \
-    install -m 0755 target/release/mtuscope /mtuscope
+    target=$(uname -m)-unknown-linux-musl && \
+    cargo build --locked --release --target "$target" -p mtuscope && \
+    install -m 0755 "target/$target/release/mtuscope" /mtuscope
 # A container that is not root gets no capability from `capabilities.add`; only a file capability gives it one. `+p`
 # and not `+ep`: the program raises what it was granted, and starts without what it was not, where `+ep` would forbid
 # its very execution.
