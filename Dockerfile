@@ -11,12 +11,13 @@ FROM docker.io/library/rust:1.95-alpine AS compiled
 RUN apk add --no-cache libcap-utils
 WORKDIR /source
 COPY . .
+ARG REVISION=unknown
 # musl links statically. The cache mounts keep the registry and the dependencies between builds and are not part of the
 # layer, so the binary has to be copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
     target=$(uname -m)-unknown-linux-musl && \
-    cargo build --locked --release --target "$target" -p mtuscope && \
+    MTUSCOPE_REVISION="${REVISION}" cargo build --locked --release --target "$target" -p mtuscope && \
     install -m 0755 "target/$target/release/mtuscope" /mtuscope
 # A container that is not root gets no capability from `capabilities.add`; only a file capability gives it one. `+p`
 # and not `+ep`: the program raises what it was granted, and starts without what it was not, where `+ep` would forbid
