@@ -7,7 +7,7 @@
 # it has to be told: --build-arg BINARY=compiled.
 ARG BINARY=compiled
 
-FROM docker.io/library/rust:1.95-alpine AS compiled
+FROM rust:1.95-alpine AS compiled
 RUN apk add --no-cache libcap-utils
 WORKDIR /source
 COPY . .

@@ -127,8 +127,10 @@ impl World<'_> {
         if self.batch.is_empty() {
             return;
         }
+        // Read before sending: a round trip on this machine can be over by the time that the system call returns.
+        let left = now(self.epoch);
         for (id, sent) in packets.send(std::mem::take(&mut self.batch)) {
-            node.on(Input::Sent(id, sent), now(self.epoch));
+            node.on(Input::Sent(id, sent), left);
         }
     }
 
