@@ -10,6 +10,7 @@ mod wires;
 
 use std::fmt::Write as _;
 
+use crate::echo::ping;
 use crate::namespace::Namespace;
 use crate::recipe::{Cni, Overlay, Recipe, Role};
 use crate::wait::{self, Look};
@@ -168,25 +169,16 @@ impl Cluster {
 
     fn reaches(&self, node: usize, peer: usize) -> Result<()> {
         let Node { host, pod } = &self.nodes[node];
-        let mut pings = vec![(host, self.recipe.underlay_address(peer).to_string(), self.recipe.underlay_mtu)];
+        let mut pings = vec![(host, self.recipe.underlay_address(peer), self.recipe.underlay_mtu)];
         if let (Some(overlay), Some(pod)) = (self.recipe.overlay, pod) {
-            pings.push((host, overlay.tunnel_address(peer).to_string(), overlay.mtu));
-            pings.push((pod, overlay.pod_address(peer).to_string(), overlay.mtu));
+            pings.push((host, overlay.tunnel_address(peer), overlay.mtu));
+            pings.push((pod, overlay.pod_address(peer), overlay.mtu));
         }
         for (from, to, size) in pings {
             wait::until(&format!("{size} B to pass from {} to {to}", from.name()), || {
-                Ok(ping(from, &to, size).map_or_else(|error| Look::NotYet(error.to_string()), Look::There))
+                Ok(ping(from, to, size).map_or_else(|error| Look::NotYet(error.to_string()), Look::There))
             })?;
         }
         Ok(())
     }
-}
-
-/// Sends one echo request of `size` bytes (IP header included) that must not be fragmented.
-///
-/// # Errors
-/// If no answer comes within a second.
-pub fn ping(from: &Namespace, to: &str, size: u32) -> Result<()> {
-    let payload = (size - 28).to_string();
-    from.run("ping", ["-n", "-c1", "-W1", "-Mdo", "-s", &payload, to]).map(drop)
 }

@@ -10,6 +10,7 @@
 //! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
 
 pub mod cluster;
+pub mod echo;
 pub mod error;
 pub mod fault;
 pub mod harness;
