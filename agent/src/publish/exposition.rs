@@ -7,6 +7,8 @@ mod accept;
 mod openmetrics;
 mod text;
 
+pub(super) use accept::quality;
+
 use super::metrics::Family;
 
 /// The formats that are spoken.

@@ -7,38 +7,51 @@ use super::Format;
 
 pub(super) fn negotiate(accept: &str) -> Format {
     let offers = accept.split(',').filter_map(offer);
-    // The last of equals wins in `max_by`, so a tie goes to OpenMetrics only where the list names it.
+    // In a tie the richer format wins.
     let best = offers.max_by(|(one, left), (other, right)| {
         one.total_cmp(other).then((*left == Format::OpenMetrics).cmp(&(*right == Format::OpenMetrics)))
     });
     best.map_or(Format::Text, |(_, format)| format)
 }
 
-/// The format and quality of one entry, if it can be had.
-fn offer(entry: &str) -> Option<(f64, Format)> {
-    let mut parts = entry.split(';').map(str::trim);
-    let format = match parts.next()?.to_ascii_lowercase().as_str() {
-        "application/openmetrics-text" => Format::OpenMetrics,
-        "text/plain" | "text/*" | "*/*" => Format::Text,
-        _ => return None,
-    };
-    let mut quality = 1.0;
+/// The quality of exactly this media type in an `Accept` header; 0 if it is not named.
+pub(in crate::publish) fn quality(accept: &str, media: &str) -> f64 {
+    let named = accept.split(',').filter_map(entry).filter(|entry| entry.media == media);
+    named.map(|entry| entry.quality).fold(0.0, f64::max)
+}
+
+/// One entry of the header.
+struct Entry {
+    media: String,
+    quality: f64,
+    version: Option<String>,
+}
+
+/// Reads an entry; `None` if it has no valid quality.
+fn entry(text: &str) -> Option<Entry> {
+    let mut parts = text.split(';').map(str::trim);
+    let media = parts.next()?.to_ascii_lowercase();
+    let mut entry = Entry { media, quality: 1.0, version: None };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         let value = value.trim().trim_matches('"');
         match name.trim().to_ascii_lowercase().as_str() {
-            "q" => quality = value.parse().ok().filter(|q| (0.0..=1.0).contains(q))?,
-            "version" if !spoken(format, value) => return None,
+            "q" => entry.quality = value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?,
+            "version" => entry.version = Some(value.to_owned()),
             _ => {}
         }
     }
-    (quality > 0.0).then_some((quality, format))
+    Some(entry)
 }
 
-fn spoken(format: Format, version: &str) -> bool {
-    match format {
-        Format::OpenMetrics => version == "1.0.0",
-        Format::Text => version == "0.0.4",
-    }
+/// The format and quality of one entry, if it can be had.
+fn offer(text: &str) -> Option<(f64, Format)> {
+    let entry = entry(text).filter(|entry| entry.quality > 0.0)?;
+    let (format, spoken) = match entry.media.as_str() {
+        "application/openmetrics-text" => (Format::OpenMetrics, "1.0.0"),
+        "text/plain" | "text/*" | "*/*" => (Format::Text, "0.0.4"),
+        _ => return None,
+    };
+    entry.version.is_none_or(|version| version == spoken).then_some((entry.quality, format))
 }
 
 #[cfg(test)]
