@@ -3,10 +3,13 @@
 //! What arrives is raw ([`RawMessage`], text), what leaves is typed. Decoding never panics: a message that does not
 //! decode is counted beside the ones that do ([`Table::malformed`]) and never read as "not there".
 
+pub mod address;
+mod attributes;
 pub mod link;
 pub mod neighbour;
 pub mod proc;
 pub mod route;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

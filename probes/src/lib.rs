@@ -8,14 +8,20 @@
 //! sends for all paths, [`node`] owns them all, the catalogue judges, and [`report`] is what leaves.
 #![forbid(unsafe_code)]
 
+pub mod checks;
 pub mod config;
 pub mod fact;
+pub mod history;
 pub mod kernel;
 pub mod node;
 pub mod overhead;
 pub mod path;
+pub mod peers;
 pub mod prober;
+pub mod remedy;
 pub mod report;
+pub mod silence;
+pub mod snapshot;
 pub mod telemetry;
 pub mod units;
 pub mod wire;

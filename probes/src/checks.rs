@@ -1,0 +1,349 @@
+//! The catalogue: one closed list of what can be wrong, one file a code.
+//!
+//! A check is a pure rule over a [`Snapshot`]. It says what is raised, and which subjects it could not look at: those
+//! neither raise nor clear. The list [`ALL`] is walked by the report, the metrics, the alert rules, the documents and
+//! the tests, so that none of them knows a code that another does not.
+//!
+//! A cause silences its consequences. Two things must hold: the cause's entry lists the consequence's code, and the
+//! topology says that the cause's subject carries the consequence's ([`Snapshot::carries`]), so that trouble on one
+//! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile.
+
+pub mod kernel;
+pub mod links;
+pub mod overlay;
+pub mod paths;
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+
+use crate::fact::Unread;
+use crate::path::Plane;
+use crate::remedy::Fix;
+use crate::report::Severity;
+use crate::snapshot::Snapshot;
+use crate::units::Family;
+
+/// One rule of the catalogue.
+pub trait Check {
+    /// What the catalogue says of it.
+    const ENTRY: Entry;
+    /// What a finding carries as proof.
+    type Evidence: Serialize + JsonSchema;
+
+    /// Looks at one machine at one time.
+    ///
+    /// # Errors
+    /// If the rule could not look at all; every subject of it is then held as it was.
+    fn judge(node: &Snapshot) -> Result<Judgement<Self::Evidence>, Unread>;
+
+    /// One sentence with the observed values.
+    fn summary(subject: &Subject, evidence: &Self::Evidence) -> String;
+
+    /// What must become true, in the order in which to do it.
+    fn fixes(subject: &Subject, evidence: &Self::Evidence) -> Vec<Fix>;
+
+    /// A made-up finding, for documents and golden texts.
+    fn example() -> (Subject, Self::Evidence);
+}
+
+/// What the catalogue says of a code.
+#[derive(Debug)]
+pub struct Entry {
+    /// Stable name.
+    pub code: &'static str,
+    /// The part of the catalogue that it belongs to.
+    pub area: Area,
+    /// Every severity that it can have, mildest first.
+    pub severities: &'static [Severity],
+    /// A few words.
+    pub title: &'static str,
+    /// What it means and whom it hurts.
+    pub meaning: &'static str,
+    /// How to look by hand.
+    pub look: &'static [&'static str],
+    /// Codes that are its consequences.
+    pub silences: &'static [&'static str],
+    /// How much evidence it takes.
+    pub confirm: Confirm,
+    /// Whether somebody is alerted.
+    pub alert: Alert,
+}
+
+/// Parts of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Area {
+    /// Network devices.
+    Links,
+    /// Measured paths.
+    Paths,
+    /// Tunnels and what they carry.
+    Overlay,
+    /// Kernel settings and counters.
+    Kernel,
+}
+
+/// How much evidence a finding takes before it is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// Read from the kernel: one reading is enough.
+    AtOnce,
+    /// Measured: as many rounds in agreement as the operator asks for.
+    Rounds,
+}
+
+/// Whether somebody is alerted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// An alert of this name, once the finding has stood for `minutes`.
+    Named {
+        /// CamelCase, prefix `Mtuscope`.
+        name: &'static str,
+        /// Minutes that it must have stood.
+        minutes: u32,
+    },
+    /// None, and why.
+    None {
+        /// The reason.
+        why: &'static str,
+    },
+}
+
+/// What a finding is about. Stable across recreated links and renumbered peers: never an index or an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A link, by name.
+    Link(String),
+    /// All pod links of the machine.
+    Pods,
+    /// A kernel setting, by name.
+    Setting(&'static str),
+    /// A path to a peer.
+    Path {
+        /// The peer's name.
+        peer: String,
+        /// The network that is crossed.
+        plane: Plane,
+        /// Address family.
+        family: Family,
+    },
+}
+
+impl Subject {
+    /// The subject of a path.
+    pub fn path(key: &crate::path::PathKey) -> Self {
+        Self::Path { peer: key.peer.clone(), plane: key.plane, family: key.family() }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(name) => f.write_str(name),
+            Self::Pods => f.write_str("pods"),
+            Self::Setting(name) => f.write_str(name),
+            Self::Path { peer, .. } => f.write_str(peer),
+        }
+    }
+}
+
+/// What a rule saw.
+#[derive(Debug)]
+pub struct Judgement<E> {
+    /// What is wrong.
+    pub raised: Vec<Raised<E>>,
+    /// Subjects that could not be looked at.
+    pub unread: Vec<(Subject, Unread)>,
+}
+
+impl<E> Default for Judgement<E> {
+    fn default() -> Self {
+        Self { raised: Vec::new(), unread: Vec::new() }
+    }
+}
+
+impl<E> Judgement<E> {
+    /// Adds something that is wrong.
+    pub fn raise(&mut self, subject: Subject, severity: Severity, evidence: E) {
+        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new() });
+    }
+
+    /// Adds something that is wrong and that is known to break these subjects, whatever the topology says.
+    pub fn raise_breaking(&mut self, subject: Subject, severity: Severity, evidence: E, breaks: Vec<Subject>) {
+        self.raised.push(Raised { subject, severity, evidence, breaks });
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub struct Raised<E> {
+    /// With what.
+    pub subject: Subject,
+    /// How bad.
+    pub severity: Severity,
+    /// The proof.
+    pub evidence: E,
+    /// Subjects that it is known to break beyond those that the topology tells.
+    pub breaks: Vec<Subject>,
+}
+
+/// A raised finding whose evidence type is erased.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The catalogue's entry.
+    pub entry: &'static Entry,
+    /// With what.
+    pub subject: Subject,
+    /// How bad.
+    pub severity: Severity,
+    /// One sentence.
+    pub summary: String,
+    /// The proof.
+    pub evidence: serde_json::Value,
+    /// What must become true.
+    pub fixes: Vec<Fix>,
+    /// Subjects that it is known to break.
+    pub breaks: Vec<Subject>,
+}
+
+/// What one check came to in one round.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The catalogue's entry.
+    pub entry: &'static Entry,
+    /// What was raised and what could not be looked at; `Err` if nothing could.
+    pub result: Result<Looked, Unread>,
+}
+
+/// A check that could look.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// What was raised.
+    pub raised: Vec<Candidate>,
+    /// Subjects that could not be looked at.
+    pub unread: Vec<(Subject, Unread)>,
+}
+
+/// A check with its types erased.
+pub struct Registered {
+    /// What the catalogue says of it.
+    pub entry: &'static Entry,
+    judge: fn(&Snapshot) -> Outcome,
+    example: fn() -> Candidate,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registered").field(&self.entry.code).finish()
+    }
+}
+
+impl Registered {
+    /// Looks at one machine at one time.
+    pub fn judge(&self, node: &Snapshot) -> Outcome {
+        (self.judge)(node)
+    }
+
+    /// The made-up finding of the documents.
+    pub fn example(&self) -> Candidate {
+        (self.example)()
+    }
+
+    /// The JSON Schema of the evidence.
+    pub fn evidence_schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        (self.schema)(generator)
+    }
+}
+
+/// Every check, in the order of the report's sections.
+pub static ALL: &[Registered] = &[];
+
+/// The check of this code.
+pub fn by_code(code: &str) -> Option<&'static Registered> {
+    ALL.iter().find(|check| check.entry.code == code)
+}
+
+/// Runs every check.
+pub fn judge_all(node: &Snapshot) -> Vec<Outcome> {
+    ALL.iter().map(|check| check.judge(node)).collect()
+}
+
+const fn of<C: Check>() -> Registered {
+    Registered {
+        entry: const { &C::ENTRY },
+        judge: judge_erased::<C>,
+        example: example_erased::<C>,
+        schema: <C::Evidence as JsonSchema>::json_schema,
+    }
+}
+
+fn judge_erased<C: Check>(node: &Snapshot) -> Outcome {
+    let result = C::judge(node).map(|judgement| Looked {
+        raised: judgement.raised.into_iter().map(erase::<C>).collect(),
+        unread: judgement.unread,
+    });
+    Outcome { entry: const { &C::ENTRY }, result }
+}
+
+fn example_erased<C: Check>() -> Candidate {
+    let (subject, evidence) = C::example();
+    let severity = *C::ENTRY.severities.last().expect("every entry has a severity");
+    erase::<C>(Raised { subject, severity, evidence, breaks: Vec::new() })
+}
+
+fn erase<C: Check>(raised: Raised<C::Evidence>) -> Candidate {
+    let Raised { subject, severity, evidence, breaks } = raised;
+    Candidate {
+        entry: const { &C::ENTRY },
+        summary: C::summary(&subject, &evidence),
+        fixes: C::fixes(&subject, &evidence),
+        evidence: serde_json::to_value(&evidence).expect("evidence has string keys only"),
+        subject,
+        severity,
+        breaks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_silence_only_codes_of_the_list() {
+        let codes: BTreeSet<_> = ALL.iter().map(|check| check.entry.code).collect();
+        assert_eq!(codes.len(), ALL.len());
+        for check in ALL {
+            assert!(check.entry.silences.iter().all(|code| codes.contains(code)), "{}", check.entry.code);
+        }
+    }
+
+    #[test]
+    fn entries_are_complete() {
+        for check in ALL {
+            let entry = check.entry;
+            assert!(entry.severities.is_sorted() && !entry.severities.is_empty(), "{}", entry.code);
+            assert!(
+                !entry.title.is_empty() && entry.meaning.ends_with('.') && !entry.look.is_empty(),
+                "{}",
+                entry.code
+            );
+            if let Alert::Named { name, .. } = entry.alert {
+                assert!(name.starts_with("Mtuscope"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn examples_have_a_sentence_and_a_fix() {
+        for check in ALL {
+            let example = check.example();
+            assert!(example.summary.len() > 20, "{}", check.entry.code);
+            assert!(!example.fixes.is_empty(), "{}", check.entry.code);
+        }
+    }
+}

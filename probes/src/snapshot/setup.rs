@@ -1,0 +1,68 @@
+//! Which CNI and which host were recognised: a fix is worded for them.
+
+use crate::kernel::TunnelKind;
+
+use super::tables::Tables;
+
+/// What was recognised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// The CNI.
+    pub cni: Cni,
+    /// The host.
+    pub host: Host,
+}
+
+/// CNIs whose fixes are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cni {
+    /// Calico, by its devices.
+    Calico,
+    /// Flannel.
+    Flannel,
+    /// Cilium.
+    Cilium,
+    /// None that is known.
+    #[default]
+    Unknown,
+}
+
+/// Hosts whose network files differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Host {
+    /// Proxmox VE: bridges named `vmbr` and a number.
+    Proxmox,
+    /// Any other.
+    #[default]
+    Plain,
+}
+
+impl Setup {
+    /// Recognises the set-up by the devices that it leaves on the machine.
+    pub fn new(tables: &Tables) -> Self {
+        let named = |prefix: &str| tables.links().iter().any(|link| link.name.starts_with(prefix));
+        let wireguard = |name: &str| {
+            let mut links = tables.links().iter();
+            links.any(|link| {
+                link.name == name && link.tunnel.as_ref().is_some_and(|tunnel| tunnel.kind == TunnelKind::Wireguard)
+            })
+        };
+        let cni = match () {
+            () if named("cilium_") => Cni::Cilium,
+            () if named("vxlan.calico") || named("vxlan-v6.calico") || named("cali") || wireguard("wireguard.cali") => {
+                Cni::Calico
+            }
+            () if named("flannel.") || named("flannel-") => Cni::Flannel,
+            () => Cni::Unknown,
+        };
+        let numbered = |name: &str| {
+            name.strip_prefix("vmbr").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let host = if tables.links().iter().any(|link| link.kind == "bridge" && numbered(&link.name)) {
+            Host::Proxmox
+        } else {
+            Host::Plain
+        };
+        Self { cni, host }
+    }
+}

@@ -1,0 +1,187 @@
+//! The kernel's tables of one reading, decoded. Each is known or could not be read, on its own.
+
+use std::net::IpAddr;
+
+use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::{
+    self, Address, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts, RawMessage,
+    Route, Table,
+};
+
+/// Decoded tables.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Network devices.
+    pub links: Fact<Vec<Link>>,
+    /// Addresses.
+    pub addresses: Fact<Vec<Address>>,
+    /// Routes of every table.
+    pub routes: Fact<Vec<Route>>,
+    /// Cached path MTUs.
+    pub exceptions: Fact<Vec<Exception>>,
+    /// Neighbours.
+    pub neighbours: Fact<Vec<Neighbour>>,
+    /// Forwarding entries.
+    pub forwarding: Fact<Vec<FdbEntry>>,
+    /// `net.ipv4.ip_forward`.
+    pub ip_forward: Fact<i64>,
+    /// `net.ipv4.conf.all.rp_filter`.
+    pub rp_filter_all: Fact<i64>,
+    /// Counters.
+    pub counters: Fact<Counters>,
+    /// Messages that did not decode, by source.
+    pub malformed: Vec<(Source, String)>,
+}
+
+impl Tables {
+    /// Decodes one reading.
+    pub fn decode(raw: &RawFacts) -> Self {
+        let mut malformed = Vec::new();
+        let file = |file: HostFile| raw.files.get(&file).cloned().unwrap_or_else(|| Err(not_yet(file.source())));
+        Self {
+            links: table(Source::Links, &raw.links, kernel::link::decode, &mut malformed),
+            addresses: table(Source::Addresses, &raw.addresses, kernel::address::decode, &mut malformed),
+            routes: table(Source::Routes, &raw.routes, kernel::route::decode, &mut malformed),
+            exceptions: table(Source::Exceptions, &raw.exceptions, kernel::route::exceptions, &mut malformed),
+            neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed),
+            forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
+            ip_forward: file(HostFile::IpForward).and_then(|text| kernel::proc::number(&text)).into(),
+            rp_filter_all: file(HostFile::RpFilterAll).and_then(|text| kernel::proc::number(&text)).into(),
+            counters: counters(file(HostFile::Snmp), file(HostFile::Netstat)).into(),
+            malformed,
+        }
+    }
+
+    /// Tables before anything was read.
+    pub fn unread() -> Self {
+        Self {
+            links: Fact::Unread(not_yet(Source::Links)),
+            addresses: Fact::Unread(not_yet(Source::Addresses)),
+            routes: Fact::Unread(not_yet(Source::Routes)),
+            exceptions: Fact::Unread(not_yet(Source::Exceptions)),
+            neighbours: Fact::Unread(not_yet(Source::Neighbours)),
+            forwarding: Fact::Unread(not_yet(Source::Fdb)),
+            ip_forward: Fact::Unread(not_yet(Source::Settings)),
+            rp_filter_all: Fact::Unread(not_yet(Source::Settings)),
+            counters: Fact::Unread(not_yet(Source::Counters)),
+            malformed: Vec::new(),
+        }
+    }
+
+    /// Every link, or none where they could not be read.
+    pub fn links(&self) -> &[Link] {
+        self.links.known().map_or(&[], Vec::as_slice)
+    }
+
+    /// The link of this number.
+    pub fn link(&self, index: LinkIndex) -> Option<&Link> {
+        self.links().iter().find(|link| link.index == index)
+    }
+
+    /// The link of this name.
+    pub fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links().iter().find(|link| link.name == name)
+    }
+
+    /// Addresses of a link.
+    pub fn addresses_of(&self, link: LinkIndex) -> impl Iterator<Item = &Address> {
+        self.addresses.known().into_iter().flatten().filter(move |address| address.link == link)
+    }
+
+    /// Whether this machine has the address.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses.known().into_iter().flatten().any(|own| own.address == address)
+    }
+
+    /// The path MTU that the kernel has cached for a destination.
+    pub fn cached_mtu(&self, destination: IpAddr) -> Option<crate::units::IpSize> {
+        let cached = self.exceptions.known()?.iter().filter(|entry| entry.destination == destination);
+        cached.map(|entry| entry.mtu).min()
+    }
+
+    /// Neighbour entries of a link.
+    pub fn neighbours_of(&self, link: LinkIndex) -> impl Iterator<Item = &Neighbour> {
+        self.neighbours.known().into_iter().flatten().filter(move |neighbour| neighbour.link == link)
+    }
+
+    /// Forwarding entries of a link.
+    pub fn forwarding_of(&self, link: LinkIndex) -> impl Iterator<Item = &FdbEntry> {
+        self.forwarding.known().into_iter().flatten().filter(move |entry| entry.link == link)
+    }
+
+    /// Forwarding entries of a link that lead to another machine.
+    pub fn remotes_of(&self, link: LinkIndex) -> impl Iterator<Item = (&FdbEntry, IpAddr)> {
+        self.forwarding_of(link).filter_map(|entry| entry.destination.map(|address| (entry, address)))
+    }
+
+    /// The far tunnel end behind a neighbour of a tunnel: neighbour → MAC → forwarding entry.
+    pub fn far_end(&self, tunnel: LinkIndex, neighbour: IpAddr) -> Option<IpAddr> {
+        let mac = self.neighbours_of(tunnel).find(|entry| entry.address == neighbour)?.mac?;
+        self.remotes_of(tunnel).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address)
+    }
+
+    /// The effective `rp_filter` of a link: the larger of its own value and that of `all`.
+    pub fn rp_filter(&self, link: &Link) -> Fact<i64> {
+        let Some(inet) = link.inet else {
+            let why = format!("{}: the link dump carries no IPv4 settings", link.name);
+            return Fact::Unread(Unread::new(Source::Settings, Reason::Unsupported { why }));
+        };
+        self.rp_filter_all.clone().map(|all| all.max(i64::from(inet.rp_filter)))
+    }
+}
+
+/// Whether a prefix holds an address.
+pub fn covers(prefix: IpAddr, length: u8, address: IpAddr) -> bool {
+    match (prefix, address) {
+        (IpAddr::V4(prefix), IpAddr::V4(address)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
+            (u32::from(prefix) ^ u32::from(address)) & mask == 0
+        }
+        (IpAddr::V6(prefix), IpAddr::V6(address)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+            (u128::from(prefix) ^ u128::from(address)) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+fn table<T>(
+    source: Source,
+    dump: &Dump,
+    decode: impl Fn(&[RawMessage]) -> Table<T>,
+    malformed: &mut Vec<(Source, String)>,
+) -> Fact<Vec<T>> {
+    match dump {
+        Err(unread) => Fact::Unread(unread.clone()),
+        Ok(messages) => {
+            let Table { rows, malformed: lines } = decode(messages);
+            malformed.extend(lines.into_iter().map(|line| (source, line)));
+            Fact::Known(rows)
+        }
+    }
+}
+
+fn counters(snmp: Result<String, Unread>, netstat: Result<String, Unread>) -> Result<Counters, Unread> {
+    kernel::proc::counters(&snmp?, &netstat?)
+}
+
+const fn not_yet(source: Source) -> Unread {
+    Unread::new(source, Reason::NotYet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_hold_what_they_should() {
+        let covers =
+            |prefix: &str, length, address: &str| covers(prefix.parse().unwrap(), length, address.parse().unwrap());
+        assert!(covers("10.0.0.0", 24, "10.0.0.255"));
+        assert!(!covers("10.0.0.0", 24, "10.0.1.0"));
+        assert!(covers("0.0.0.0", 0, "8.8.8.8"));
+        assert!(covers("10.1.1.1", 32, "10.1.1.1") && !covers("10.1.1.1", 32, "10.1.1.2"));
+        assert!(covers("fd00::", 64, "fd00::1") && !covers("fd00::", 64, "fd00:0:0:1::1"));
+        assert!(covers("::", 0, "fd00::1") && !covers("::", 0, "10.0.0.1"));
+    }
+}

@@ -1,0 +1,60 @@
+//! Which links lead to pods.
+//!
+//! The host end of a pod's link is a veth whose other end is in another namespace. That alone does not tell: a machine
+//! that is itself a container has such a veth for a NIC, and a container engine's bridge is full of them. So a pod link
+//! also has to be where a CNI puts it: with a host route through it, on a CNI's bridge, or named as a CNI names it.
+
+use std::collections::BTreeSet;
+
+use crate::kernel::{Link, LinkIndex};
+use crate::snapshot::tables::Tables;
+
+/// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
+const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];
+
+/// Bridges of container engines and hypervisors: what hangs on them is no pod.
+const OTHERS_BRIDGES: [&str; 6] = ["docker", "br-", "virbr", "lxcbr", "lxdbr", "podman"];
+
+/// The host ends of pods' links. `underlay` are links known to carry peers.
+pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<LinkIndex> {
+    let leads = |link: &&Link| leads_to_pod(link, tables, underlay);
+    tables.links().iter().filter(leads).map(|link| link.index).collect()
+}
+
+fn leads_to_pod(link: &Link, tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> bool {
+    if link.kind != "veth" || link.other_namespace.is_none() || underlay.contains(&link.index) {
+        return false;
+    }
+    match link.master {
+        Some(master) => is_port_of_pods(link, master, tables, underlay),
+        None => named_for_pods(&link.name) || has_host_route(link.index, tables),
+    }
+}
+
+fn is_port_of_pods(link: &Link, master: LinkIndex, tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> bool {
+    let Some(bridge) = tables.link(master).filter(|master| master.kind == "bridge") else { return false };
+    if OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix)) {
+        return false;
+    }
+    let ports = || tables.links().iter().filter(|port| port.master == Some(master) && port.index != link.index);
+    !underlay.contains(&master) || (named_for_pods(&link.name) && ports().next().is_some())
+}
+
+fn named_for_pods(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A route to one address through the link, where the link has no subnet of its own.
+fn has_host_route(link: LinkIndex, tables: &Tables) -> bool {
+    let single = |address: std::net::IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    let has_subnet = tables.addresses_of(link).any(|own| own.global && own.prefix < single(own.address));
+    let mut routes = tables.routes.known().into_iter().flatten();
+    !has_subnet
+        && routes.any(|route| {
+            let to_one = route.prefix == single(route.destination) && route.table != LOCAL_TABLE;
+            to_one && route.hops.iter().any(|hop| hop.link == link && hop.gateway.is_none())
+        })
+}
+
+/// `RT_TABLE_LOCAL`: the kernel's own host routes.
+const LOCAL_TABLE: u32 = 255;
