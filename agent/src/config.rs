@@ -1,1 +1,199 @@
-//! (to come)
+//! The configuration file: YAML in, checked [`Settings`] out.
+//!
+//! An operator who mends a file wants to hear of every mistake at once, each with its line, what was found and what is
+//! allowed. Deserialising into a struct stops at the first, so the file becomes a [`tree`] with positions, [`reader`]
+//! takes typed values out of it and collects [`Problem`]s, and [`shape`] says which keys there are. A key that is not
+//! there has its default; a key that is there and wrong never falls back to one.
+
+pub mod duration;
+mod reader;
+mod shape;
+mod tree;
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use probes::config::Config;
+
+use tree::At;
+
+/// Port of the HTTP interface.
+pub const PORT: u16 = 9747;
+
+/// Largest configuration file that is read, in bytes: several thousand static peers fit.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the deciding half needs.
+    pub probes: Config,
+    /// Where HTTP listens.
+    pub listen: SocketAddr,
+    /// Where the host's `/proc` and `/etc` are mounted.
+    pub host_root: PathBuf,
+    /// Limits of the metrics.
+    pub metrics: MetricLimits,
+    /// Peers that are probed in every round, when there are too many to probe them all: 0 to 1,000.
+    pub stable_peers: u32,
+    /// UDP source ports that an ECMP sweep tries: 1 to 256.
+    pub ecmp_ports: u32,
+}
+
+/// How many series and findings leave as metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricLimits {
+    /// Most peers with series of their own: 0 to 100.
+    pub named_peers: usize,
+    /// Most findings with a series of their own: 0 to 500.
+    pub findings: usize,
+}
+
+impl Default for MetricLimits {
+    fn default() -> Self {
+        Self { named_peers: 50, findings: 100 }
+    }
+}
+
+impl Settings {
+    /// The defaults for a node of this name.
+    pub fn new(node: impl Into<String>) -> Self {
+        Self {
+            probes: Config::new(node),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
+            host_root: PathBuf::from("/"),
+            metrics: MetricLimits::default(),
+            stable_peers: 20,
+            ecmp_ports: 25,
+        }
+    }
+
+    /// Reads `file`, or takes the defaults if there is none.
+    ///
+    /// # Errors
+    /// Every problem of the file at once; or why it could not be read.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = file else { return Ok(Self::new(node_name())) };
+        let text = read(path).map_err(|what| ConfigError::new(path, vec![Problem { at: None, what }]))?;
+        Self::parse(&text, node_name()).map_err(|problems| ConfigError::new(path, problems))
+    }
+
+    /// Settings from YAML text; `node` is the name that holds where the text gives none.
+    ///
+    /// # Errors
+    /// Every problem of the text, in the order of its lines.
+    pub fn parse(text: &str, node: String) -> Result<Self, Vec<Problem>> {
+        let root = tree::parse(text).map_err(|problem| vec![problem])?;
+        let mut problems = Vec::new();
+        let settings = shape::settings(&root, node, &mut problems);
+        if problems.is_empty() {
+            return Ok(settings);
+        }
+        problems.sort_by_key(|problem| problem.at);
+        Err(problems)
+    }
+}
+
+/// `$NODE_NAME` (the downward API's `spec.nodeName`), else the host name.
+pub fn node_name() -> String {
+    let given = std::env::var("NODE_NAME").ok().filter(|name| !name.trim().is_empty());
+    given.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    at: Option<At>,
+    what: String,
+}
+
+/// A configuration that cannot be used: every problem of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    fn new(file: &Path, problems: Vec<Problem>) -> Self {
+        Self { file: file.to_owned(), problems }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        for (index, problem) in self.problems.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            match problem.at {
+                Some(At { line, column }) => write!(f, "{separator}{file}:{line}:{column}: {}", problem.what)?,
+                None => write!(f, "{separator}{file}: {}", problem.what)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn read(path: &Path) -> Result<String, String> {
+    let file = File::open(path).map_err(|error| format!("cannot open the configuration: {error}"))?;
+    let about = file.metadata().map_err(|error| format!("cannot look at the configuration: {error}"))?;
+    if about.is_dir() {
+        return Err("is a directory; give the path of a YAML file".into());
+    }
+    let mut bytes = Vec::new();
+    let mut bounded = file.take(MAX_BYTES + 1);
+    bounded.read_to_end(&mut bytes).map_err(|error| format!("cannot read the configuration: {error}"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("larger than {MAX_BYTES} bytes, the most that a configuration may have"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        format!("not UTF-8 text: byte {} does not belong to any character", error.utf8_error().valid_up_to())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn load(bytes: &[u8]) -> Result<Settings, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let path = file.path().to_owned();
+        Settings::load(Some(&path)).map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(load(b""), Settings::load(None).map_err(|error| error.to_string()));
+        assert_eq!(load(b"# all of it\n# commented out\n"), load(b""));
+        assert_eq!(load(b"---\n"), load(b""));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_why() {
+        let missing = Settings::load(Some(Path::new("/no/such/file.yaml"))).unwrap_err().to_string();
+        assert_eq!(
+            missing,
+            "/no/such/file.yaml: cannot open the configuration: No such file or directory (os error 2)"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let error = Settings::load(Some(directory.path())).unwrap_err().to_string();
+        assert!(error.ends_with(": is a directory; give the path of a YAML file"), "{error}");
+        let error = load(b"node: m\xff").unwrap_err();
+        assert_eq!(error, "FILE: not UTF-8 text: byte 7 does not belong to any character");
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused_at_the_bound() {
+        let error = load(&vec![b'#'; MAX_BYTES as usize + 1]).unwrap_err();
+        assert_eq!(error, "FILE: larger than 1048576 bytes, the most that a configuration may have");
+        assert!(load(&vec![b'#'; MAX_BYTES as usize]).is_ok());
+    }
+}

@@ -11,6 +11,7 @@
 pub mod checks;
 pub mod config;
 pub mod fact;
+pub mod history;
 pub mod kernel;
 pub mod node;
 pub mod overhead;
@@ -19,6 +20,7 @@ pub mod peers;
 pub mod prober;
 pub mod remedy;
 pub mod report;
+pub mod silence;
 pub mod snapshot;
 pub mod telemetry;
 pub mod units;

@@ -157,6 +157,22 @@ pub enum Refusal {
     Other,
 }
 
+impl Refusal {
+    /// The reason in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NetworkUnreachable => "network unreachable",
+            Self::HostUnreachable => "host unreachable",
+            Self::ProtocolUnreachable => "protocol unreachable",
+            Self::PortUnreachable => "port unreachable",
+            Self::TunnelPortUnreachable => "port unreachable for the tunnel's outer packet",
+            Self::Prohibited => "administratively prohibited",
+            Self::TtlExceeded => "time to live exceeded",
+            Self::Other => "destination unreachable",
+        }
+    }
+}
+
 /// Why the kernel did not send a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -169,6 +185,18 @@ pub enum NotSent {
     Filtered,
     /// Anything else; `errno` in numbers.
     Other(i32),
+}
+
+impl NotSent {
+    /// The reason in words.
+    pub fn words(self) -> String {
+        match self {
+            Self::TooLarge => "message too long for a local link (EMSGSIZE)".into(),
+            Self::NoRoute => "no route, or the neighbour does not resolve (ENETUNREACH, EHOSTUNREACH)".into(),
+            Self::Filtered => "a local filter refuses it (EPERM)".into(),
+            Self::Other(errno) => format!("error {errno}"),
+        }
+    }
 }
 
 /// A hop that limits a path.

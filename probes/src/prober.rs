@@ -1,13 +1,310 @@
 //! All paths under measurement, one flight table, one packet budget.
 //!
-//! A machine with two verbs: told (`on_*`) and asked (`poll_*`). It has no socket and no clock.
+//! A machine with two verbs: told (`on_*`) and asked (`poll_*`). It has no socket and no clock. It gives the probes of
+//! [`Search`] their bytes, and tells from what comes back which probe it is about. Nothing that comes back is
+//! trusted: source, identifier, sequence, cookie and length must be those of a probe under way, else it is counted and
+//! dropped. A probe stays known after an error about it, for an answer may still come and wins.
+//!
+//! Errors about a tunnel's outer packet are about the probe inside: known exactly where enough of it is quoted, else
+//! taken to be about every probe under way to that tunnel end that is too large for the MTU that is named.
 
-pub mod flight;
+mod budget;
+mod flight;
+mod receive;
+#[cfg(test)]
+mod tests;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::units::Mono;
+use self::budget::Budget;
+use self::flight::{Flight, Flights, Key, RunId};
+use crate::path::search::{Search, TCP_TIMEOUT};
+use crate::path::{Answer, Carrier, Measured, NotSent, PathKey, Probe, Step, Target};
+use crate::telemetry::ErrorKind;
+use crate::units::{Family, Mono};
+use crate::wire::icmp;
+
+/// What makes this process's probes its own. Both are random, drawn once by the agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// ICMP identifier; the agent's packet filter lets only this one through.
+    pub id: u16,
+    /// Key of cookies and sequences; never leaves the process.
+    pub secret: u64,
+}
+
+/// Measures paths: [`Self::start`] one, drain [`Self::poll_transmit`], feed what happens, drain
+/// [`Self::poll_measured`]; come back at [`Self::poll_timeout`] at the latest.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    id: u16,
+    runs: BTreeMap<RunId, Run>,
+    by_path: BTreeMap<PathKey, RunId>,
+    timers: BTreeSet<(Mono, RunId)>,
+    outbox: VecDeque<(RunId, Probe)>,
+    finished: VecDeque<(PathKey, Measured)>,
+    flights: Flights,
+    budget: Budget,
+    next_run: u64,
+    next_transmit: u64,
+    errors: BTreeMap<ErrorKind, u64>,
+}
+
+/// One path under measurement.
+#[derive(Clone, Debug)]
+struct Run {
+    target: Target,
+    search: Search,
+    timer: Option<Mono>,
+    flights: Vec<Key>,
+}
+
+impl Prober {
+    /// A prober that sends at most `packets_per_second` packets over all paths.
+    pub fn new(identity: Identity, packets_per_second: u32, now: Mono) -> Self {
+        Self {
+            id: identity.id,
+            runs: BTreeMap::new(),
+            by_path: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            outbox: VecDeque::new(),
+            finished: VecDeque::new(),
+            flights: Flights::new(identity.secret),
+            budget: Budget::new(packets_per_second, now),
+            next_run: 0,
+            next_transmit: 0,
+            errors: ErrorKind::ALL.into_iter().map(|kind| (kind, 0)).collect(),
+        }
+    }
+
+    /// Starts to measure a path. A measurement of the same path that is under way is dropped.
+    pub fn start(&mut self, target: Target, now: Mono) {
+        self.drop_run(&target.key, now);
+        let run = RunId(self.next_run);
+        self.next_run += 1;
+        self.by_path.insert(target.key.clone(), run);
+        let search = Search::new(&target, now);
+        self.runs.insert(run, Run { target, search, timer: None, flights: Vec::new() });
+        self.pump(run, now);
+    }
+
+    /// Drops the measurement of a path, if one is under way, and its result, if that was not fetched.
+    pub fn stop(&mut self, path: &PathKey, now: Mono) {
+        self.drop_run(path, now);
+        self.finished.retain(|(finished, _)| finished != path);
+    }
+
+    /// What became of a transmit. `now` is to be read **before** the transmit is handed to the kernel: a round trip on this
+    /// machine can be over by the time that the system call returns.
+    pub fn on_sent(&mut self, id: TransmitId, sent: Sent, now: Mono) {
+        if matches!(sent, Sent::Failed(_)) {
+            self.count(ErrorKind::SendFailed);
+        }
+        let Some(key) = self.flights.key_of(id) else { return };
+        match sent {
+            Sent::Ok => self.on_left(key, now),
+            Sent::TcpAnswered => self.deliver(key, Answer::Carried { round_trip: None }, now),
+            Sent::TcpSilent => self.deliver(key, Answer::Silent, now),
+            Sent::Failed(errno) => self.on_failed(key, errno, now),
+        }
+    }
+
+    /// The next packet to send, if one is wanted and the budget allows it.
+    pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit> {
+        self.fire_timers(now);
+        loop {
+            let &(run, probe) = self.outbox.front()?;
+            let is_wanted = self.runs.contains_key(&run);
+            if is_wanted && !self.budget.take(now) {
+                return None;
+            }
+            self.outbox.pop_front();
+            if let Some(transmit) = self.transmit(run, probe, now) {
+                return Some(transmit);
+            }
+        }
+    }
+
+    /// When to call [`Self::poll_transmit`] and [`Self::poll_measured`] again at the latest; `None` when idle.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        if !self.finished.is_empty() {
+            return Some(Mono::default());
+        }
+        let timer = self.timers.first().map(|&(at, _)| at);
+        let budget = (!self.outbox.is_empty()).then(|| self.budget.ready_at());
+        timer.into_iter().chain(budget).min()
+    }
+
+    /// The next path that is measured.
+    pub fn poll_measured(&mut self, now: Mono) -> Option<(PathKey, Measured)> {
+        self.fire_timers(now);
+        self.finished.pop_front()
+    }
+
+    /// Whether no path is under measurement and every result was fetched.
+    pub fn is_idle(&self) -> bool {
+        self.runs.is_empty() && self.finished.is_empty()
+    }
+
+    /// Packets that were dropped or not sent, by reason. Every reason is present.
+    pub const fn errors(&self) -> &BTreeMap<ErrorKind, u64> {
+        &self.errors
+    }
+
+    fn count(&mut self, kind: ErrorKind) {
+        *self.errors.entry(kind).or_default() += 1;
+    }
+
+    fn drop_run(&mut self, path: &PathKey, now: Mono) {
+        if let Some(run) = self.by_path.remove(path) {
+            self.end_run(run, now);
+        }
+    }
+
+    fn end_run(&mut self, id: RunId, now: Mono) -> Option<Run> {
+        let run = self.runs.remove(&id)?;
+        if let Some(at) = run.timer {
+            self.timers.remove(&(at, id));
+        }
+        for &key in &run.flights {
+            self.flights.retire(key, now);
+        }
+        Some(run)
+    }
+
+    fn fire_timers(&mut self, now: Mono) {
+        while let Some(&(at, run)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            self.pump(run, now);
+        }
+    }
+
+    /// Takes from a search all that it wants sent, and its result when it has one.
+    fn pump(&mut self, id: RunId, now: Mono) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Some(at) = run.timer.take() {
+            self.timers.remove(&(at, id));
+        }
+        loop {
+            match run.search.poll(now) {
+                Step::Send(probe) => self.outbox.push_back((id, probe)),
+                Step::Wait(at) => {
+                    run.timer = Some(at);
+                    self.timers.insert((at, id));
+                    return;
+                }
+                Step::Done(measured) => {
+                    let path = run.target.key.clone();
+                    self.by_path.remove(&path);
+                    self.finished.push_back((path, *measured));
+                    self.end_run(id, now);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, id: RunId, probe: Probe, now: Mono) -> Option<Transmit> {
+        let to = self.runs.get(&id)?.target.key.address;
+        let transmit = TransmitId(self.next_transmit);
+        self.next_transmit += 1;
+        let Some(key) = self.key(id, probe, to, transmit, now) else {
+            self.answer(id, probe, Answer::NotSent { why: NotSent::Other(errno::EAGAIN) }, now);
+            return None;
+        };
+        let cookie = self.flights.cookie(key, probe, transmit);
+        self.flights.insert(key, Flight { run: id, probe, transmit, cookie, left: None });
+        self.runs.get_mut(&id)?.flights.push(key);
+        let (port, means) = self.means(key, probe, cookie);
+        Some(Transmit { id: transmit, to: SocketAddr::new(to, port), means })
+    }
+
+    fn key(&mut self, run: RunId, probe: Probe, to: IpAddr, transmit: TransmitId, now: Mono) -> Option<Key> {
+        match probe.carrier {
+            Carrier::Echo => self.flights.sequence(to, transmit, now).map(|sequence| Key::Echo { sequence, to }),
+            Carrier::Udp { port } => Some(Key::Udp { to, port, run }),
+            Carrier::Tcp { .. } => Some(Key::Tcp { transmit }),
+        }
+    }
+
+    fn means(&self, key: Key, probe: Probe, cookie: u64) -> (u16, Means) {
+        match (key, probe.carrier) {
+            (Key::Echo { sequence, .. }, _) => {
+                let (head, padding) = icmp::echo_request(self.id, sequence, cookie, probe.size);
+                (0, Means::Icmp { head, padding })
+            }
+            (_, Carrier::Tcp { port }) => (port, Means::Tcp { timeout: TCP_TIMEOUT }),
+            (_, Carrier::Udp { port }) => (port, udp(probe, cookie)),
+            (_, Carrier::Echo) => (0, udp(probe, cookie)),
+        }
+    }
+
+    fn on_left(&mut self, key: Key, now: Mono) {
+        let Some(flight) = self.flights.get(key).filter(|flight| flight.left.is_none()) else { return };
+        self.flights.mark_left(key, now);
+        if let Some(run) = self.runs.get_mut(&flight.run) {
+            run.search.on_sent(flight.probe, now);
+            self.pump(flight.run, now);
+        }
+    }
+
+    fn on_failed(&mut self, key: Key, errno: i32, now: Mono) {
+        let Some(flight) = self.flights.get(key) else { return };
+        self.flights.retire(key, now);
+        self.answer(flight.run, flight.probe, Answer::NotSent { why: errno::why(errno) }, now);
+    }
+
+    /// Passes an answer on to the search whose probe it is about. Whoever is answered has sent.
+    fn deliver(&mut self, key: Key, answer: Answer, now: Mono) {
+        self.on_left(key, now);
+        let Some(flight) = self.flights.get(key) else { return };
+        if matches!(answer, Answer::Carried { .. }) {
+            self.flights.retire(key, now);
+        }
+        self.answer(flight.run, flight.probe, answer, now);
+    }
+
+    fn answer(&mut self, id: RunId, probe: Probe, answer: Answer, now: Mono) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.search.on_answer(probe, answer, now);
+            self.pump(id, now);
+        }
+    }
+}
+
+/// A UDP probe: the cookie, then zeros. Its headers are as long as those of an ICMP echo.
+fn udp(probe: Probe, cookie: u64) -> Means {
+    let mut payload = cookie.to_be_bytes().to_vec();
+    payload.resize(probe.size.payload(Family::Ipv4).bytes() as usize, 0);
+    Means::Udp { payload }
+}
+
+/// Linux's numbers of the errors that sending meets (`include/uapi/asm-generic/errno{,-base}.h`).
+mod errno {
+    use crate::path::NotSent;
+
+    const EPERM: i32 = 1;
+    pub(super) const EAGAIN: i32 = 11;
+    const EACCES: i32 = 13;
+    const EMSGSIZE: i32 = 90;
+    const ENETDOWN: i32 = 100;
+    const ENETUNREACH: i32 = 101;
+    const EHOSTDOWN: i32 = 112;
+    const EHOSTUNREACH: i32 = 113;
+
+    pub(super) const fn why(errno: i32) -> NotSent {
+        match errno {
+            EMSGSIZE => NotSent::TooLarge,
+            ENETDOWN | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH => NotSent::NoRoute,
+            EPERM | EACCES => NotSent::Filtered,
+            other => NotSent::Other(other),
+        }
+    }
+}
 
 /// What to hand to a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +336,8 @@ pub enum Means {
         /// Payload.
         payload: Vec<u8>,
     },
-    /// A TCP connection attempt, closed as soon as it is known how it went; `TcpOutcome` comes back within `timeout`.
+    /// A TCP connection attempt, closed as soon as it is known how it went. [`Sent::Ok`] says that it was started,
+    /// [`Sent::TcpAnswered`] or [`Sent::TcpSilent`] within `timeout` how it went.
     Tcp {
         /// When to give up.
         timeout: Duration,

@@ -253,6 +253,9 @@ pub struct TunnelRow {
     pub local: Option<IpAddr>,
     /// Whether it is in collect-metadata mode.
     pub external: bool,
+    /// The MTU that it can have on every path that no finding blames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended_mtu: Option<IpSize>,
 }
 
 /// One path to a peer.

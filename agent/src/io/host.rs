@@ -1,1 +1,146 @@
-//! (to come)
+//! Files below `host_root`, each read or failed on its own.
+//!
+//! The host's tree may be mounted anywhere in the agent's own. `/proc/net` is a link to `self/net` and must be followed;
+//! a link that leads out of the tree must not. So below any root but `/` the kernel resolves the path as if the root
+//! were `/` (`openat2` with `RESOLVE_IN_ROOT`).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use probes::fact::{Reason, Unread};
+use probes::kernel::HostFile;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+/// Largest file that is read; the largest real one, `/proc/net/netstat`, has a few KiB.
+const MOST: u64 = 1 << 20;
+
+/// Reads every file.
+pub fn read_all(root: &Path) -> BTreeMap<HostFile, Result<String, Unread>> {
+    HostFile::ALL.into_iter().map(|file| (file, read(root, file))).collect()
+}
+
+/// Reads one file below `root`.
+///
+/// # Errors
+/// If it is missing, may not be read, is larger than 1 MiB or no text. The reason names its path.
+pub fn read(root: &Path, file: HostFile) -> Result<String, Unread> {
+    let shown = root.join(file.path().trim_start_matches('/'));
+    let shown = shown.display();
+    let bytes = open(root, file.path()).and_then(bounded).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::PermissionDenied => Reason::Denied { needs: format!("permission to read {shown}") },
+            io::ErrorKind::NotFound => Reason::Failed { what: format!("{shown} does not exist ({error})") },
+            _ => Reason::Failed { what: format!("read {shown}: {error}") },
+        };
+        Unread::new(file.source(), reason)
+    })?;
+    let malformed = |what| Unread::new(file.source(), Reason::Malformed { what });
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST) {
+        return Err(malformed(format!("{shown} is larger than {MOST} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| malformed(format!("{shown} is no text")))
+}
+
+fn open(root: &Path, path: &str) -> io::Result<File> {
+    // A pipe or device in place of the file must not hold the agent up.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    if root == Path::new("/") {
+        return Ok(rustix::fs::open(path, flags, Mode::empty())?.into());
+    }
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?.into())
+}
+
+fn bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A root with `/proc/net` as a link to `self/net`, as the kernel has it.
+    fn host() -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/7/net")).unwrap();
+        fs::create_dir_all(root.path().join("proc/sys/net/ipv4")).unwrap();
+        symlink("7", root.path().join("proc/self")).unwrap();
+        symlink("self/net", root.path().join("proc/net")).unwrap();
+        root
+    }
+
+    fn reason(root: &TempDir, file: HostFile) -> Reason {
+        read(root.path(), file).unwrap_err().reason
+    }
+
+    #[test]
+    fn this_machines_files_are_read() {
+        for (file, text) in read_all(Path::new("/")) {
+            assert!(!text.unwrap().is_empty(), "{file:?}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_within_the_root() {
+        let root = host();
+        fs::write(root.path().join("proc/7/net/snmp"), "Ip: A\nIp: 1\n").unwrap();
+        assert_eq!(read(root.path(), HostFile::Snmp).unwrap(), "Ip: A\nIp: 1\n");
+    }
+
+    #[test]
+    fn a_link_does_not_lead_out_of_the_root() {
+        let (root, outside) = (host(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("secret"), "1").unwrap();
+        let link = root.path().join("proc/sys/net/ipv4/ip_forward");
+        for target in [outside.path().join("secret"), "../../../../../../../../../../../../etc/hostname".into()] {
+            symlink(target, &link).unwrap();
+            assert!(matches!(reason(&root, HostFile::IpForward), Reason::Failed { what } if what.contains("exist")));
+            fs::remove_file(&link).unwrap();
+        }
+    }
+
+    #[test]
+    fn missing_too_large_and_no_text_are_told_apart() {
+        let root = host();
+        let path = root.path().join("proc/sys/net/ipv4/ip_forward");
+        let missing = format!("{} does not exist (No such file or directory (os error 2))", path.display());
+        assert_eq!(reason(&root, HostFile::IpForward), Reason::Failed { what: missing });
+
+        fs::write(&path, "1\n").unwrap();
+        assert_eq!(read(root.path(), HostFile::IpForward).unwrap(), "1\n");
+        fs::write(&path, vec![b'1'; (1 << 20) + 1]).unwrap();
+        assert!(matches!(reason(&root, HostFile::IpForward), Reason::Malformed { what } if what.contains("larger")));
+        fs::write(&path, [0xff]).unwrap();
+        assert!(matches!(reason(&root, HostFile::IpForward), Reason::Malformed { what } if what.contains("no text")));
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_denied() {
+        let root = host();
+        let path = root.path().join("proc/sys/net/ipv4/ip_forward");
+        fs::write(&path, "1\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+        // Capabilities are a thread's own: without them root may not read it either.
+        let read = std::thread::spawn(move || {
+            caps::clear(None, caps::CapSet::Effective).unwrap();
+            reason(&root, HostFile::IpForward)
+        });
+        let needs = format!("permission to read {}", path.display());
+        assert_eq!(read.join().unwrap(), Reason::Denied { needs });
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_is_named() {
+        let unread = read(Path::new("/nonexistent"), HostFile::Snmp).unwrap_err();
+        assert!(unread.to_string().starts_with("counters: /nonexistent/proc/net/snmp does not exist"), "{unread}");
+    }
+}

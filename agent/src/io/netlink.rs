@@ -1,1 +1,245 @@
-//! (to come)
+//! The kernel's tables over rtnetlink, raw: what was asked, what came back, or why nothing did.
+//!
+//! Three rules. *A failure is never an empty list*: the error number in the message that ends a dump counts, and so does
+//! one that answers the request. *Nothing is dropped*: messages leave here undecoded, because the usual connection logs
+//! and forgets those that it does not understand, and a link that is forgotten reads as a link that is not there.
+//! *One dump at a time*: a socket that is in the middle of one refuses the next, so a socket whose dump was given up is
+//! thrown away.
+//!
+//! A dump that the kernel marks as interrupted (a table changed meanwhile, entries may be missing or double) is asked
+//! for again, a few times.
+
+mod channel;
+mod request;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use probes::fact::{Reason, Source, Unread};
+use probes::kernel::{Dump, RawFacts, RawMessage, RawRoutes};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use channel::{Channel, Fault};
+use request::Request;
+
+/// Longest time for one table, or for one batch of route lookups.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often an interrupted dump is asked for before the table counts as unread.
+const ATTEMPTS: u32 = 5;
+
+/// The capability that the kernel wants when it refuses a table.
+const NEEDS: &str = "CAP_NET_ADMIN";
+
+/// The first kernel that lists cached path MTUs; older ones answer with an empty list.
+const LISTS_EXCEPTIONS: (u32, u32) = (5, 3);
+
+/// Asks the kernel of the network namespace in which it was opened.
+pub struct Netlink {
+    /// `None` after a fault; opened again when next needed.
+    channel: Mutex<Option<Channel>>,
+}
+
+impl Netlink {
+    /// Opens a socket. Needs a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// If the kernel gives out no rtnetlink socket.
+    pub fn open() -> Result<Self, Unread> {
+        let channel = Channel::open().map_err(|fault| unread(Source::Links, "rtnetlink socket", &fault))?;
+        Ok(Self { channel: Mutex::new(Some(channel)) })
+    }
+
+    /// Every table, each read or failed on its own. `files` is left empty.
+    pub async fn facts(&self) -> RawFacts {
+        let mut took = BTreeMap::new();
+        RawFacts {
+            links: self.table(Source::Links, &mut took).await,
+            addresses: self.table(Source::Addresses, &mut took).await,
+            routes: self.table(Source::Routes, &mut took).await,
+            neighbours: self.table(Source::Neighbours, &mut took).await,
+            fdb: self.table(Source::Fdb, &mut took).await,
+            files: BTreeMap::new(),
+            took,
+        }
+    }
+
+    /// The route to each address, in the order given, and the path MTUs that the kernel has cached.
+    pub async fn routes(&self, addresses: Vec<IpAddr>) -> RawRoutes {
+        let start = Instant::now();
+        let answers = self.lookups(addresses).await;
+        let mut took = BTreeMap::from([(Source::Lookup, start.elapsed())]);
+        RawRoutes { answers, exceptions: self.table(Source::Exceptions, &mut took).await, took }
+    }
+
+    /// What the kernel would use, cached path MTUs left out.
+    async fn lookups(&self, addresses: Vec<IpAddr>) -> Vec<(IpAddr, Result<RawMessage, Unread>)> {
+        let mut slot = self.channel.lock().await;
+        let fail = |address: &IpAddr, fault: &Fault| unread(Source::Lookup, &format!("route to {address}"), fault);
+        let mut channel = match slot.take().map_or_else(Channel::open, Ok) {
+            Ok(channel) => channel,
+            Err(fault) => return addresses.into_iter().map(|address| (address, Err(fail(&address, &fault)))).collect(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let asked: Vec<_> =
+            addresses.into_iter().map(|address| (address, channel.ask(&request::lookup(address)))).collect();
+        let mut answers = Vec::with_capacity(asked.len());
+        let mut sound = true;
+        for (address, asked) in asked {
+            let answer = match asked {
+                Ok(mut answers) => timeout_at(deadline, channel.answer(&mut answers)).await.unwrap_or(Err(Fault::Late)),
+                Err(fault) => Err(fault),
+            };
+            sound &= answer.as_ref().err().is_none_or(Fault::leaves_socket_usable);
+            answers.push((address, answer.map_err(|fault| fail(&address, &fault))));
+        }
+        if sound {
+            *slot = Some(channel);
+        }
+        answers
+    }
+
+    async fn table(&self, source: Source, took: &mut BTreeMap<Source, Duration>) -> Dump {
+        let start = Instant::now();
+        let dump = self.dump(source).await;
+        took.insert(source, start.elapsed());
+        dump
+    }
+
+    async fn dump(&self, source: Source) -> Dump {
+        if source == Source::Exceptions {
+            can_list_exceptions()?;
+        }
+        let mut rows = Vec::new();
+        for request in request::dumps(source) {
+            let fault = match timeout(PATIENCE, self.attempts(&request)).await.unwrap_or(Err(Fault::Late)) {
+                Ok(part) => {
+                    rows.extend(part.into_iter().filter(|row| request.asks_for(row)));
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            if !(request.optional && fault.is_absent_family()) {
+                return Err(unread(source, request.name, &fault));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Dumps until the kernel says that nothing changed meanwhile.
+    async fn attempts(&self, request: &Request) -> Result<Vec<RawMessage>, Fault> {
+        let mut slot = self.channel.lock().await;
+        let mut last = Fault::Interrupted;
+        for _ in 0..ATTEMPTS {
+            // Taken out, so that a dump which is given up half-way takes its socket with it.
+            let mut channel = slot.take().map_or_else(Channel::open, Ok)?;
+            if request.needs_strict && !channel.strict() {
+                *slot = Some(channel);
+                return Err(Fault::Lenient);
+            }
+            let dump = channel.dump(request).await;
+            if dump.as_ref().err().is_none_or(Fault::leaves_socket_usable) {
+                *slot = Some(channel);
+            }
+            match dump {
+                Err(fault) if fault.is_passing() => last = fault,
+                dump => return dump,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn can_list_exceptions() -> Result<(), Unread> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) < LISTS_EXCEPTIONS => {
+            let why = format!("Linux {release} does not list cached path MTUs; Linux 5.3 is the first that does");
+            Err(Unread::new(Source::Exceptions, Reason::Unsupported { why }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What could not be read and why. The kernel refuses a table with `EPERM` or `EACCES`; as the answer to one lookup
+/// `EACCES` is the route's own word (`prohibit`).
+fn unread(source: Source, what: &str, fault: &Fault) -> Unread {
+    let reason = match fault {
+        Fault::Errno(libc::EPERM) => Reason::Denied { needs: NEEDS.into() },
+        Fault::Errno(libc::EACCES) if source != Source::Lookup => Reason::Denied { needs: NEEDS.into() },
+        Fault::Errno(errno) if source == Source::Lookup => {
+            Reason::Failed { what: format!("{what}: {}", no_route(*errno)) }
+        }
+        Fault::Lenient => Reason::Unsupported { why: format!("{what}: {fault}") },
+        fault => Reason::Failed { what: format!("{what}: {fault}") },
+    };
+    Unread::new(source, reason)
+}
+
+/// The kernel answers the lookup of a route that leads nowhere with the error that a packet would meet.
+fn no_route(errno: i32) -> String {
+    let error = io::Error::from_raw_os_error(errno);
+    let meaning = match errno {
+        libc::ENETUNREACH => "there is no route",
+        libc::EHOSTUNREACH => "an unreachable route refuses it",
+        libc::EACCES => "a prohibit route refuses it",
+        libc::EINVAL => "a blackhole route drops it",
+        _ => return error.to_string(),
+    };
+    format!("{meaning} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_table_names_the_capability() {
+        for errno in [libc::EPERM, libc::EACCES] {
+            let unread = unread(Source::Fdb, "RTM_GETNEIGH", &Fault::Errno(errno));
+            assert_eq!(unread.reason, Reason::Denied { needs: "CAP_NET_ADMIN".into() });
+        }
+    }
+
+    #[test]
+    fn a_prohibit_route_is_no_missing_right() {
+        let unread = unread(Source::Lookup, "route to 10.0.0.9", &Fault::Errno(libc::EACCES));
+        assert_eq!(
+            unread.to_string(),
+            "lookup: route to 10.0.0.9: a prohibit route refuses it (Permission denied (os error 13))"
+        );
+    }
+
+    #[tokio::test]
+    async fn every_table_of_this_machine_is_read_and_timed() {
+        let facts = Netlink::open().unwrap().facts().await;
+        let links = probes::kernel::link::decode(&facts.links.unwrap());
+        assert!(links.rows.iter().any(|link| link.name == "lo" && link.inet.is_some()), "{links:?}");
+        assert_eq!(links.malformed, [""; 0]);
+        for dump in [&facts.addresses, &facts.routes, &facts.neighbours, &facts.fdb] {
+            assert!(dump.is_ok(), "{dump:?}");
+        }
+        assert_eq!(facts.took.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn lookups_are_answered_each_on_its_own_and_in_order() {
+        // The loopback address has a route of its own, the rest of its network shares one.
+        let own: IpAddr = "127.0.0.1".parse().unwrap();
+        let shared: IpAddr = "127.1.2.3".parse().unwrap();
+        let many: Vec<_> = [own, shared].into_iter().cycle().take(600).collect();
+        let RawRoutes { answers, exceptions, took } = Netlink::open().unwrap().routes(many.clone()).await;
+        assert!(exceptions.is_ok(), "{exceptions:?}");
+        assert_eq!(took.len(), 2);
+        assert_eq!(answers.iter().map(|(address, _)| *address).collect::<Vec<_>>(), many);
+        for (address, answer) in answers {
+            let route = probes::kernel::route::lookup(&answer.unwrap()).unwrap();
+            assert_eq!(route.prefix, if address == own { 32 } else { 8 }, "{address}");
+        }
+    }
+}

@@ -1,1 +1,97 @@
-//! (to come)
+//! HTTP: the report, the metrics and the agent's health.
+//!
+//! It runs on a thread of its own and only ever reads the latest published round, so no client can delay a probe. A
+//! client is bounded in every direction: how many there are ([`Bounds::connections`]), how large and how slow a head
+//! may be, and how long a connection lives in all, which also ends one that does not read its answer. Connections are
+//! not kept alive: scrapes are seconds apart, and an idle connection would hold one of few places.
+
+mod pages;
+mod server;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use probes::report::{Published, Severity, Vantage};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+
+use crate::config::MetricLimits;
+
+pub use server::serve;
+
+/// What is served.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The latest round; `None` before the first.
+    pub published: watch::Receiver<Option<Arc<Published>>>,
+    /// Limits of the metrics.
+    pub limits: MetricLimits,
+    /// Every code of the catalogue with the severities that it can have.
+    pub codes: Vec<(&'static str, &'static [Severity])>,
+    /// Whose view this is.
+    pub vantage: Vantage,
+    /// Where the process reads about itself: `/proc`.
+    pub proc: PathBuf,
+}
+
+/// How much one client, and all of them, may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at a time; others wait in the kernel's queue.
+    pub connections: usize,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// Time for a request's head.
+    pub head_time: Duration,
+    /// Life of a connection, from accepting it to the last byte.
+    pub connection_time: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            head_bytes: 16 * 1024,
+            headers: 64,
+            head_time: Duration::from_secs(5),
+            connection_time: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Opens the listening socket. `[::]` takes both families, and IPv4 alone where the kernel has no IPv6.
+///
+/// # Errors
+/// If the address cannot be had: in use, not of this machine, or a port below 1024 without the right to it.
+pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    match open(listen) {
+        Err(error) if listen.ip().is_unspecified() && listen.is_ipv6() && lacks_ipv6(&error) => {
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, listen.port())))
+        }
+        result => result,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn open(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(listen), Type::STREAM, Some(Protocol::TCP))?;
+    if listen.is_ipv6() && listen.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests;

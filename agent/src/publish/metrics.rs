@@ -1,1 +1,301 @@
-//! (to come)
+//! The published facts as metric families, in no format yet: [`super::exposition`] writes them.
+//!
+//! Everything is made from the latest [`Published`] at the moment of the scrape, so what has gone is gone. A value that
+//! is not known has no sample. Series that count events or states exist from the start with 0, or a rate would miss the
+//! first event. Names of pods and addresses are never labels, and the number of series does not grow with the cluster:
+//! [`paths`] names only so many peers, [`findings`] only so many findings, [`machine`] only so many links, and
+//! `series_suppressed` counts what was left out.
+
+mod findings;
+mod machine;
+mod paths;
+pub mod process;
+mod work;
+
+use std::borrow::Cow;
+
+use probes::report::{Published, Severity, Vantage};
+
+use crate::config::MetricLimits;
+use process::Process;
+
+/// What a scrape is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Scrape<'a> {
+    /// The latest round; `None` before the first.
+    pub published: Option<&'a Published>,
+    /// How much is named.
+    pub limits: MetricLimits,
+    /// Every code of the catalogue with the severities that it can have.
+    pub codes: &'a [(&'static str, &'static [Severity])],
+    /// Whose view this is.
+    pub vantage: Vantage,
+    /// The process itself.
+    pub process: &'a Process,
+}
+
+/// One metric family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// Full name without unit and without the suffixes that a format adds (`_total`, `_info`, `_bucket`).
+    pub name: String,
+    /// One sentence.
+    pub help: &'static str,
+    /// Base unit, the last part of the name.
+    pub unit: Option<Unit>,
+    /// Type.
+    pub kind: Kind,
+    /// Series; a family without any is left out.
+    pub samples: Vec<Sample>,
+}
+
+/// Base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+}
+
+impl Unit {
+    /// The unit as the last part of a name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Seconds => "seconds",
+        }
+    }
+}
+
+/// Types of metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up.
+    Counter,
+    /// Always 1; the labels say something.
+    Info,
+    /// Observations by size.
+    Histogram,
+}
+
+/// One series and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Labels in the order in which they are written.
+    pub labels: Labels,
+    /// The value.
+    pub value: Value,
+}
+
+/// Label names and values.
+pub type Labels = Vec<(&'static str, Cow<'static, str>)>;
+
+/// A sample's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A gauge or counter.
+    Number(f64),
+    /// A histogram: bounds and counts of the buckets, not cumulated, the last bound infinite; then the sum.
+    Histogram {
+        /// Upper bound and count of each bucket.
+        buckets: Vec<(f64, u64)>,
+        /// Sum of the observations.
+        sum: f64,
+    },
+}
+
+impl Family {
+    /// A family of the product's own names: `mtuscope_<name>`.
+    fn new(name: &str, unit: Option<Unit>, kind: Kind, help: &'static str) -> Self {
+        Self { name: format!("mtuscope_{name}"), help, unit, kind, samples: Vec::new() }
+    }
+
+    fn gauge(name: &str, help: &'static str) -> Self {
+        Self::new(name, None, Kind::Gauge, help)
+    }
+
+    fn bytes(name: &str, help: &'static str) -> Self {
+        Self::new(name, Some(Unit::Bytes), Kind::Gauge, help)
+    }
+
+    fn seconds(name: &str, help: &'static str) -> Self {
+        Self::new(name, Some(Unit::Seconds), Kind::Gauge, help)
+    }
+
+    fn counter(name: &str, help: &'static str) -> Self {
+        Self::new(name, None, Kind::Counter, help)
+    }
+
+    fn info(name: &str, help: &'static str) -> Self {
+        Self::new(name, None, Kind::Info, help)
+    }
+
+    /// Adds a series.
+    fn push(&mut self, labels: impl Into<Labels>, value: impl Number) {
+        self.samples.push(Sample { labels: labels.into(), value: Value::Number(value.number()) });
+    }
+
+    /// Adds a series if its value is known.
+    fn push_known(&mut self, labels: impl Into<Labels>, value: Option<impl Number>) {
+        if let Some(value) = value {
+            self.push(labels, value);
+        }
+    }
+
+    /// This family with one more series.
+    fn with(mut self, labels: impl Into<Labels>, value: impl Number) -> Self {
+        self.push(labels, value);
+        self
+    }
+
+    /// This family with a series without labels, if the value is known.
+    fn with_known(mut self, value: Option<impl Number>) -> Self {
+        self.push_known([], value);
+        self
+    }
+
+    /// Name with unit, as it stands in queries but for the format's own suffixes.
+    pub fn full_name(&self) -> String {
+        match self.unit {
+            Some(unit) => format!("{}_{}", self.name, unit.name()),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// What can be a sample's number.
+trait Number {
+    fn number(self) -> f64;
+}
+
+impl Number for f64 {
+    fn number(self) -> f64 {
+        self
+    }
+}
+
+impl Number for bool {
+    fn number(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+}
+
+impl Number for u32 {
+    fn number(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+/// Metrics are floats: beyond 2⁵³ the last digits go.
+macro_rules! rounded {
+    ($($kind:ty),*) => {$(
+        impl Number for $kind {
+            fn number(self) -> f64 {
+                self as f64
+            }
+        }
+    )*};
+}
+rounded!(u64, i64, usize);
+
+/// A label.
+fn label(name: &'static str, value: impl Into<Cow<'static, str>>) -> (&'static str, Cow<'static, str>) {
+    (name, value.into())
+}
+
+/// Every family, in a stable order.
+pub fn families(scrape: &Scrape<'_>) -> Vec<Family> {
+    let report = scrape.published.map(|published| &*published.report);
+    let mut suppressed = 0;
+    let mut all = vec![work::build(scrape)];
+    if let Some(report) = report {
+        all.extend(machine::families(report, &mut suppressed));
+    }
+    all.extend(paths::families(report, scrape.limits.named_peers, &mut suppressed));
+    if let Some(report) = report {
+        all.extend(findings::families(report, scrape.codes, scrape.limits.findings, &mut suppressed));
+    }
+    all.extend(work::families(scrape.published));
+    let help = "Series left out because a limit was reached.";
+    all.push(Family::gauge("series_suppressed", help).with([], suppressed));
+    all.extend(process::families(scrape.process));
+    all.retain(|family| !family.samples.is_empty());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::example;
+    use super::*;
+
+    pub(crate) fn scrape(published: Option<&Published>) -> Vec<Family> {
+        let process = Process::default();
+        families(&Scrape {
+            published,
+            limits: MetricLimits::default(),
+            codes: example::CODES,
+            vantage: Vantage::Node,
+            process: &process,
+        })
+    }
+
+    fn series(families: &[Family]) -> usize {
+        let of = |value: &Value| match value {
+            Value::Number(_) => 1,
+            Value::Histogram { buckets, .. } => buckets.len() + 2,
+        };
+        families.iter().flat_map(|family| &family.samples).map(|sample| of(&sample.value)).sum()
+    }
+
+    #[test]
+    fn series_do_not_grow_with_the_cluster() {
+        for peers in [10, 1_000, 10_000] {
+            let healthy = series(&scrape(Some(&example::cluster(peers, 0))));
+            let sick = series(&scrape(Some(&example::cluster(peers, peers))));
+            assert!(healthy < 300, "{peers} healthy peers: {healthy} series");
+            assert!(sick < 2_000, "{peers} sick peers: {sick} series");
+            assert!(sick > healthy, "sick peers are named: {sick} against {healthy}");
+        }
+    }
+
+    #[test]
+    fn no_limit_lets_series_grow_without_bound() {
+        let limits = MetricLimits { named_peers: 100, findings: 500 };
+        let published = example::cluster(10_000, 10_000);
+        let process = Process::default();
+        let scrape = Scrape {
+            published: Some(&published),
+            limits,
+            codes: example::CODES,
+            vantage: Vantage::Node,
+            process: &process,
+        };
+        let count = series(&families(&scrape));
+        assert!(count < 2_000, "{count} series at the highest limits");
+    }
+
+    #[test]
+    fn no_series_appears_twice() {
+        for published in [example::published(), example::cluster(100, 50)] {
+            for family in scrape(Some(&published)) {
+                let distinct: BTreeSet<_> = family.samples.iter().map(|sample| &sample.labels).collect();
+                assert_eq!(distinct.len(), family.samples.len(), "{}", family.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_label_holds_a_pod_link_or_the_node() {
+        for family in scrape(Some(&example::published())) {
+            for (name, value) in family.samples.iter().flat_map(|sample| &sample.labels) {
+                assert!(!value.starts_with("cali"), "{}: {name}={value}", family.name);
+                assert!(!["node", "instance", "type", "zone", "pod"].contains(name), "{}: {name}", family.name);
+            }
+        }
+    }
+}

@@ -1,11 +1,170 @@
-//! (to come)
+//! Text below `/proc`: sysctls of one number, and the counters of `/proc/net/snmp` and `/proc/net/netstat`.
+//!
+//! The counter files hold pairs of lines, names and then values, each led by its section. Which names there are depends
+//! on the kernel: one that is missing is absent and never zero. A file whose pairs do not match is malformed as a whole,
+//! because no value in it can be trusted to belong to its name.
+
 use super::Counters;
 use crate::fact::{Reason, Source, Unread};
-/// x
-pub fn number(_: &str) -> Result<i64, Unread> {
-    Err(Unread::new(Source::Settings, Reason::NotYet))
+
+/// The counters that the product uses: section, the kernel's name, the product's name.
+const USED: [(&str, &str, &str); 11] = [
+    ("TcpExt", "IPReversePathFilter", "reverse_path_filter"),
+    ("Ip", "FragFails", "fragmentation_failed"),
+    ("Ip", "FragOKs", "fragmentation_ok"),
+    ("Ip", "FragCreates", "fragments_created"),
+    ("Ip", "ReasmReqds", "reassembly_required"),
+    ("Ip", "ReasmOKs", "reassembly_ok"),
+    ("Ip", "ReasmFails", "reassembly_failed"),
+    ("Ip", "InAddrErrors", "input_address_errors"),
+    ("Udp", "InCsumErrors", "udp_checksum_errors"),
+    ("Icmp", "OutRateLimitHost", "icmp_out_rate_limit_host"),
+    ("Icmp", "OutRateLimitGlobal", "icmp_out_rate_limit_global"),
+];
+
+/// Reads a sysctl that is on or off: 1 for every value but 0, as the kernel takes it.
+///
+/// # Errors
+/// If the text is not one decimal number.
+pub fn flag(text: &str) -> Result<i64, Unread> {
+    number(text).map(|value| i64::from(value != 0))
 }
-/// x
-pub fn counters(_: &str, _: &str) -> Result<Counters, Unread> {
-    Err(Unread::new(Source::Counters, Reason::NotYet))
+
+/// Reads a sysctl of one number.
+///
+/// # Errors
+/// If the text is not one decimal number.
+pub fn number(text: &str) -> Result<i64, Unread> {
+    text.trim().parse().map_err(|_| malformed(Source::Settings, format!("{:?}, expected one number", clip(text))))
+}
+
+/// Reads the counters in the texts of `/proc/net/snmp` and `/proc/net/netstat`.
+///
+/// # Errors
+/// If either text is no sequence of matching pairs of lines, or a counter that is used is no number.
+pub fn counters(snmp: &str, netstat: &str) -> Result<Counters, Unread> {
+    let mut counters = Counters::new();
+    read("/proc/net/snmp", snmp, &mut counters)?;
+    read("/proc/net/netstat", netstat, &mut counters)?;
+    Ok(counters)
+}
+
+fn read(file: &str, text: &str, counters: &mut Counters) -> Result<(), Unread> {
+    let fault = |what: String| malformed(Source::Counters, format!("{file}: {what}"));
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
+    if lines.peek().is_none() {
+        return Err(fault("empty, expected pairs of lines".into()));
+    }
+    while let Some(names) = lines.next() {
+        let (section, names) = split(names).ok_or_else(|| fault(format!("{:?} has no section", clip(names))))?;
+        let values = lines.next().and_then(split).filter(|(of, _)| *of == section);
+        let (_, values) = values.ok_or_else(|| fault(format!("{section}: names without values")))?;
+        pair(section, names, values, counters).map_err(fault)?;
+    }
+    Ok(())
+}
+
+fn split(line: &str) -> Option<(&str, &str)> {
+    line.split_once(':')
+}
+
+fn pair(section: &str, names: &str, values: &str, counters: &mut Counters) -> Result<(), String> {
+    let (names, values): (Vec<_>, Vec<_>) = (names.split_whitespace().collect(), values.split_whitespace().collect());
+    if names.len() != values.len() {
+        return Err(format!("{section}: {} names and {} values", names.len(), values.len()));
+    }
+    for (name, value) in names.iter().zip(&values) {
+        let Some((.., ours)) = USED.iter().find(|(of, theirs, _)| *of == section && theirs == name) else { continue };
+        let value = value.parse().map_err(|_| format!("{section} {name} is {:?}, expected a number", clip(value)))?;
+        counters.insert(ours, value);
+    }
+    Ok(())
+}
+
+const fn malformed(source: Source, what: String) -> Unread {
+    Unread::new(source, Reason::Malformed { what })
+}
+
+/// As much of a text as belongs in an error.
+fn clip(text: &str) -> &str {
+    text.char_indices().nth(40).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cut from Linux 6.18: the sections that are used and one that is not.
+    const SNMP: &str = "\
+Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates
+Ip: 1 64 9026 0 17 0 20 19 1 5 3 10
+Icmp: InMsgs OutRateLimitGlobal OutRateLimitHost
+Icmp: 4 2 6
+Tcp: RtoAlgorithm MaxConn
+Tcp: 1 -1
+Udp: InDatagrams InCsumErrors
+Udp: 100 8
+";
+    const NETSTAT: &str = "TcpExt: SyncookiesSent IPReversePathFilter\nTcpExt: 0 42\nIpExt: InNoRoutes\nIpExt: 0\n";
+
+    fn fault(snmp: &str, netstat: &str) -> String {
+        counters(snmp, netstat).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_counter_is_found_under_the_products_name() {
+        let expected = [
+            ("fragmentation_failed", 3),
+            ("fragmentation_ok", 5),
+            ("fragments_created", 10),
+            ("icmp_out_rate_limit_global", 2),
+            ("icmp_out_rate_limit_host", 6),
+            ("input_address_errors", 17),
+            ("reassembly_failed", 1),
+            ("reassembly_ok", 19),
+            ("reassembly_required", 20),
+            ("reverse_path_filter", 42),
+            ("udp_checksum_errors", 8),
+        ];
+        assert_eq!(counters(SNMP, NETSTAT), Ok(Counters::from(expected)));
+    }
+
+    #[test]
+    fn a_counter_that_the_kernel_lacks_is_absent_and_not_zero() {
+        let read = counters("Icmp: InMsgs\nIcmp: 4\n", NETSTAT).unwrap();
+        assert_eq!(read, Counters::from([("reverse_path_filter", 42)]));
+    }
+
+    #[test]
+    fn a_name_of_another_section_is_another_counter() {
+        assert_eq!(counters("UdpLite: InCsumErrors\nUdpLite: 9\n", "IpExt: ReasmOKs\nIpExt: 1\n"), Ok(Counters::new()));
+    }
+
+    #[test]
+    fn pairs_that_do_not_match_are_malformed() {
+        assert_eq!(fault("", NETSTAT), "counters: malformed: /proc/net/snmp: empty, expected pairs of lines");
+        assert_eq!(
+            fault(SNMP, "TcpExt: A B\nTcpExt: 1\n"),
+            "counters: malformed: /proc/net/netstat: TcpExt: 2 names and 1 values"
+        );
+        assert!(fault("Ip: A\n", NETSTAT).ends_with("Ip: names without values"));
+        assert!(fault("Ip: A\nTcp: 1\n", NETSTAT).ends_with("Ip: names without values"));
+        assert!(fault("junk\n", NETSTAT).ends_with("\"junk\" has no section"));
+        assert!(fault("Ip: FragOKs\nIp: -1\n", NETSTAT).ends_with("Ip FragOKs is \"-1\", expected a number"));
+    }
+
+    #[test]
+    fn a_sysctl_is_one_number() {
+        assert_eq!(number("2\n"), Ok(2));
+        assert_eq!(number("-1"), Ok(-1));
+        assert_eq!([flag("0\n"), flag("1\n"), flag("2\n")], [Ok(0), Ok(1), Ok(1)]);
+        for text in ["", "on", "1 2", "99999999999999999999"] {
+            assert!(number(text).unwrap_err().to_string().starts_with("settings: malformed: "), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_no_more_than_a_little() {
+        assert!(number(&"é".repeat(10_000)).unwrap_err().to_string().len() < 200);
+    }
 }

@@ -1,0 +1,283 @@
+//! The keys of the configuration, their ranges and their defaults.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use probes::config::{Expect, Peers, Probing, StaticPeer};
+use probes::units::IpSize;
+
+use super::reader::{Reader, Section, text};
+use super::tree::{At, Node, Value};
+use super::{Problem, Settings};
+
+/// Longest name that is taken: that of a DNS name, which Kubernetes node names are.
+const NAME_BYTES: usize = 253;
+
+/// An IPv4 link carries at least 68 bytes (RFC 791), and 16 bits describe a packet's length.
+const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
+
+/// Settings from the tree. Where `problems` is not empty afterwards, they mean nothing.
+pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -> Settings {
+    let reader = &mut Reader::new(problems);
+    let keys = ["node", "listen", "host_root", "peers", "probing", "expect", "metrics"];
+    let top = reader.section("", Some(root), &keys);
+    let mut settings = Settings::new(reader.parsed(&top, "node", "a name", name).unwrap_or(node));
+    if let Some(listen) = reader.parsed(&top, "listen", "an address and port such as \"[::]:9747\"", listen) {
+        settings.listen = listen;
+    }
+    if let Some(root) = reader.parsed(&top, "host_root", "an absolute path", absolute) {
+        settings.host_root = root;
+    }
+    settings.probes.peers = peers(reader, &top);
+    probing(reader, &top, &mut settings);
+    settings.probes.expect = expect(reader, &top);
+    metrics(reader, &top, &mut settings);
+    settings
+}
+
+fn name(text: &str) -> Option<String> {
+    let fits = !text.trim().is_empty() && text.len() <= NAME_BYTES && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+fn listen(text: &str) -> Option<SocketAddr> {
+    text.parse().ok()
+}
+
+fn absolute(text: &str) -> Option<PathBuf> {
+    Path::new(text).is_absolute().then(|| PathBuf::from(text))
+}
+
+fn probing(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) {
+    let keys = ["interval", "confirm_rounds", "packets_per_second", "stable_peers", "ecmp_ports"];
+    let section = reader.section("probing", top.find("probing"), &keys);
+    let default = Probing::default();
+    let hour = Duration::from_secs(3600);
+    settings.probes.probing = Probing {
+        interval: reader.duration(&section, "interval", Duration::from_secs(1)..=hour).unwrap_or(default.interval),
+        confirm_rounds: reader.number(&section, "confirm_rounds", 1..=10).unwrap_or(default.confirm_rounds),
+        packets_per_second: reader
+            .number(&section, "packets_per_second", 1..=100_000)
+            .unwrap_or(default.packets_per_second),
+    };
+    settings.stable_peers = reader.number(&section, "stable_peers", 0..=1000).unwrap_or(settings.stable_peers);
+    settings.ecmp_ports = reader.number(&section, "ecmp_ports", 1..=256).unwrap_or(settings.ecmp_ports);
+}
+
+fn metrics(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) {
+    let section = reader.section("metrics", top.find("metrics"), &["named_peers", "findings"]);
+    if let Some(most) = reader.number(&section, "named_peers", 0..=100) {
+        settings.metrics.named_peers = most as usize;
+    }
+    if let Some(most) = reader.number(&section, "findings", 0..=500) {
+        settings.metrics.findings = most as usize;
+    }
+}
+
+fn expect(reader: &mut Reader<'_>, top: &Section<'_>) -> Expect {
+    let section = reader.section("expect", top.find("expect"), &["underlay_mtu", "overlay_mtu", "sysctls"]);
+    let underlay = reader.number(&section, "underlay_mtu", MTU);
+    let overlay = reader.number(&section, "overlay_mtu", MTU);
+    if let (Some(underlay), Some(overlay), Some(node)) = (underlay, overlay, section.find("overlay_mtu"))
+        && overlay > underlay
+    {
+        let what = format!("expect.overlay_mtu ({overlay}) must be no larger than expect.underlay_mtu ({underlay})");
+        reader.refuse(node.at, what);
+    }
+    Expect {
+        underlay_mtu: underlay.map(IpSize::new),
+        overlay_mtu: overlay.map(IpSize::new),
+        sysctls: sysctls(reader, &section),
+    }
+}
+
+fn sysctls(reader: &mut Reader<'_>, section: &Section<'_>) -> BTreeMap<String, String> {
+    let mut wanted = BTreeMap::new();
+    for entry in reader.map("expect.sysctls", section.find("sysctls")) {
+        if !is_sysctl(&entry.key) {
+            reader.refuse(entry.at, format!("`{}` is no sysctl such as net.ipv4.ip_forward", entry.key));
+        }
+        match text(&entry.value) {
+            Some(value) => _ = wanted.insert(entry.key.clone(), value.to_owned()),
+            None => reader.refuse(entry.value.at, format!("expect.sysctls: {} needs one value", entry.key)),
+        }
+    }
+    wanted
+}
+
+/// Only `net.` keys bear on paths. No part is empty, so that the key cannot climb out of `/proc/sys/net`.
+fn is_sysctl(key: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '@'))
+    };
+    key.strip_prefix("net.").is_some_and(|rest| rest.split('.').all(part))
+}
+
+fn peers(reader: &mut Reader<'_>, top: &Section<'_>) -> Peers {
+    let section = reader.section("peers", top.find("peers"), &["kernel", "static"]);
+    let default = Peers::default();
+    let kernel = reader.flag(&section, "kernel").unwrap_or(default.kernel);
+    Peers { kernel, fixed: fixed(reader, &section), ..default }
+}
+
+fn fixed(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<StaticPeer> {
+    let Some(node) = section.find("static") else { return Vec::new() };
+    let items = match &node.value {
+        Value::Empty => return Vec::new(),
+        Value::List(items) => items,
+        _ => {
+            reader.refuse(node.at, "peers.static must be a list of peers".into());
+            return Vec::new();
+        }
+    };
+    let mut seen = Seen::default();
+    items.iter().enumerate().filter_map(|(index, item)| peer(reader, index, item, &mut seen)).collect()
+}
+
+/// Names and addresses that peers have taken, and where.
+#[derive(Default)]
+struct Seen {
+    names: BTreeMap<String, At>,
+    addresses: BTreeMap<(&'static str, IpAddr), At>,
+}
+
+fn peer(reader: &mut Reader<'_>, index: usize, item: &Node, seen: &mut Seen) -> Option<StaticPeer> {
+    let path = format!("peers.static[{index}]");
+    if !matches!(item.value, Value::Map(_)) {
+        reader.refuse(item.at, format!("{path} must be a map with a name and addresses"));
+        return None;
+    }
+    let section = reader.section(&path, Some(item), &["name", "underlay", "overlay", "pod"]);
+    let underlay = one_address(reader, &section, "underlay", seen);
+    let overlay = one_address(reader, &section, "overlay", seen);
+    let pods = pods(reader, &section, seen);
+    if ["underlay", "overlay", "pod"].iter().all(|key| section.find(key).is_none()) {
+        reader.refuse(item.at, format!("{path} needs at least one address: underlay, overlay or pod"));
+    }
+    if section.find("name").is_none() {
+        reader.refuse(item.at, format!("{path} needs a name"));
+    }
+    let name = reader.parsed(&section, "name", "a name", name)?;
+    let at = section.find("name").map_or(item.at, |node| node.at);
+    if let Some(first) = seen.names.insert(name.clone(), at) {
+        reader.refuse(at, format!("peer `{name}` is named twice; the first is in line {}", first.line));
+    }
+    Some(StaticPeer { name, underlay, overlay, pods })
+}
+
+fn one_address(reader: &mut Reader<'_>, section: &Section<'_>, key: &'static str, seen: &mut Seen) -> Option<IpAddr> {
+    section.find(key).and_then(|node| address(reader, section, key, node, seen))
+}
+
+fn pods(reader: &mut Reader<'_>, section: &Section<'_>, seen: &mut Seen) -> Vec<IpAddr> {
+    let Some(node) = section.find("pod") else { return Vec::new() };
+    let nodes = match &node.value {
+        Value::List(nodes) => nodes.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    nodes.iter().filter_map(|node| address(reader, section, "pod", node, seen)).collect()
+}
+
+fn address(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    key: &'static str,
+    node: &Node,
+    seen: &mut Seen,
+) -> Option<IpAddr> {
+    let address = reader.address(section, key, node)?;
+    if let Some(first) = seen.addresses.insert((key, address), node.at) {
+        reader.refuse(node.at, format!("{key} address {address} is given twice; the first is in line {}", first.line));
+    }
+    Some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn problems(text: &str) -> String {
+        let problems = Settings::parse(text, "here".into()).expect_err("a problem");
+        let error = super::super::ConfigError::new(Path::new("mtuscope.yaml"), problems);
+        error.to_string()
+    }
+
+    #[test]
+    fn every_key_arrives() {
+        let text = include_str!("every_key.yaml");
+        let settings = Settings::parse(text, "here".into()).unwrap();
+        let peer = StaticPeer {
+            name: "master-2".into(),
+            underlay: Some([10, 0, 0, 12].into()),
+            overlay: Some([10, 244, 2, 0].into()),
+            pods: vec![[10, 244, 2, 2].into(), [10, 244, 2, 3].into()],
+        };
+        let lone = StaticPeer {
+            name: "master-3".into(),
+            underlay: None,
+            overlay: None,
+            pods: vec!["fd00:244:3::2".parse().unwrap()],
+        };
+        let mut wanted = Settings::new("master-1");
+        wanted.listen = "192.0.2.1:9000".parse().unwrap();
+        wanted.host_root = "/host".into();
+        wanted.probes.peers = Peers { kernel: false, gateway: false, fixed: vec![peer, lone] };
+        wanted.probes.probing =
+            Probing { interval: Duration::from_secs(90), confirm_rounds: 3, packets_per_second: 500 };
+        (wanted.stable_peers, wanted.ecmp_ports) = (30, 16);
+        wanted.probes.expect = Expect {
+            underlay_mtu: Some(IpSize::new(1500)),
+            overlay_mtu: Some(IpSize::new(1450)),
+            sysctls: [("net.ipv4.ip_forward".into(), "1".into()), ("net.ipv4.conf.all.rp_filter".into(), "2".into())]
+                .into(),
+        };
+        wanted.metrics = super::super::MetricLimits { named_peers: 10, findings: 20 };
+        assert_eq!(settings, wanted);
+    }
+
+    #[test]
+    fn sections_without_content_are_defaults() {
+        let text = "peers:\nprobing:\nexpect:\n  sysctls:\nmetrics: {}\n";
+        assert_eq!(Settings::parse(text, "here".into()), Ok(Settings::new("here")));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        assert_snapshot!(problems(include_str!("every_problem.yaml")));
+    }
+
+    #[test]
+    fn the_wrong_kind_of_document_is_one_problem() {
+        let map = "must be a map of keys and values, found";
+        assert_eq!(problems("- a\n- b\n"), format!("mtuscope.yaml:1:1: the configuration {map} a list"));
+        assert_eq!(problems("just words\n"), format!("mtuscope.yaml:1:1: the configuration {map} `just words`"));
+    }
+
+    #[test]
+    fn the_ends_of_a_range_are_inside() {
+        for (text, good) in [
+            ("probing: { interval: 1s }", true),
+            ("probing: { interval: 999ms }", false),
+            ("probing: { interval: 1h }", true),
+            ("probing: { interval: 1h1ms }", false),
+            ("probing: { confirm_rounds: 0 }", false),
+            ("probing: { confirm_rounds: 10 }", true),
+            ("probing: { packets_per_second: 100000 }", true),
+            ("probing: { packets_per_second: 100001 }", false),
+            ("probing: { packets_per_second: 99999999999999999999 }", false),
+            ("expect: { underlay_mtu: 68 }", true),
+            ("expect: { underlay_mtu: 67 }", false),
+            ("expect: { underlay_mtu: 1500, overlay_mtu: 1500 }", true),
+            ("expect: { underlay_mtu: 1500, overlay_mtu: 1501 }", false),
+            ("expect: { sysctls: { net..x: 1 } }", false),
+            ("expect: { sysctls: { net.ipv4.conf.eth0/100.rp_filter: 1 } }", true),
+            ("expect: { sysctls: { kernel.panic: 1 } }", false),
+        ] {
+            assert_eq!(Settings::parse(text, "here".into()).is_ok(), good, "{text}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What each path answers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use probes::report::Published;
+
+use super::super::exposition::{Format, quality};
+use super::super::metrics::{self, Scrape, process::Process};
+use super::super::text::{self, Style};
+use super::Site;
+
+const INDEX: &str = "mtuscope: why packets of the size that pods send do not arrive.
+
+/report               what is wrong here, as JSON
+/report?format=text   the same for people
+/metrics              for Prometheus
+/livez, /readyz       health
+";
+
+pub(super) const NOT_READY: &str = "the first round is not finished yet; try again in a few seconds\n";
+
+pub(super) fn router(site: Arc<Site>) -> Router {
+    let live = || get(|| async { plain(StatusCode::OK, "ok\n") });
+    Router::new()
+        .route("/", get(|| async { plain(StatusCode::OK, INDEX) }))
+        .route("/report", get(report))
+        .route("/metrics", get(scrape))
+        .route("/livez", live())
+        .route("/healthz", live())
+        .route("/-/healthy", live())
+        .route("/readyz", get(ready))
+        .route("/-/ready", get(ready))
+        .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is nothing here; / lists what there is\n") })
+        .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
+        .with_state(site)
+}
+
+fn body(status: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    let mut response = (status, body.into()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn plain(status: StatusCode, text: impl Into<axum::body::Body>) -> Response {
+    body(status, "text/plain; charset=utf-8", text)
+}
+
+fn latest(site: &Site) -> Option<Arc<Published>> {
+    site.published.borrow().clone()
+}
+
+async fn ready(State(site): State<Arc<Site>>) -> Response {
+    match latest(&site) {
+        Some(_) => plain(StatusCode::OK, "ok\n"),
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY),
+    }
+}
+
+async fn report(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Response {
+    let Some(text) = wants_text(&uri, accept(&headers)) else {
+        return plain(StatusCode::BAD_REQUEST, "format must be json or text\n");
+    };
+    let Some(published) = latest(&site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
+    if text {
+        return plain(StatusCode::OK, text::report(&published.report, Style::default()));
+    }
+    match serde_json::to_string_pretty(&*published.report) {
+        Ok(json) => body(StatusCode::OK, "application/json", json + "\n"),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("the report is no JSON: {error}\n")),
+    }
+}
+
+/// Whether the client wants text: by `format`, else by what it accepts. `None` if `format` names nothing.
+fn wants_text(uri: &Uri, accept: Option<&str>) -> Option<bool> {
+    let format = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("format="));
+    match format {
+        Some("text") => Some(true),
+        Some("json") => Some(false),
+        Some(_) => None,
+        None => {
+            let accept = accept.unwrap_or_default();
+            Some(quality(accept, "text/plain") > quality(accept, "application/json"))
+        }
+    }
+}
+
+fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok())
+}
+
+async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let published = latest(&site);
+    let process = Process::read(&site.proc);
+    let families = metrics::families(&Scrape {
+        published: published.as_deref(),
+        limits: site.limits,
+        codes: &site.codes,
+        vantage: site.vantage,
+        process: &process,
+    });
+    let format = Format::negotiate(accept(&headers));
+    body(StatusCode::OK, format.content_type(), format.encode(families))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_for_those_who_ask() {
+        for (query, accept, wanted) in [
+            ("/report", None, Some(false)),
+            ("/report", Some("*/*"), Some(false)),
+            ("/report", Some("text/html,application/xhtml+xml,*/*;q=0.8"), Some(false)),
+            ("/report", Some("text/plain"), Some(true)),
+            ("/report", Some("text/plain;q=0.5, application/json"), Some(false)),
+            ("/report?format=text", Some("application/json"), Some(true)),
+            ("/report?x=1&format=json", Some("text/plain"), Some(false)),
+            ("/report?format=xml", None, None),
+        ] {
+            assert_eq!(wants_text(&query.parse().unwrap(), accept), wanted, "{query} {accept:?}");
+        }
+    }
+}

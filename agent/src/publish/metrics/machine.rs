@@ -1,0 +1,182 @@
+//! Links, tunnels, settings, neighbours and kernel counters.
+//!
+//! Pod links are counted by MTU and never named: a node has hundreds and they come and go. Settings are shown for the
+//! machine and for links that are shown themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probes::report::{LinkRow, Report, Role, TunnelRow};
+
+use super::{Family, label};
+
+/// Most links with series of their own.
+const LINKS: usize = 50;
+
+/// Families about the machine.
+pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
+    let shown = shown(report, suppressed);
+    let mut all = links(&shown);
+    all.push(pod_links(report));
+    all.extend(tunnels(report));
+    all.push(recommended(report));
+    all.push(settings(report, &shown));
+    all.extend(neighbours(report));
+    all.push(counters(report));
+    all
+}
+
+/// Links of the roles that are shown, what carries traffic first.
+fn shown<'a>(report: &'a Report, suppressed: &mut usize) -> Vec<&'a LinkRow> {
+    let shows = |link: &&LinkRow| matches!(link.role, Role::Underlay | Role::Bridge | Role::Tunnel);
+    let mut links: Vec<_> = report.links.iter().filter(shows).collect();
+    links.sort_by_key(|link| (link.role == Role::Bridge, &link.name));
+    *suppressed += links.len().saturating_sub(LINKS) * 2;
+    links.truncate(LINKS);
+    links
+}
+
+fn links(shown: &[&LinkRow]) -> Vec<Family> {
+    let mut mtu = Family::bytes("link_mtu", "MTU of a link.");
+    let mut up = Family::gauge("link_up", "Whether a link is set up and does not lack carrier.");
+    for link in shown {
+        let labels = || [label("link", link.name.clone()), label("role", link.role.name())];
+        mtu.push(labels(), link.mtu.bytes());
+        up.push(labels(), link.up && link.carrier != Some(false));
+    }
+    vec![mtu, up]
+}
+
+fn pod_links(report: &Report) -> Family {
+    let mut counts: BTreeMap<(u32, &'static str), usize> = BTreeMap::new();
+    for link in report.links.iter().filter(|link| link.role == Role::Pod) {
+        *counts.entry((link.mtu.bytes(), "host")).or_default() += 1;
+        if let Some(pod) = link.pod {
+            *counts.entry((pod.mtu.bytes(), "pod")).or_default() += 1;
+        }
+    }
+    let mut family = Family::gauge("pod_links", "Pod links whose host or pod end has this MTU.");
+    for ((mtu, end), count) in counts {
+        family.push([label("mtu", mtu.to_string()), label("end", end)], count);
+    }
+    family
+}
+
+fn tunnels(report: &Report) -> [Family; 3] {
+    let mut info = Family::info("tunnel", "Parameters of a tunnel.");
+    let mut overhead = Family::bytes("tunnel_overhead", "Bytes that a tunnel adds to a packet.");
+    let help = "What is left of the lower link's MTU after a tunnel's MTU and overhead; negative if it does not fit.";
+    let mut headroom = Family::bytes("tunnel_headroom", help);
+    for tunnel in &report.tunnels {
+        info.push(tunnel_labels(tunnel), 1u32);
+        let labels = || [label("link", tunnel.link.clone())];
+        overhead.push_known(labels(), tunnel.overhead);
+        headroom.push_known(labels(), tunnel.headroom);
+    }
+    [info, overhead, headroom]
+}
+
+fn tunnel_labels(tunnel: &TunnelRow) -> super::Labels {
+    let number = |value: Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
+    vec![
+        label("link", tunnel.link.clone()),
+        label("kind", tunnel.kind),
+        label("id", number(tunnel.id)),
+        label("port", number(tunnel.port.map(u32::from))),
+        label("df", tunnel.df.map(|df| df.name()).unwrap_or_default()),
+    ]
+}
+
+/// One number for the node, so it belongs to a link only where a single tunnel is up.
+fn recommended(report: &Report) -> Family {
+    let family = Family::bytes("recommended_overlay_mtu", "MTU that a tunnel can have on every path without a fault.");
+    let up: BTreeSet<&str> = report.links.iter().filter(|link| link.up).map(|link| link.name.as_str()).collect();
+    let mut tunnels = report.tunnels.iter().filter(|tunnel| !tunnel.external && up.contains(tunnel.link.as_str()));
+    match (tunnels.next(), tunnels.next(), report.summary.recommended_overlay_mtu) {
+        (Some(tunnel), None, Some(mtu)) => family.with([label("link", tunnel.link.clone())], mtu.bytes()),
+        _ => family,
+    }
+}
+
+fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
+    let names: BTreeSet<&str> = shown.iter().map(|link| link.name.as_str()).collect();
+    let mut family = Family::gauge("setting", "Effective value of a kernel setting; link is empty for the machine.");
+    for row in &report.settings {
+        if row.link.is_empty() || names.contains(row.link.as_str()) {
+            family.push([label("name", row.name.clone()), label("link", row.link.clone())], row.value);
+        }
+    }
+    family
+}
+
+fn neighbours(report: &Report) -> [Family; 2] {
+    let help = "Neighbour entries that garbage collection may take.";
+    let mut entries = Family::gauge("neighbour_entries", help);
+    let mut limit = Family::gauge("neighbour_limit", "Most such entries that the machine keeps.");
+    entries.push_known([label("family", "ipv4")], report.neighbours.entries);
+    limit.push_known([label("family", "ipv4")], report.neighbours.limit);
+    [entries, limit]
+}
+
+fn counters(report: &Report) -> Family {
+    let mut family = Family::counter("kernel_counter", "Counters of the kernel that bear on packets of full size.");
+    for (name, count) in &report.counters {
+        family.push([label("name", name.clone())], *count);
+    }
+    family
+}
+
+#[cfg(test)]
+mod tests {
+    use probes::units::IpSize;
+
+    use super::super::super::example;
+    use super::super::{Sample, Value};
+    use super::*;
+
+    fn lines(family: &Family) -> Vec<String> {
+        let line = |sample: &Sample| {
+            let labels: Vec<_> = sample.labels.iter().map(|(_, value)| value.as_ref()).collect();
+            let Value::Number(number) = sample.value else { panic!("a number") };
+            format!("{} {number}", labels.join(","))
+        };
+        family.samples.iter().map(line).collect()
+    }
+
+    #[test]
+    fn pod_links_are_counted_by_the_mtu_of_each_end() {
+        let published = example::published();
+        assert_eq!(lines(&pod_links(&published.report)), ["1450,host 1", "1450,pod 1", "1500,host 2", "1500,pod 1"]);
+    }
+
+    #[test]
+    fn a_link_without_carrier_is_not_up() {
+        let published = example::published();
+        let families = links(&shown(&published.report, &mut 0));
+        assert!(lines(&families[1]).contains(&"enp6s0,underlay 0".to_owned()), "{:?}", lines(&families[1]));
+    }
+
+    #[test]
+    fn the_recommendation_names_a_tunnel_only_if_there_is_no_choice() {
+        let published = example::published();
+        let mut report = (*published.report).clone();
+        report.summary.recommended_overlay_mtu = Some(IpSize::new(1450));
+        assert_eq!(lines(&recommended(&report)), ["vxlan.calico 1450"]);
+        let mut second = report.tunnels[0].clone();
+        second.link = "vmbr1".into();
+        report.tunnels.push(second);
+        assert_eq!(lines(&recommended(&report)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn links_beyond_the_limit_are_counted() {
+        let published = example::published();
+        let mut report = (*published.report).clone();
+        let bridge = report.links.iter().find(|link| link.role == Role::Bridge).unwrap().clone();
+        let had = shown(&report, &mut 0).len();
+        report.links.extend((0..60).map(|n| LinkRow { name: format!("br{n}"), ..bridge.clone() }));
+        let mut suppressed = 0;
+        let shown = shown(&report, &mut suppressed);
+        assert_eq!((shown.len(), suppressed), (LINKS, (had + 60 - LINKS) * 2));
+        assert_eq!(shown[0].role, Role::Underlay, "what carries traffic stays");
+    }
+}

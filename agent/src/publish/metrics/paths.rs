@@ -1,0 +1,251 @@
+//! Paths: counts over all of them, and series of their own for a few.
+//!
+//! Up to [`NAMED_BELOW`] peers all are named, above only those that fail; in both cases no more than the limit, worst
+//! first. A peer with several addresses in one plane and family is shown by the worst of them, and all its numbers come
+//! from that one row: an MTU never stands beside the `up` of another address.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probes::path::{Plane, VerdictName};
+use probes::report::{PathRow, Report};
+use probes::units;
+
+use super::{Family, Labels, label};
+
+/// Up to so many peers, healthy ones are named too.
+const NAMED_BELOW: usize = 100;
+
+/// Most series of named peers, whatever the limit on peers: together with all others they stay below 2,000.
+const NAMED_SERIES: usize = 1_000;
+
+/// Families about paths. Without a report, only the counts, all zero.
+pub(super) fn families(report: Option<&Report>, named_peers: usize, suppressed: &mut usize) -> Vec<Family> {
+    let rows: &[PathRow] = report.map_or(&[], |report| &report.paths);
+    let mut all = report.map(|report| named(report, named_peers, suppressed)).unwrap_or_default();
+    all.push(least(rows));
+    all.push(counts(rows));
+    all.push(oldest(rows));
+    all
+}
+
+/// How bad a verdict is. One that says nothing is no reason to overlook one that says something.
+const fn badness(verdict: VerdictName) -> u8 {
+    match verdict {
+        VerdictName::Unknown => 0,
+        VerdictName::Clear => 1,
+        VerdictName::Limited => 2,
+        VerdictName::BlackHole => 3,
+        VerdictName::Unreachable => 4,
+    }
+}
+
+type Place = (Plane, units::Family);
+
+/// The worst row of each plane and family of one peer.
+type Peer<'a> = BTreeMap<Place, &'a PathRow>;
+
+fn peers(rows: &[PathRow]) -> BTreeMap<&str, Peer<'_>> {
+    let mut peers: BTreeMap<&str, Peer<'_>> = BTreeMap::new();
+    let rank = |row: &PathRow| (badness(row.verdict), row.path_mtu.map(std::cmp::Reverse));
+    for row in rows {
+        let peer = peers.entry(&row.peer).or_default();
+        let worst = peer.entry((row.plane, row.family)).or_insert(row);
+        if rank(row) > rank(worst) {
+            *worst = row;
+        }
+    }
+    peers
+}
+
+fn worst(peer: &Peer<'_>) -> u8 {
+    peer.values().map(|row| badness(row.verdict)).max().unwrap_or(0)
+}
+
+fn named(report: &Report, limit: usize, suppressed: &mut usize) -> Vec<Family> {
+    let peers = peers(&report.paths);
+    let blamed: BTreeSet<&str> = report.findings.iter().map(|finding| finding.subject.as_str()).collect();
+    let fails = |name: &str, peer: &Peer<'_>| worst(peer) > badness(VerdictName::Clear) || blamed.contains(name);
+    let all = peers.len() <= NAMED_BELOW;
+    let mut chosen: Vec<_> = peers.into_iter().filter(|(name, peer)| all || fails(name, peer)).collect();
+    chosen.sort_by_key(|(name, peer)| (!fails(name, peer), std::cmp::Reverse(worst(peer))));
+    let mut families = Named::new();
+    let mut used = 0;
+    for (index, (name, peer)) in chosen.iter().enumerate() {
+        let series: usize = peer.values().map(|row| Named::series(row)).sum();
+        if index < limit && used + series <= NAMED_SERIES {
+            used += series;
+            peer.iter().for_each(|(place, row)| families.push(name, *place, row));
+        } else {
+            *suppressed += series;
+        }
+    }
+    families.0.into()
+}
+
+/// The families of named peers.
+struct Named([Family; 5]);
+
+impl Named {
+    fn new() -> Self {
+        Self([
+            Family::bytes("path_mtu", "Largest IP packet that was confirmed to pass."),
+            Family::bytes("path_expected_mtu", "Largest IP packet that should pass, by route and device."),
+            Family::bytes("path_forward_mtu", "Path MTU towards the peer, where told apart."),
+            Family::bytes("path_reverse_mtu", "Lower bound of the path MTU back from the peer, where measured."),
+            Family::gauge("path_up", "Whether a peer can be reached with any size; absent if not known."),
+        ])
+    }
+
+    fn values(row: &PathRow) -> [Option<u32>; 5] {
+        let up = match row.verdict {
+            VerdictName::Clear | VerdictName::Limited | VerdictName::BlackHole => Some(1),
+            VerdictName::Unreachable => Some(0),
+            VerdictName::Unknown => None,
+        };
+        let sizes =
+            [row.path_mtu, row.expected_mtu, row.forward_mtu, row.reverse_mtu].map(|size| size.map(|s| s.bytes()));
+        [sizes[0], sizes[1], sizes[2], sizes[3], up]
+    }
+
+    fn series(row: &PathRow) -> usize {
+        Self::values(row).into_iter().flatten().count()
+    }
+
+    fn push(&mut self, peer: &str, place: Place, row: &PathRow) {
+        for (family, value) in self.0.iter_mut().zip(Self::values(row)) {
+            let mut labels = vec![label("peer", peer.to_owned())];
+            labels.extend(place_labels(place));
+            family.push_known(labels, value);
+        }
+    }
+}
+
+fn place_labels((plane, family): Place) -> Labels {
+    vec![label("plane", plane.name()), label("family", family.name())]
+}
+
+/// The least of what `of` yields, by plane and family.
+fn least_by<T: PartialOrd>(rows: &[PathRow], of: impl Fn(&PathRow) -> Option<T>) -> BTreeMap<Place, T> {
+    let mut least = BTreeMap::new();
+    for row in rows {
+        let place = (row.plane, row.family);
+        if let Some(value) = of(row)
+            && least.get(&place).is_none_or(|known| value < *known)
+        {
+            least.insert(place, value);
+        }
+    }
+    least
+}
+
+fn least(rows: &[PathRow]) -> Family {
+    let mut family = Family::bytes("path_min_mtu", "Smallest path MTU over all peers.");
+    for (place, mtu) in least_by(rows, |row| row.path_mtu) {
+        family.push(place_labels(place), mtu.bytes());
+    }
+    family
+}
+
+fn oldest(rows: &[PathRow]) -> Family {
+    let mut family = Family::seconds("oldest_path_result_timestamp", "When the path that waits longest was measured.");
+    for (place, at) in least_by(rows, |row| row.probed_at) {
+        family.push(place_labels(place), at.as_duration().as_secs_f64());
+    }
+    family
+}
+
+fn counts(rows: &[PathRow]) -> Family {
+    let mut counts: BTreeMap<(Place, VerdictName), usize> = BTreeMap::new();
+    for row in rows {
+        *counts.entry(((row.plane, row.family), row.verdict)).or_default() += 1;
+    }
+    let mut family = Family::gauge("paths", "Paths by verdict.");
+    for plane in Plane::ALL {
+        for ip in [units::Family::Ipv4, units::Family::Ipv6] {
+            for verdict in VerdictName::ALL {
+                let mut labels = place_labels((plane, ip));
+                labels.push(label("verdict", verdict.name()));
+                family.push(labels, counts.get(&((plane, ip), verdict)).copied().unwrap_or(0));
+            }
+        }
+    }
+    family
+}
+
+#[cfg(test)]
+mod tests {
+    use probes::units::IpSize;
+
+    use super::super::super::example;
+    use super::super::Value;
+    use super::*;
+
+    fn up(families: &[Family]) -> Vec<(String, f64)> {
+        let family = families.iter().find(|family| family.name == "mtuscope_path_up").unwrap();
+        let pair = |sample: &super::super::Sample| match sample.value {
+            Value::Number(number) => (sample.labels[0].1.to_string(), number),
+            Value::Histogram { .. } => panic!("a gauge"),
+        };
+        family.samples.iter().map(pair).collect()
+    }
+
+    fn report(rows: Vec<PathRow>) -> Report {
+        let mut report = (*example::published().report).clone();
+        (report.paths, report.findings) = (rows, Vec::new());
+        report
+    }
+
+    #[test]
+    fn every_combination_is_counted_from_the_start() {
+        let families = families(None, 50, &mut 0);
+        let counts = families.iter().find(|family| family.name == "mtuscope_paths").unwrap();
+        assert_eq!(counts.samples.len(), 3 * 2 * 5);
+        assert!(counts.samples.iter().all(|sample| sample.value == Value::Number(0.0)));
+    }
+
+    #[test]
+    fn one_row_speaks_for_a_peer_with_several_addresses() {
+        let clear = example::path("master-2", Plane::Pod, "10.244.2.2", VerdictName::Clear, 1450);
+        let hole = example::path("master-2", Plane::Pod, "10.244.2.3", VerdictName::BlackHole, 1400);
+        let dead = PathRow {
+            path_mtu: None,
+            ..example::path("master-2", Plane::Pod, "10.244.2.4", VerdictName::Unreachable, 0)
+        };
+        let unknown =
+            PathRow { path_mtu: None, ..example::path("master-2", Plane::Pod, "10.244.2.5", VerdictName::Unknown, 0) };
+        let of = |rows: &[&PathRow]| {
+            let rows: Vec<PathRow> = rows.iter().map(|row| (*row).clone()).collect();
+            let peers = peers(&rows);
+            let row = peers["master-2"][&(Plane::Pod, units::Family::Ipv4)];
+            (row.verdict, row.path_mtu.map(IpSize::bytes))
+        };
+        assert_eq!(of(&[&clear, &hole]), (VerdictName::BlackHole, Some(1400)));
+        assert_eq!(of(&[&hole, &dead, &clear]), (VerdictName::Unreachable, None));
+        assert_eq!(of(&[&unknown, &clear]), (VerdictName::Clear, Some(1450)), "unknown hides nothing");
+        let families = named(&report(vec![unknown]), 50, &mut 0);
+        assert_eq!(up(&families), [], "not known is absent");
+    }
+
+    #[test]
+    fn a_large_cluster_names_only_peers_that_fail() {
+        let published = example::cluster(NAMED_BELOW + 1, 3);
+        let mut suppressed = 0;
+        let families = named(&published.report, 50, &mut suppressed);
+        let names: BTreeSet<String> = up(&families).into_iter().map(|(name, _)| name).collect();
+        assert_eq!((names.len(), suppressed), (3, 0));
+        let small = named(&example::cluster(NAMED_BELOW, 3).report, NAMED_BELOW, &mut suppressed);
+        assert!(up(&small).len() > names.len() * 3, "healthy peers of a small cluster are named too");
+    }
+
+    #[test]
+    fn the_worst_peers_are_named_first_and_the_rest_counted() {
+        let limited = example::path("a", Plane::Underlay, "10.0.0.1", VerdictName::Limited, 1400);
+        let clear = example::path("b", Plane::Underlay, "10.0.0.2", VerdictName::Clear, 1500);
+        let dead =
+            PathRow { path_mtu: None, ..example::path("c", Plane::Underlay, "10.0.0.3", VerdictName::Unreachable, 0) };
+        let mut suppressed = 0;
+        let families = named(&report(vec![limited, clear, dead]), 2, &mut suppressed);
+        assert_eq!(up(&families), [("c".to_owned(), 0.0), ("a".to_owned(), 1.0)]);
+        assert_eq!(suppressed, 3, "path_mtu, path_expected_mtu and path_up of b");
+    }
+}

@@ -1,0 +1,160 @@
+//! Findings with their fixes; consequences folded under their cause; and what could not be concluded.
+
+use std::collections::BTreeMap;
+
+use probes::report::{Finding, Report, Severity};
+use serde_json::Value;
+
+use super::style::{Style, Tone, clean};
+
+/// Consequences that are named one by one; the rest are counted.
+const NAMED: usize = 6;
+
+pub(super) const fn tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Info => Tone::Info,
+        Severity::Warning => Tone::Warning,
+        Severity::Critical => Tone::Critical,
+    }
+}
+
+/// Every loud finding, worst first.
+pub(super) fn loud(report: &Report, style: Style) -> String {
+    let mut loud: Vec<&Finding> = report.findings.iter().filter(|finding| finding.silenced_by.is_none()).collect();
+    loud.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let blocks: Vec<String> = loud.into_iter().map(|finding| block(report, finding, style)).collect();
+    blocks.join("\n")
+}
+
+fn block(report: &Report, finding: &Finding, style: Style) -> String {
+    let name = format!("{} {}: ", finding.code, clean(&finding.subject));
+    let summary = format!("{name}{}", clean(&finding.summary));
+    let mut text = style.wrap_marked(tone(finding.severity), finding.severity.name(), &summary);
+    for line in &finding.remedy {
+        text.push_str(&format!("  → {}\n", clean(line)));
+    }
+    let evidence = evidence(&finding.evidence);
+    if !evidence.is_empty() {
+        text.push_str(&style.wrap("  seen: ", &evidence));
+    }
+    let consequences = consequences(report, finding);
+    if !consequences.is_empty() {
+        text.push_str(&style.wrap("  causes: ", &consequences));
+    }
+    text.push_str(&age(report, finding));
+    text
+}
+
+/// How long it has lasted, where that is longer than a one-off run takes.
+fn age(report: &Report, finding: &Finding) -> String {
+    let seconds = report.generated_at.as_second() - finding.since.as_second();
+    match seconds {
+        ..60 => String::new(),
+        60..7200 => format!("  for {} min, since {:.0}\n", seconds / 60, finding.since),
+        _ => format!("  for {} h, since {:.0}\n", seconds / 3600, finding.since),
+    }
+}
+
+fn consequences(report: &Report, cause: &Finding) -> String {
+    let id = format!("{} {}", cause.code, cause.subject);
+    let effects: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.silenced_by.as_deref() == Some(id.as_str()))
+        .map(|finding| format!("{} {}", finding.code, clean(&finding.subject)))
+        .collect();
+    let named = effects.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match effects.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// Typed evidence as `name value` pairs.
+fn evidence(evidence: &Value) -> String {
+    let Value::Object(fields) = evidence else { return show(evidence) };
+    let pairs = fields.iter().filter(|(_, value)| !value.is_null());
+    let pairs: Vec<String> = pairs.map(|(name, value)| format!("{} {}", name.replace('_', " "), show(value))).collect();
+    pairs.join(" · ")
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => clean(text),
+        Value::Array(items) => items.iter().map(show).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {}", show(value))).collect();
+            format!("({})", pairs.join(", "))
+        }
+    }
+}
+
+/// What could not be judged; codes with one reason share a line.
+pub(super) fn not_concluded(report: &Report, style: Style) -> String {
+    if report.not_concluded.is_empty() {
+        return String::new();
+    }
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in &report.not_concluded {
+        reasons.entry(&entry.reason).or_default().push(entry.code);
+    }
+    let mut text = style.heading("NOT CONCLUDED (could not look: not the same as fine)");
+    for (reason, codes) in reasons {
+        text.push_str(&style.wrap("  ", &format!("{}: {}", codes.join(", "), clean(reason))));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::ToSpan;
+    use serde_json::json;
+
+    use super::super::super::example;
+    use super::*;
+
+    #[test]
+    fn evidence_reads_as_words() {
+        let value = json!({"carries": 1400, "by": null, "links": ["a", "b"], "is_up": false, "hop": {"ttl": 2}});
+        assert_eq!(evidence(&value), "carries 1400 · hop (ttl 2) · is up no · links a, b");
+    }
+
+    #[test]
+    fn many_consequences_are_counted() {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        let of = |n: usize| {
+            example::finding("peer-unreachable", Severity::Critical, &format!("p{n}"), Some("link-down enp6s0"))
+        };
+        report.findings.extend((0..10).map(of));
+        let text = consequences(report, &report.findings[0].clone());
+        assert!(text.ends_with("peer-unreachable p3 and 6 more"), "{text}");
+    }
+
+    #[test]
+    fn what_has_lasted_says_since_when() {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        let finding = report.findings[0].clone();
+        assert_eq!(age(report, &finding), "");
+        report.generated_at = report.generated_at + 90.minutes();
+        assert_eq!(age(report, &finding), "  for 90 min, since 2026-11-21T01:40:00Z\n");
+    }
+
+    #[test]
+    fn codes_with_one_reason_share_a_line() {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        let mut second = report.not_concluded[0].clone();
+        second.code = "udp-checksum-errors";
+        report.not_concluded.push(second);
+        let text = not_concluded(report, Style::default());
+        assert!(text.contains("rp-filter-strict, udp-checksum-errors: counters:"), "{text}");
+    }
+}

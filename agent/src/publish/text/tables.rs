@@ -1,0 +1,221 @@
+//! Paths, links, tunnels and settings.
+//!
+//! What is wrong is shown in full; of what is fine, only so much that the screen stays readable. The JSON has it all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probes::path::{Limit, VerdictName};
+use probes::report::{LinkRow, PathRow, Report, Role, SettingRow};
+
+use super::style::{Style, Tone};
+use super::table::{Cell, known, table};
+
+/// Clear paths that are shown.
+const CLEAR: usize = 20;
+
+/// Other paths that are shown.
+const FAULTY: usize = 100;
+
+/// A verdict in words.
+pub(super) const fn words(verdict: VerdictName) -> (&'static str, Option<Tone>) {
+    match verdict {
+        VerdictName::Clear => ("clear", None),
+        VerdictName::Limited => ("limited", Some(Tone::Warning)),
+        VerdictName::BlackHole => ("black hole", Some(Tone::Critical)),
+        VerdictName::Unreachable => ("unreachable", Some(Tone::Critical)),
+        VerdictName::Unknown => ("unknown", Some(Tone::Warning)),
+    }
+}
+
+pub(super) fn verdict(row: &PathRow) -> Cell {
+    let (word, tone) = words(row.verdict);
+    Cell::toned(word, tone)
+}
+
+/// What passes of what should.
+pub(super) fn carries(row: &PathRow) -> String {
+    match (row.path_mtu, row.expected_mtu) {
+        (Some(mtu), Some(expected)) if mtu == expected => mtu.to_string(),
+        (Some(mtu), Some(expected)) => format!("{mtu} of {expected}"),
+        (Some(mtu), None) => mtu.to_string(),
+        (None, Some(expected)) => format!("- of {expected}"),
+        (None, None) => "-".into(),
+    }
+}
+
+/// The hop that limits a path.
+pub(super) fn hop(limit: Option<&Limit>) -> String {
+    let Some(limit) = limit else { return "-".into() };
+    let by = limit.address.map_or_else(|| "this machine".to_owned(), |address| address.to_string());
+    let says = limit.reported_mtu.map(|mtu| format!(" (says {mtu})")).unwrap_or_default();
+    let away = limit.ttl.map(|ttl| format!(", hop {ttl}")).unwrap_or_default();
+    format!("{by}{says}{away}")
+}
+
+pub(super) fn round_trip(row: &PathRow) -> Option<String> {
+    row.round_trip_seconds.map(|seconds| format!("{:.2} ms", seconds * 1e3))
+}
+
+/// Paths, the ones that are not clear first.
+pub(super) fn paths(report: &Report, style: Style) -> String {
+    if report.paths.is_empty() {
+        return String::new();
+    }
+    let (clear, faulty): (Vec<&PathRow>, Vec<&PathRow>) =
+        report.paths.iter().partition(|row| row.verdict == VerdictName::Clear);
+    let rows: Vec<_> = faulty.iter().take(FAULTY).chain(clear.iter().take(CLEAR)).map(|row| path(row)).collect();
+    let header = ["peer", "plane", "address", "verdict", "carries", "cached", "limited by", "round trip", "loss"];
+    let mut text = style.heading("PATHS (bytes of an IP packet)");
+    text.push_str(&table(style, header, &rows));
+    for (left, what) in [(faulty.len().saturating_sub(FAULTY), "faulty"), (clear.len().saturating_sub(CLEAR), "clear")]
+    {
+        if left > 0 {
+            text.push_str(&format!("  … and {left} more {what} paths (--output json has them all)\n"));
+        }
+    }
+    for row in faulty.iter().take(FAULTY) {
+        if let Some(why) = &row.why {
+            let about = format!("{} {} is {}: ", row.peer, row.plane.name(), words(row.verdict).0);
+            text.push_str(&style.wrap("  ", &super::style::clean(&format!("{about}{why}"))));
+        }
+    }
+    text
+}
+
+fn path(row: &PathRow) -> [Cell; 9] {
+    [
+        row.peer.as_str().into(),
+        row.plane.name().into(),
+        row.address.into(),
+        verdict(row),
+        carries(row).into(),
+        known(row.cached_mtu.filter(|cached| Some(*cached) != row.path_mtu)),
+        hop(row.limited_by.as_ref()).into(),
+        known(round_trip(row)),
+        known(row.loss_ratio.filter(|ratio| *ratio > 0.0).map(|ratio| format!("{:.0} %", ratio * 100.0))),
+    ]
+}
+
+const fn is_shown(role: Role) -> bool {
+    matches!(role, Role::Underlay | Role::Bridge | Role::Tunnel)
+}
+
+/// Links that carry the cluster's traffic; the others are counted.
+pub(super) fn links(report: &Report, style: Style) -> String {
+    if report.links.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = report.links.iter().filter(|link| is_shown(link.role)).map(link).collect();
+    let mut text = style.heading("LINKS");
+    if !rows.is_empty() {
+        text.push_str(&table(style, ["link", "role", "kind", "mtu", "state", "master", "over"], &rows));
+    }
+    text.push_str(&pods(report, style));
+    let others = report.links.iter().filter(|link| link.role == Role::Other).count();
+    if others > 0 {
+        text.push_str(&format!("  {others} other links carry no cluster traffic\n"));
+    }
+    text
+}
+
+fn link(link: &LinkRow) -> [Cell; 7] {
+    let state = match (link.up, link.carrier) {
+        (false, _) => Cell::toned("down", Some(Tone::Critical)),
+        (true, Some(false)) => Cell::toned("no carrier", Some(Tone::Critical)),
+        (true, _) => "up".into(),
+    };
+    [
+        link.name.as_str().into(),
+        link.role.name().into(),
+        link.kind.as_str().into(),
+        link.mtu.into(),
+        state,
+        known(link.master.as_deref()),
+        known(link.lower.as_deref()),
+    ]
+}
+
+fn pods(report: &Report, style: Style) -> String {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for link in report.links.iter().filter(|link| link.role == Role::Pod) {
+        *counts.entry(link.pod.map_or(link.mtu, |pod| pod.mtu).bytes()).or_default() += 1;
+    }
+    if counts.is_empty() {
+        return String::new();
+    }
+    let all: usize = counts.values().sum();
+    let by: Vec<String> = counts.iter().map(|(mtu, count)| format!("{count} with MTU {mtu}")).collect();
+    style.wrap("  ", &format!("{all} pod links: {}", by.join(", ")))
+}
+
+/// Tunnels and whether they fit.
+pub(super) fn tunnels(report: &Report, style: Style) -> String {
+    if report.tunnels.is_empty() {
+        return String::new();
+    }
+    let row = |tunnel: &probes::report::TunnelRow| -> [Cell; 8] {
+        let lower = tunnel.lower.as_ref().map(|name| match tunnel.lower_mtu {
+            Some(mtu) => format!("{name} ({mtu})"),
+            None => name.clone(),
+        });
+        let tone = tunnel.headroom.filter(|room| *room < 0).map(|_| Tone::Critical);
+        let headroom = tunnel.headroom.map_or_else(|| "-".to_owned(), |room| room.to_string());
+        [
+            tunnel.link.as_str().into(),
+            tunnel.kind.into(),
+            tunnel.mtu.into(),
+            known(tunnel.overhead),
+            known(lower),
+            Cell::toned(headroom, tone),
+            known(tunnel.id),
+            known(tunnel.port),
+        ]
+    };
+    let rows: Vec<_> = report.tunnels.iter().map(row).collect();
+    let mut text = style.heading("TUNNELS");
+    text.push_str(&table(style, ["tunnel", "kind", "mtu", "overhead", "over", "headroom", "id", "port"], &rows));
+    if let Some(mtu) = report.summary.recommended_overlay_mtu {
+        text.push_str(&style.wrap("  ", &format!("An overlay MTU of {mtu} fits every path that no finding blames.")));
+    }
+    text
+}
+
+/// Settings of the machine and of the links that are shown.
+pub(super) fn settings(report: &Report, style: Style) -> String {
+    let links: BTreeSet<&str> =
+        report.links.iter().filter(|link| is_shown(link.role)).map(|link| link.name.as_str()).collect();
+    let shows = |row: &&SettingRow| row.link.is_empty() || row.wanted.is_some() || links.contains(row.link.as_str());
+    let rows: Vec<[Cell; 4]> = report
+        .settings
+        .iter()
+        .filter(shows)
+        .map(|row| [row.name.as_str().into(), row.link.as_str().into(), row.value.into(), known(row.wanted.as_ref())])
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    style.heading("SETTINGS (effective)") + &table(style, ["setting", "link", "value", "wanted"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::example;
+    use super::*;
+
+    #[test]
+    fn a_large_cluster_stays_readable() {
+        let published = example::cluster(1_000, 200);
+        let text = paths(&published.report, Style::default());
+        assert_eq!(text.lines().count(), 3 + FAULTY + CLEAR + 2);
+        assert!(text.contains("… and 500 more faulty paths"), "{text}");
+        assert!(text.contains("… and 2380 more clear paths"), "{text}");
+    }
+
+    #[test]
+    fn a_limit_without_address_is_here() {
+        let limit = Limit { address: None, reported_mtu: None, ttl: None };
+        assert_eq!(hop(Some(&limit)), "this machine");
+        let far = Limit { address: Some([10, 0, 0, 1].into()), reported_mtu: None, ttl: Some(2) };
+        assert_eq!(hop(Some(&far)), "10.0.0.1, hop 2");
+    }
+}

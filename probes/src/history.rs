@@ -1,0 +1,128 @@
+//! What has been raised, since when, and when it counts as over.
+//!
+//! A measured finding is raised after as many rounds in agreement as the operator asks for; one that was read from the
+//! kernel at once. One clean round clears. A finding that keeps coming back within [`FLAP_WINDOW`] takes longer to
+//! clear each time (1, 2, 4, then 8 clean rounds), so that a flapping link is one finding and not a stream of alerts.
+//! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::checks::{Candidate, Confirm, Looked, Outcome, Subject};
+use crate::units::{Mono, Now};
+
+/// A finding that comes back within this time of being cleared is flapping.
+pub const FLAP_WINDOW: Duration = Duration::from_secs(600);
+
+/// No finding needs more than 2³ clean rounds to clear.
+const MOST_FLAPS: u32 = 3;
+
+/// Everything that has been raised lately.
+#[derive(Debug)]
+pub struct History {
+    confirm_rounds: u32,
+    memories: BTreeMap<(&'static str, Subject), Memory>,
+}
+
+/// A finding that stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// As raised last.
+    pub candidate: Candidate,
+    /// When it was first raised.
+    pub since: Timestamp,
+}
+
+#[derive(Debug)]
+struct Memory {
+    candidate: Candidate,
+    seen: u32,
+    clean: u32,
+    since: Option<Timestamp>,
+    cleared: Option<Mono>,
+    flaps: u32,
+}
+
+impl History {
+    /// A history in which measured findings take `confirm_rounds` rounds in agreement.
+    pub fn new(confirm_rounds: u32) -> Self {
+        Self { confirm_rounds: confirm_rounds.max(1), memories: BTreeMap::new() }
+    }
+
+    /// Takes in what one round of checks came to.
+    pub fn update(&mut self, outcomes: Vec<Outcome>, now: Now) {
+        for outcome in outcomes {
+            if let Ok(looked) = outcome.result {
+                self.take(outcome.entry.code, looked, now);
+            }
+        }
+        self.memories.retain(|_, memory| memory.is_worth_keeping(now.mono));
+    }
+
+    /// Findings that stand.
+    pub fn standing(&self) -> impl Iterator<Item = Standing> + '_ {
+        self.memories
+            .values()
+            .filter_map(|memory| memory.since.map(|since| Standing { candidate: memory.candidate.clone(), since }))
+    }
+
+    /// Candidates that wait for another round to confirm them.
+    pub fn pending(&self) -> usize {
+        self.memories.values().filter(|memory| memory.since.is_none() && memory.seen > 0).count()
+    }
+
+    fn take(&mut self, code: &'static str, looked: Looked, now: Now) {
+        let mut touched: BTreeSet<Subject> = looked.unread.into_iter().map(|(subject, _)| subject).collect();
+        for candidate in looked.raised {
+            let needed = match candidate.entry.confirm {
+                Confirm::AtOnce => 1,
+                Confirm::Rounds => self.confirm_rounds,
+            };
+            let subject = candidate.subject.clone();
+            touched.insert(subject.clone());
+            let memory = self.memories.entry((code, subject)).or_insert_with(|| Memory::new(candidate.clone()));
+            memory.see(candidate, needed, now);
+        }
+        let quiet =
+            self.memories.iter_mut().filter(|((known, subject), _)| *known == code && !touched.contains(subject));
+        quiet.for_each(|(_, memory)| memory.rest(now.mono));
+    }
+}
+
+impl Memory {
+    const fn new(candidate: Candidate) -> Self {
+        Self { candidate, seen: 0, clean: 0, since: None, cleared: None, flaps: 0 }
+    }
+
+    fn see(&mut self, candidate: Candidate, needed: u32, now: Now) {
+        self.candidate = candidate;
+        self.clean = 0;
+        self.seen = self.seen.saturating_add(1);
+        if self.since.is_some() || self.seen < needed {
+            return;
+        }
+        if self.cleared.take().is_some_and(|cleared| now.mono.since(cleared) <= FLAP_WINDOW) {
+            self.flaps = (self.flaps + 1).min(MOST_FLAPS);
+        }
+        self.since = Some(now.wall);
+    }
+
+    fn rest(&mut self, now: Mono) {
+        self.seen = 0;
+        self.clean = self.clean.saturating_add(1);
+        if self.since.is_some() && self.clean >= 1 << self.flaps {
+            self.since = None;
+            self.cleared = Some(now);
+        }
+    }
+
+    fn is_worth_keeping(&self, now: Mono) -> bool {
+        let may_flap = self.cleared.is_some_and(|cleared| now.since(cleared) <= FLAP_WINDOW);
+        self.since.is_some() || self.seen > 0 || may_flap
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! The end of a round: judge, remember, silence, publish.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::checks::{self, Outcome, Subject};
+use crate::fact::{Fact, Reason, Source, Unread};
+use crate::history::Standing;
+use crate::kernel::NeighbourState;
+use crate::path::{Plane, Unreachable, Verdict};
+use crate::remedy;
+use crate::report::{
+    Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary,
+};
+use crate::silence;
+use crate::snapshot::Snapshot;
+use crate::snapshot::topology::TunnelView;
+use crate::telemetry::ErrorKind;
+use crate::units::{IpSize, Now};
+
+use super::{Node, Output, Phase, rows};
+
+impl Node {
+    pub(super) fn judge(&mut self, now: Now) {
+        excuse_gateway(&mut self.snapshot);
+        let outcomes = checks::judge_all(&self.snapshot);
+        let not_concluded = not_concluded(&outcomes, &self.snapshot);
+        let conclusions = outcomes.iter().map(conclusion).collect();
+        self.history.update(outcomes, now);
+        self.finish_telemetry(now);
+        let report = self.report(not_concluded, conclusions, now);
+        self.phase = Phase::Idle;
+        self.wanted.push_back(Output::Publish(Arc::new(Published {
+            report: Arc::new(report),
+            telemetry: self.telemetry.clone(),
+            pending: self.history.pending(),
+        })));
+    }
+
+    fn finish_telemetry(&mut self, now: Now) {
+        let of_packets = self.prober.errors().iter().filter(|(kind, _)| **kind != ErrorKind::NetlinkMalformed);
+        self.telemetry.errors.extend(of_packets);
+        let lookups = self.snapshot.lookups.values();
+        let whole = lookups.into_iter().all(|route| !matches!(route, Fact::Unread(_)));
+        let probing = self.probing.is_ok();
+        let round = now.mono.since(self.round_started);
+        let sources = &mut self.telemetry.sources;
+        sources.entry(Source::Lookup).and_modify(|known| known.1 = whole).or_insert((Default::default(), whole));
+        sources.insert(Source::Probes, (round, probing));
+        self.telemetry.round = Some(round);
+        self.telemetry.round_ended = Some(now.wall);
+    }
+
+    fn report(&self, not_concluded: Vec<NotConcluded>, checks: BTreeMap<String, Conclusion>, now: Now) -> Report {
+        let node = &self.snapshot;
+        let findings = findings(self.history.standing().collect(), node);
+        let recommended = recommended(node);
+        let paths = rows::paths(node);
+        let summary = Summary {
+            status: status(&findings, node),
+            findings: counts(&findings),
+            not_concluded: not_concluded.len(),
+            peers: node.peers.len(),
+            recommended_overlay_mtu: recommended.values().copied().min(),
+        };
+        Report {
+            schema: SCHEMA,
+            node: self.config.node.clone(),
+            vantage: self.config.vantage,
+            version: self.version.clone(),
+            generated_at: now.wall,
+            summary,
+            links: rows::links(node),
+            tunnels: rows::tunnels(node, &recommended),
+            paths,
+            settings: rows::settings(node),
+            neighbours: rows::neighbours(node),
+            declared: rows::declared(node),
+            counters: rows::counters(node),
+            findings,
+            not_concluded,
+            checks,
+        }
+    }
+}
+
+/// A gateway that is taken for want of a peer need not answer anybody: many do not. As long as its hardware address
+/// resolves it is there, and its silence says nothing about the network.
+fn excuse_gateway(node: &mut Snapshot) {
+    let gateways: BTreeSet<_> = node.peers.iter().filter(|peer| peer.gateway).map(|peer| peer.name.clone()).collect();
+    for (key, path) in &mut node.paths {
+        let Fact::Known(measured) = &mut path.measured else { continue };
+        let silent = matches!(measured.verdict, Verdict::Unreachable { why: Unreachable::Silent });
+        let mut entries = node.tables.neighbours.known().into_iter().flatten();
+        let failed = entries.any(|entry| entry.address == key.address && entry.state == NeighbourState::Failed);
+        if silent && !failed && gateways.contains(&key.peer) {
+            let why = "the default gateway answers neither ICMP, UDP nor TCP, as many do not: name a peer with --peer";
+            measured.verdict = Verdict::Unknown { why: why.into() };
+        }
+    }
+}
+
+fn conclusion(outcome: &Outcome) -> (String, Conclusion) {
+    let conclusion = match &outcome.result {
+        Ok(looked) if !looked.raised.is_empty() => Conclusion::Found,
+        Ok(looked) if looked.unread.is_empty() => Conclusion::Quiet,
+        Ok(_) | Err(_) => Conclusion::NotConcluded,
+    };
+    (outcome.entry.code.to_owned(), conclusion)
+}
+
+fn not_concluded(outcomes: &[Outcome], node: &Snapshot) -> Vec<NotConcluded> {
+    let mut all = BTreeSet::new();
+    for outcome in outcomes {
+        let code = outcome.entry.code;
+        match &outcome.result {
+            Err(unread) => {
+                all.insert(NotConcluded { code, reason: unread.to_string() });
+            }
+            Ok(looked) => all.extend(
+                looked.unread.iter().map(|(subject, unread)| NotConcluded { code, reason: about(subject, unread) }),
+            ),
+        }
+        all.extend(node.tables.malformed.iter().filter(|(source, _)| reads(code, *source)).map(|(source, line)| {
+            let unread = Unread::new(*source, Reason::Malformed { what: line.clone() });
+            NotConcluded { code, reason: unread.to_string() }
+        }));
+    }
+    all.into_iter().collect()
+}
+
+fn about(subject: &Subject, unread: &Unread) -> String {
+    match subject {
+        Subject::Path { peer, plane, .. } => format!("{} path to {peer}: {}", plane.name(), unread.reason),
+        other => format!("{other}: {}", unread.reason),
+    }
+}
+
+/// Every rule stands on the links; a link that could not be read may be the one that is wrong.
+fn reads(code: &str, source: Source) -> bool {
+    source == Source::Links && checks::by_code(code).is_some_and(|check| check.entry.area == checks::Area::Links)
+}
+
+fn findings(mut standing: Vec<Standing>, node: &Snapshot) -> Vec<Finding> {
+    let place = |standing: &Standing| {
+        let code = standing.candidate.entry.code;
+        checks::ALL.iter().position(|check| check.entry.code == code)
+    };
+    standing.sort_by_key(|one| (place(one), one.candidate.subject.clone()));
+    let roots = silence::apply(&mut standing, node);
+    let name = |root: usize| {
+        let cause: &Standing = &standing[root];
+        format!("{} {}", cause.candidate.entry.code, cause.candidate.subject)
+    };
+    let mut findings: Vec<_> =
+        standing.iter().zip(&roots).map(|(one, root)| finding(one, root.map(name), node)).collect();
+    findings.sort_by_key(|finding| (finding.silenced_by.is_some(), std::cmp::Reverse(finding.severity)));
+    findings
+}
+
+fn finding(standing: &Standing, silenced_by: Option<String>, node: &Snapshot) -> Finding {
+    let candidate = &standing.candidate;
+    Finding {
+        code: candidate.entry.code,
+        severity: candidate.severity,
+        subject: candidate.subject.to_string(),
+        summary: candidate.summary.clone(),
+        evidence: candidate.evidence.clone(),
+        remedy: remedy::render(&candidate.fixes, node.setup),
+        since: standing.since,
+        silenced_by,
+    }
+}
+
+fn counts(findings: &[Finding]) -> FindingCounts {
+    let count = |severity| loud(findings).filter(|finding| finding.severity == severity).count();
+    FindingCounts {
+        critical: count(Severity::Critical),
+        warning: count(Severity::Warning),
+        info: count(Severity::Info),
+    }
+}
+
+fn status(findings: &[Finding], node: &Snapshot) -> Status {
+    let judged = node.paths.values().any(|path| path.verdict().is_ok());
+    match loud(findings).map(|finding| finding.severity).max() {
+        Some(Severity::Critical) => Status::Critical,
+        Some(Severity::Warning) => Status::Warning,
+        _ if judged => Status::Healthy,
+        _ => Status::Unknown,
+    }
+}
+
+fn loud(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.silenced_by.is_none())
+}
+
+/// For each tunnel the MTU that it can have on its lower link and on every underlay path that carries what it should.
+/// A path that carries less is blamed by a finding and left out, so that one bad hop does not shrink the cluster; but
+/// where every path is blamed, the smaller size is what the network is.
+fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
+    let underlay = || node.paths.iter().filter(|(key, _)| key.plane == Plane::Underlay);
+    let verdicts = || underlay().filter_map(|(_, path)| path.verdict().ok());
+    let clear = verdicts().filter(|verdict| matches!(verdict, Verdict::Clear { .. })).filter_map(Verdict::path_mtu);
+    let Some(carries) = clear.min().or_else(|| verdicts().filter_map(Verdict::path_mtu).min()) else {
+        return BTreeMap::new();
+    };
+    let fits = |tunnel: &TunnelView| {
+        let lower = tunnel.lower_link.as_ref().map_or(carries, |(_, mtu)| mtu.carries());
+        Some((tunnel.name.clone(), lower.min(carries).less(tunnel.overhead?)))
+    };
+    node.topology.tunnels().iter().filter(|tunnel| !tunnel.external).filter_map(fits).collect()
+}

@@ -1,0 +1,155 @@
+//! The report's tables, read off the snapshot.
+
+use std::collections::BTreeMap;
+
+use crate::kernel::{Link, NeighbourState};
+use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
+use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, Role, SettingRow, TunnelRow};
+use crate::snapshot::topology::TunnelView;
+use crate::snapshot::{Path, Snapshot};
+use crate::units::IpSize;
+
+pub(super) fn links(node: &Snapshot) -> Vec<LinkRow> {
+    let name = |index| node.tables.link(index).map(|link| link.name.clone());
+    let row = |link: &Link| LinkRow {
+        name: link.name.clone(),
+        kind: link.kind.clone(),
+        role: node.topology.role(link.index),
+        mtu: link.mtu,
+        up: link.up,
+        carrier: link.carrier,
+        master: link.master.and_then(name),
+        lower: node.topology.tunnel(link.index).and_then(|tunnel| tunnel.lower).or(link.lower).and_then(name),
+        pod: None,
+    };
+    let mut rows: Vec<_> = node.tables.links().iter().map(row).collect();
+    rows.sort_by_key(|row| (row.role, row.name.clone()));
+    rows
+}
+
+pub(super) fn tunnels(node: &Snapshot, recommended: &BTreeMap<String, IpSize>) -> Vec<TunnelRow> {
+    let row = |view: &TunnelView| {
+        let tunnel = node.tables.link(view.link)?.tunnel.as_ref()?;
+        Some(TunnelRow {
+            link: view.name.clone(),
+            kind: tunnel.kind.name(),
+            mtu: view.mtu,
+            overhead: view.overhead,
+            lower: view.lower_link.as_ref().map(|(name, _)| name.clone()),
+            lower_mtu: view.lower_link.as_ref().map(|(_, mtu)| *mtu),
+            headroom: view.headroom(),
+            id: tunnel.id,
+            port: tunnel.port,
+            df: tunnel.df,
+            local: tunnel.local,
+            external: tunnel.external,
+            recommended_mtu: recommended.get(&view.name).copied(),
+        })
+    };
+    node.topology.tunnels().iter().filter_map(row).collect()
+}
+
+pub(super) fn paths(node: &Snapshot) -> Vec<PathRow> {
+    node.paths.iter().map(|(key, path)| path_row(key, path)).collect()
+}
+
+fn path_row(key: &PathKey, path: &Path) -> PathRow {
+    let measured = path.measured.known();
+    let verdict = measured.map(|measured| &measured.verdict);
+    let known = verdict.filter(|verdict| !matches!(verdict, Verdict::Unknown { .. }));
+    PathRow {
+        peer: key.peer.clone(),
+        plane: key.plane,
+        family: key.family(),
+        address: key.address,
+        verdict: verdict.map_or(VerdictName::Unknown, Verdict::name),
+        why: why(path),
+        path_mtu: known.and_then(Verdict::path_mtu),
+        expected_mtu: path.expected.filter(|_| known.is_some()),
+        forward_mtu: None,
+        reverse_mtu: None,
+        limited_by: known.and_then(limit),
+        cached_mtu: path.cached,
+        round_trip_seconds: known.and(measured).and_then(|one| one.round_trip).map(|time| time.as_secs_f64()),
+        loss_ratio: known.and(measured).and_then(loss),
+        packets_sent: measured.map_or(0, |measured| measured.sent),
+        probed_at: path.probed_at,
+    }
+}
+
+fn limit(verdict: &Verdict) -> Option<crate::path::Limit> {
+    match verdict {
+        Verdict::Limited { by, .. } => Some(*by),
+        Verdict::BlackHole { by, .. } => *by,
+        Verdict::Clear { .. } | Verdict::Unreachable { .. } | Verdict::Unknown { .. } => None,
+    }
+}
+
+fn loss(measured: &Measured) -> Option<f64> {
+    let sent = measured.reference_sent;
+    (sent > 0).then(|| f64::from(measured.reference_lost) / f64::from(sent))
+}
+
+fn why(path: &Path) -> Option<String> {
+    match path.measured.read() {
+        Err(unread) => Some(unread.to_string()),
+        Ok(None) => None,
+        Ok(Some(measured)) => match &measured.verdict {
+            Verdict::Unknown { why } => Some(why.clone()),
+            Verdict::Unreachable { why } => Some(unreachable(*why)),
+            Verdict::BlackHole { drops, .. } => Some(format!("{drops} B and more vanish without an error")),
+            Verdict::Clear { .. } | Verdict::Limited { .. } => None,
+        },
+    }
+}
+
+/// The reason in words.
+fn unreachable(why: Unreachable) -> String {
+    match why {
+        Unreachable::Silent => "nothing answers: ICMP, UDP and TCP are silent".into(),
+        Unreachable::Refused { by, why } => format!("{by} says {}", why.words()),
+        Unreachable::NotSent { why } => format!("this machine cannot send: {}", why.words()),
+    }
+}
+
+pub(super) fn settings(node: &Snapshot) -> Vec<SettingRow> {
+    let wanted = |key: &str| node.expect.sysctls.get(key).cloned();
+    let forward = node.tables.ip_forward.known().map(|&value| SettingRow {
+        name: "ip_forward".into(),
+        link: String::new(),
+        value,
+        wanted: wanted("net.ipv4.ip_forward"),
+    });
+    let compared = |link: &&Link| !matches!(node.topology.role(link.index), Role::Pod) && !link.is_loopback();
+    let filter = |link: &Link| {
+        let value = *node.tables.rp_filter(link).known()?;
+        let key = format!("net.ipv4.conf.{}.rp_filter", link.name);
+        Some(SettingRow { name: "rp_filter".into(), link: link.name.clone(), value, wanted: wanted(&key) })
+    };
+    forward.into_iter().chain(node.tables.links().iter().filter(compared).filter_map(filter)).collect()
+}
+
+pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {
+    let Some(entries) = node.tables.neighbours.known() else { return NeighboursRow::default() };
+    let kept = |state| matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
+    let failed = entries.iter().filter(|entry| entry.state == NeighbourState::Failed).filter_map(|entry| {
+        let link = node.tables.link(entry.link)?.name.clone();
+        Some(NeighbourRow { address: entry.address, link, state: entry.state })
+    });
+    NeighboursRow {
+        entries: Some(entries.iter().filter(|entry| !kept(entry.state) && !entry.external).count()),
+        limit: None,
+        failed: failed.collect(),
+    }
+}
+
+pub(super) fn declared(node: &Snapshot) -> Vec<DeclaredRow> {
+    let row = |subject: &str, mtu| DeclaredRow { source: "configuration".into(), subject: subject.into(), mtu };
+    let underlay = node.expect.underlay_mtu.map(|mtu| row("underlay", mtu));
+    underlay.into_iter().chain(node.expect.overlay_mtu.map(|mtu| row("overlay", mtu))).collect()
+}
+
+pub(super) fn counters(node: &Snapshot) -> BTreeMap<String, u64> {
+    let counters = node.tables.counters.known().into_iter().flatten();
+    counters.map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}

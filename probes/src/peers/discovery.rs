@@ -1,0 +1,96 @@
+//! Peers as the kernel's tunnel tables tell them.
+//!
+//! What Calico and Flannel program for one peer: `PREFIX via OVERLAY dev TUNNEL onlink`, a permanent neighbour
+//! `OVERLAY lladdr MAC`, and a forwarding entry `MAC dst UNDERLAY`. Devices in collect-metadata mode hold none of it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::kernel::{Link, NeighbourState, RouteKind};
+use crate::snapshot::Tables;
+
+/// One node as found: either half may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Node address, the far end of the tunnel.
+    pub(super) underlay: Option<IpAddr>,
+    /// Tunnel address.
+    pub(super) overlay: Option<IpAddr>,
+}
+
+impl Found {
+    /// Whether both name the same node.
+    pub(super) fn is_same_node(&self, other: &Self) -> bool {
+        let same = |one: Option<IpAddr>, other: Option<IpAddr>| one.is_some() && one == other;
+        same(self.underlay, other.underlay) || same(self.overlay, other.overlay)
+    }
+}
+
+/// What each tunnel's tables tell, by the tunnel's name.
+pub(super) fn all(tables: &Tables) -> Vec<(String, Vec<Found>)> {
+    let static_tunnel = |link: &&Link| link.tunnel.as_ref().is_some_and(|tunnel| !tunnel.external);
+    tables.links().iter().filter(static_tunnel).map(|link| (link.name.clone(), found_on(link, tables))).collect()
+}
+
+/// Whether an entry that is missing from this tunnel is gone, rather than flushed or not readable.
+pub(super) fn speaks_for_itself(tunnel: &str, tables: &Tables) -> bool {
+    let readable =
+        tables.routes.known().is_some() && tables.neighbours.known().is_some() && tables.forwarding.known().is_some();
+    readable && tables.link_named(tunnel).is_some_and(Link::works)
+}
+
+/// What is known of a tunnel's peers, given what was remembered and what its tables tell.
+pub(super) fn recall(old: &[Found], fresh: Vec<Found>, speaks: bool) -> Vec<Found> {
+    let mut known: Vec<Found> = Vec::new();
+    for found in fresh {
+        let memory = old.iter().find(|memory| memory.is_same_node(&found));
+        let whole = Found {
+            underlay: found.underlay.or(memory.and_then(|memory| memory.underlay)),
+            overlay: found.overlay.or(memory.and_then(|memory| memory.overlay)),
+        };
+        if !known.iter().any(|seen| seen.is_same_node(&whole)) {
+            known.push(whole);
+        }
+    }
+    if !speaks {
+        let lost = old.iter().filter(|memory| !known.iter().any(|seen| seen.is_same_node(memory)));
+        known.extend(lost.copied().collect::<Vec<_>>());
+    }
+    known
+}
+
+fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
+    let overlays = overlay_addresses(link, tables);
+    let mut found: Vec<Found> = Vec::new();
+    for overlay in overlays {
+        let underlay = tables.far_end(link.index, overlay).filter(is_unicast);
+        let known = underlay.is_some() && found.iter().any(|seen| seen.underlay == underlay);
+        if !known {
+            found.push(Found { underlay, overlay: Some(overlay) });
+        }
+    }
+    let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
+    let ends = tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed).filter(is_unicast);
+    for end in ends.collect::<BTreeSet<_>>() {
+        if !found.iter().any(|seen| seen.underlay == Some(end)) {
+            found.push(Found { underlay: Some(end), overlay: None });
+        }
+    }
+    found
+}
+
+/// Tunnel addresses of peers: gateways of routes through the tunnel, and its neighbours. IPv4 first, so that a
+/// dual-stack peer is known by its IPv4 address.
+fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
+    let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
+    let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);
+    let gateways = hops.filter_map(|hop| hop.gateway);
+    let resolved = |state| !matches!(state, NeighbourState::Noarp | NeighbourState::None);
+    let neighbours = tables.neighbours_of(link.index).filter(|entry| resolved(entry.state)).map(|entry| entry.address);
+    gateways.chain(neighbours).filter(is_unicast).collect()
+}
+
+fn is_unicast(address: &IpAddr) -> bool {
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    !address.is_multicast() && !address.is_unspecified() && !link_local
+}

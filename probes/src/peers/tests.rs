@@ -1,0 +1,222 @@
+use super::*;
+use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::{
+    Address, FdbEntry, Hop, Link, LinkIndex, Mac, Neighbour, NeighbourState, Route, Tunnel, TunnelKind,
+};
+use crate::units::LinkMtu;
+
+const NIC: LinkIndex = LinkIndex(2);
+const TUNNEL: LinkIndex = LinkIndex(3);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
+    Link {
+        index,
+        name: name.into(),
+        kind: if tunnel.is_some() { "vxlan".into() } else { "device".into() },
+        mtu: LinkMtu::new(1500),
+        up: true,
+        carrier: Some(true),
+        master: None,
+        lower: None,
+        other_namespace: None,
+        mac: None,
+        tunnel,
+        inet: None,
+    }
+}
+
+fn vxlan() -> Tunnel {
+    Tunnel {
+        kind: TunnelKind::Vxlan,
+        id: Some(4096),
+        port: Some(4789),
+        local: Some(ip("10.0.0.11")),
+        remote: None,
+        lower: Some(NIC),
+        df: None,
+        external: false,
+        learning: false,
+    }
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([0x66, 0, 0, 0, 0, last])
+}
+
+fn route(destination: &str, prefix: u8, gateway: Option<&str>, link: LinkIndex) -> Route {
+    Route {
+        destination: ip(destination),
+        prefix,
+        table: MAIN_TABLE,
+        protocol: 80,
+        kind: RouteKind::Unicast,
+        hops: vec![Hop { gateway: gateway.map(ip), link }],
+        mtu: None,
+        source: None,
+        priority: 0,
+    }
+}
+
+fn neighbour(address: &str, last: u8) -> Neighbour {
+    let state = NeighbourState::Permanent;
+    Neighbour { link: TUNNEL, address: ip(address), mac: Some(mac(last)), state, external: false }
+}
+
+fn entry(last: u8, destination: &str) -> FdbEntry {
+    FdbEntry { link: TUNNEL, mac: mac(last), destination: Some(ip(destination)), permanent: true }
+}
+
+/// A node with one NIC, a VXLAN tunnel as a CNI programs it, and two peers behind it.
+fn tables() -> Tables {
+    let own = |link, address: &str, prefix| Address { link, address: ip(address), prefix, global: true };
+    Tables {
+        links: Fact::Known(vec![link(NIC, "eth0", None), link(TUNNEL, "vxlan.calico", Some(vxlan()))]),
+        addresses: Fact::Known(vec![own(NIC, "10.0.0.11", 24), own(TUNNEL, "10.244.1.0", 32)]),
+        routes: Fact::Known(vec![
+            route("0.0.0.0", 0, Some("10.0.0.1"), NIC),
+            route("10.0.0.0", 24, None, NIC),
+            route("10.244.2.0", 26, Some("10.244.2.0"), TUNNEL),
+            route("10.244.3.0", 26, Some("10.244.3.0"), TUNNEL),
+        ]),
+        neighbours: Fact::Known(vec![neighbour("10.244.2.0", 2), neighbour("10.244.3.0", 3)]),
+        forwarding: Fact::Known(vec![entry(2, "10.0.0.12"), entry(3, "10.0.0.13")]),
+        ..Tables::unread()
+    }
+}
+
+fn addresses(peers: &[Peer]) -> Vec<(String, Option<IpAddr>, Option<IpAddr>)> {
+    peers.iter().map(|peer| (peer.name.clone(), peer.underlay, peer.overlay)).collect()
+}
+
+fn peer(name: &str, underlay: &str, overlay: &str) -> (String, Option<IpAddr>, Option<IpAddr>) {
+    (name.into(), Some(ip(underlay)), Some(ip(overlay)))
+}
+
+fn both() -> Vec<(String, Option<IpAddr>, Option<IpAddr>)> {
+    vec![peer("10.0.0.12", "10.0.0.12", "10.244.2.0"), peer("10.0.0.13", "10.0.0.13", "10.244.3.0")]
+}
+
+fn update(directory: &mut Directory, tables: &Tables) -> Vec<(String, Option<IpAddr>, Option<IpAddr>)> {
+    addresses(&directory.update("n1", &Peers::default(), tables).peers)
+}
+
+#[test]
+fn the_three_tables_name_each_peer() {
+    assert_eq!(update(&mut Directory::default(), &tables()), both());
+}
+
+#[test]
+fn a_lost_forwarding_entry_is_filled_in_from_memory() {
+    let mut directory = Directory::default();
+    update(&mut directory, &tables());
+    let lost = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")]), ..tables() };
+    assert_eq!(update(&mut directory, &lost), both(), "the name of a peer must not change with its fault");
+}
+
+#[test]
+fn a_lost_neighbour_is_found_by_its_route() {
+    let lost = Tables { neighbours: Fact::Known(vec![neighbour("10.244.3.0", 3)]), ..tables() };
+    let mut directory = Directory::default();
+    update(&mut directory, &tables());
+    assert_eq!(update(&mut directory, &lost), both());
+    let strangers = update(&mut Directory::default(), &lost);
+    assert!(strangers.contains(&("10.244.2.0".into(), None, Some(ip("10.244.2.0")))), "{strangers:?}");
+    assert!(strangers.contains(&("10.0.0.12".into(), Some(ip("10.0.0.12")), None)), "{strangers:?}");
+}
+
+#[test]
+fn a_peer_is_forgotten_when_every_trace_is_gone() {
+    let mut directory = Directory::default();
+    update(&mut directory, &tables());
+    let mut gone = tables();
+    gone.routes =
+        gone.routes.map(|routes| routes.into_iter().filter(|route| route.destination != ip("10.244.2.0")).collect());
+    gone.neighbours = Fact::Known(vec![neighbour("10.244.3.0", 3)]);
+    gone.forwarding = Fact::Known(vec![entry(3, "10.0.0.13")]);
+    assert_eq!(update(&mut directory, &gone), both()[1..]);
+}
+
+#[test]
+fn a_tunnel_that_is_down_or_unread_forgets_nobody() {
+    let mut directory = Directory::default();
+    update(&mut directory, &tables());
+    let mut down = tables();
+    let flush = |links: Vec<Link>| {
+        links.into_iter().map(|link| if link.index == TUNNEL { Link { up: false, ..link } } else { link }).collect()
+    };
+    down.links = down.links.map(flush);
+    down.neighbours = Fact::Known(Vec::new());
+    down.routes = Fact::Known(Vec::new());
+    assert_eq!(update(&mut directory, &down), both());
+    let unread = Unread::new(Source::Fdb, Reason::Failed { what: "test".into() });
+    let blind = Tables { forwarding: Fact::Unread(unread), neighbours: Fact::Known(Vec::new()), ..tables() };
+    assert_eq!(update(&mut directory, &blind), both());
+}
+
+#[test]
+fn a_named_peer_takes_in_what_the_kernel_knows_of_it() {
+    let named = |underlay: Option<&str>, overlay: Option<&str>, pods: &[&str]| StaticPeer {
+        name: "master-2".into(),
+        underlay: underlay.map(ip),
+        overlay: overlay.map(ip),
+        pods: pods.iter().map(|pod| ip(pod)).collect(),
+    };
+    let ways =
+        [named(Some("10.0.0.12"), None, &[]), named(None, Some("10.244.2.0"), &[]), named(None, None, &["10.244.2.7"])];
+    for way in ways {
+        let config = Peers { fixed: vec![way.clone()], ..Peers::default() };
+        let merged = Directory::default().update("n1", &config, &tables());
+        assert_eq!(
+            addresses(&merged.peers),
+            [both()[1].clone(), peer("master-2", "10.0.0.12", "10.244.2.0")],
+            "{way:?}"
+        );
+    }
+}
+
+#[test]
+fn a_shared_configuration_names_this_node_too() {
+    let own = |name: &str, underlay: &str| StaticPeer {
+        name: name.into(),
+        underlay: Some(ip(underlay)),
+        overlay: None,
+        pods: Vec::new(),
+    };
+    let fixed = vec![own("master-1", "10.0.0.11"), own("n1", "10.9.9.9"), own("other", "10.0.0.99")];
+    let config = Peers { kernel: false, fixed, ..Peers::default() };
+    let merged = Directory::default().update("n1", &config, &tables());
+    assert_eq!(merged.peers.len(), 1);
+    assert_eq!(merged.peers[0].name, "other");
+    let merged = Directory::default().update("n1", &Peers { this_machine: true, ..config }, &tables());
+    assert_eq!(merged.peers.len(), 3, "a person may ask for any address");
+}
+
+#[test]
+fn the_gateway_is_taken_only_for_want_of_a_peer() {
+    let config = Peers { gateway: true, ..Peers::default() };
+    assert_eq!(Directory::default().update("n1", &config, &tables()).peers.len(), 2);
+    let alone = Tables { links: Fact::Known(vec![link(NIC, "eth0", None)]), ..tables() };
+    let merged = Directory::default().update("n1", &config, &alone);
+    assert_eq!(addresses(&merged.peers), [(GATEWAY.into(), Some(ip("10.0.0.1")), None)]);
+    assert!(merged.peers[0].gateway);
+    assert_eq!(merged.sources.get("gateway"), Some(&1));
+}
+
+#[test]
+fn multicast_defaults_and_metadata_tunnels_name_nobody() {
+    let group = FdbEntry { link: TUNNEL, mac: Mac([0; 6]), destination: Some(ip("239.1.1.1")), permanent: true };
+    let external = Tunnel { external: true, ..vxlan() };
+    let quiet = Tables {
+        forwarding: Fact::Known(vec![group]),
+        neighbours: Fact::Known(Vec::new()),
+        routes: Fact::Known(Vec::new()),
+        ..tables()
+    };
+    assert_eq!(update(&mut Directory::default(), &quiet), []);
+    let metadata = Tables { links: Fact::Known(vec![link(TUNNEL, "cilium_vxlan", Some(external))]), ..tables() };
+    assert_eq!(update(&mut Directory::default(), &metadata), []);
+}

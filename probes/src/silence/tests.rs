@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::checks::{Alert, Area, Candidate, Confirm, Entry, Subject};
+use crate::config::Expect;
+use crate::path::Plane;
+use crate::snapshot::{Setup, Tables, Topology};
+use crate::units::Family;
+
+const fn entry(code: &'static str, severities: &'static [Severity], silences: &'static [&'static str]) -> Entry {
+    Entry {
+        code,
+        area: Area::Paths,
+        severities,
+        title: "",
+        meaning: "",
+        look: &[],
+        silences,
+        confirm: Confirm::AtOnce,
+        alert: Alert::None { why: "test" },
+    }
+}
+
+static CAUSE: Entry = entry("cause", &[Severity::Warning, Severity::Critical], &["middle", "effect"]);
+static MILD: Entry = entry("mild", &[Severity::Info], &["effect"]);
+static MIDDLE: Entry = entry("middle", &[Severity::Warning], &["effect"]);
+static EFFECT: Entry = entry("effect", &[Severity::Warning, Severity::Critical], &[]);
+
+fn on(peer: &str, plane: Plane) -> Subject {
+    Subject::Path { peer: peer.into(), plane, family: Family::Ipv4 }
+}
+
+fn finding(entry: &'static Entry, severity: Severity, subject: Subject) -> Standing {
+    let candidate = Candidate {
+        entry,
+        subject,
+        severity,
+        summary: String::new(),
+        evidence: serde_json::Value::Null,
+        fixes: Vec::new(),
+        breaks: Vec::new(),
+    };
+    Standing { candidate, since: Timestamp::UNIX_EPOCH }
+}
+
+fn nothing() -> Snapshot {
+    let tables = Tables::unread();
+    Snapshot {
+        counters_before: tables.counters.clone(),
+        tables,
+        peers: Vec::new(),
+        lookups: BTreeMap::new(),
+        topology: Topology::default(),
+        setup: Setup::default(),
+        paths: BTreeMap::new(),
+        expect: Expect::default(),
+    }
+}
+
+#[test]
+fn a_cause_silences_what_it_lists_and_carries() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Warning, on("a", Plane::Overlay)),
+    ];
+    assert_eq!(apply(&mut standing, &nothing()), [None, Some(0)]);
+}
+
+#[test]
+fn trouble_elsewhere_silences_nothing() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Warning, on("b", Plane::Overlay)),
+    ];
+    assert_eq!(apply(&mut standing, &nothing()), [None, None], "another peer");
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Overlay)),
+        finding(&EFFECT, Severity::Warning, on("a", Plane::Underlay)),
+    ];
+    assert_eq!(apply(&mut standing, &nothing()), [None, None], "the overlay does not carry the underlay");
+    let mut standing = [
+        finding(&EFFECT, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Overlay)),
+    ];
+    assert_eq!(apply(&mut standing, &nothing()), [None, None], "an effect lists nothing");
+}
+
+#[test]
+fn consequences_of_consequences_name_the_loud_cause() {
+    let mut standing = [
+        finding(&MIDDLE, Severity::Warning, on("a", Plane::Overlay)),
+        finding(&EFFECT, Severity::Warning, on("a", Plane::Pod)),
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+    ];
+    assert_eq!(apply(&mut standing, &nothing()), [Some(2), Some(2), None]);
+}
+
+#[test]
+fn a_cause_is_as_severe_as_its_worst_consequence() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Critical, on("a", Plane::Overlay)),
+    ];
+    apply(&mut standing, &nothing());
+    assert_eq!(standing[0].candidate.severity, Severity::Critical);
+}
+
+#[test]
+fn what_pages_never_hides_under_what_does_not() {
+    let mut standing = [
+        finding(&MILD, Severity::Info, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Critical, on("a", Plane::Overlay)),
+    ];
+    assert_eq!(apply(&mut standing, &nothing()), [None, None]);
+    assert_eq!(standing[0].candidate.severity, Severity::Info);
+}
+
+#[test]
+fn a_cause_may_name_what_it_breaks_beyond_the_topology() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Critical, Subject::Setting("rp_filter")),
+        finding(&EFFECT, Severity::Critical, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Critical, on("b", Plane::Underlay)),
+    ];
+    standing[0].candidate.breaks = vec![on("a", Plane::Underlay)];
+    assert_eq!(apply(&mut standing, &nothing()), [None, Some(0), None]);
+}
