@@ -5,9 +5,13 @@
 
 pub mod address;
 mod attributes;
+#[cfg(test)]
+mod golden;
 pub mod link;
 pub mod neighbour;
 pub mod proc;
+#[cfg(test)]
+mod robustness;
 pub mod route;
 mod tunnel;
 

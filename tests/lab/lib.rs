@@ -1,1 +1,26 @@
-//! (to come)
+//! The lab: clusters of network namespaces, faults as values, and the means to play them.
+//!
+//! It needs no privilege. [`harness::main`] takes the test executable into a user namespace of its own before a single
+//! thread runs; nodes, pods, routers and switches are network namespaces inside it, joined by veths. Whatever the lab
+//! makes has one guard that takes it away again: namespaces vanish with their last descriptor, agents are killed by
+//! their process id, faults heal. A test that panics leaves nothing behind, and labs never see one another.
+//!
+//! - [`recipe`] says what a cluster looks like, [`cluster`] builds it in the running kernel.
+//! - [`fault`] breaks it by the kernel's own means and reverses that in the running network.
+//! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
+
+pub mod cluster;
+pub mod echo;
+pub mod error;
+pub mod fault;
+pub mod harness;
+pub mod http;
+pub mod namespace;
+pub mod play;
+pub mod recipe;
+pub mod scenario;
+pub mod service;
+pub mod size;
+pub mod wait;
+
+pub use error::{Error, Result};

@@ -165,11 +165,26 @@ fn unread(source: Source, what: &str, fault: &Fault) -> Unread {
     let reason = match fault {
         Fault::Errno(libc::EPERM) => Reason::Denied { needs: NEEDS.into() },
         Fault::Errno(libc::EACCES) if source != Source::Lookup => Reason::Denied { needs: NEEDS.into() },
-        Fault::Errno(errno) => Reason::Failed { what: format!("{what}: {}", io::Error::from_raw_os_error(*errno)) },
+        Fault::Errno(errno) if source == Source::Lookup => {
+            Reason::Failed { what: format!("{what}: {}", no_route(*errno)) }
+        }
         Fault::Lenient => Reason::Unsupported { why: format!("{what}: {fault}") },
         fault => Reason::Failed { what: format!("{what}: {fault}") },
     };
     Unread::new(source, reason)
+}
+
+/// The kernel answers the lookup of a route that leads nowhere with the error that a packet would meet.
+fn no_route(errno: i32) -> String {
+    let error = io::Error::from_raw_os_error(errno);
+    let meaning = match errno {
+        libc::ENETUNREACH => "there is no route",
+        libc::EHOSTUNREACH => "an unreachable route refuses it",
+        libc::EACCES => "a prohibit route refuses it",
+        libc::EINVAL => "a blackhole route drops it",
+        _ => return error.to_string(),
+    };
+    format!("{meaning} ({error})")
 }
 
 #[cfg(test)]
@@ -187,7 +202,10 @@ mod tests {
     #[test]
     fn a_prohibit_route_is_no_missing_right() {
         let unread = unread(Source::Lookup, "route to 10.0.0.9", &Fault::Errno(libc::EACCES));
-        assert_eq!(unread.to_string(), "lookup: route to 10.0.0.9: Permission denied (os error 13)");
+        assert_eq!(
+            unread.to_string(),
+            "lookup: route to 10.0.0.9: a prohibit route refuses it (Permission denied (os error 13))"
+        );
     }
 
     #[tokio::test]
@@ -204,15 +222,15 @@ mod tests {
 
     #[tokio::test]
     async fn lookups_are_answered_each_on_its_own_and_in_order() {
-        let netlink = Netlink::open().unwrap();
-        let local: IpAddr = "127.0.0.1".parse().unwrap();
-        let refused: IpAddr = "0.0.0.0".parse().unwrap();
-        let many: Vec<_> = [local, refused].into_iter().cycle().take(600).collect();
-        let answers = netlink.routes(many.clone()).await;
+        // The loopback address has a route of its own, the rest of its network shares one.
+        let own: IpAddr = "127.0.0.1".parse().unwrap();
+        let shared: IpAddr = "127.1.2.3".parse().unwrap();
+        let many: Vec<_> = [own, shared].into_iter().cycle().take(600).collect();
+        let answers = Netlink::open().unwrap().routes(many.clone()).await;
         assert_eq!(answers.iter().map(|(address, _)| *address).collect::<Vec<_>>(), many);
-        for (address, answer) in answers.iter().filter(|(address, _)| *address == local) {
-            let route = probes::kernel::route::lookup(answer.as_ref().unwrap()).unwrap();
-            assert_eq!(route.kind, probes::kernel::RouteKind::Local, "{address}");
+        for (address, answer) in answers {
+            let route = probes::kernel::route::lookup(&answer.unwrap()).unwrap();
+            assert_eq!(route.prefix, if address == own { 32 } else { 8 }, "{address}");
         }
     }
 }

@@ -54,3 +54,54 @@ pub(super) fn check(family: AddressFamily, address: IpAddr, prefix: u8) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::golden::{self, LO, VMBR1, VXLAN_CALICO};
+
+    #[test]
+    fn golden_addresses() {
+        let address =
+            |link, address: &str, prefix, global| Address { link, address: address.parse().unwrap(), prefix, global };
+        let table = decode(&golden::addresses());
+        assert_eq!(table.malformed, [""; 0]);
+        assert_eq!(
+            table.rows,
+            [
+                address(LO, "127.0.0.1", 8, false),
+                address(VMBR1, "10.0.0.11", 24, true),
+                address(VXLAN_CALICO, "10.244.1.0", 32, true),
+                address(LO, "::1", 128, false),
+                address(VMBR1, "fd00::11", 64, true),
+            ]
+        );
+    }
+
+    /// An IPv4 message with this prefix and these attributes.
+    fn message(prefix: u8, attributes: &[u8]) -> RawMessage {
+        let body = [&[2, prefix, 0, 0, 4, 0, 0, 0], attributes].concat();
+        RawMessage { kind: NEW_ADDRESS, body }
+    }
+
+    #[test]
+    fn the_near_end_of_a_point_to_point_link_is_its_address() {
+        let both = message(32, &[8, 0, 1, 0, 10, 0, 0, 2, 8, 0, 2, 0, 10, 0, 0, 1]);
+        assert_eq!(decode(&[both]).rows[0].address, IpAddr::from([10, 0, 0, 1]));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_is_malformed() {
+        let cases = [
+            (message(24, &[]), "carries no address"),
+            (message(33, &[8, 0, 2, 0, 10, 0, 0, 1]), "prefix length 33"),
+            (message(24, &[20, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), "family Inet"),
+            (message(24, &[6, 0, 2, 0, 10, 0, 0, 0]), "IFA_LOCAL"),
+        ];
+        for (message, what) in cases {
+            let table = decode(&[message]);
+            assert!(table.rows.is_empty());
+            assert!(table.malformed[0].contains(what), "{:?}", table.malformed);
+        }
+    }
+}

@@ -45,7 +45,12 @@ pub(super) fn rows<T>(
 
 /// One line about a message that does not decode.
 pub(super) fn line(what: &str, body: &[u8], error: &impl Display) -> String {
-    let mut line = format!("{what} message of {} bytes: {error}", body.len()).replace(['\n', '\r'], " ");
+    clip(&format!("{what} message of {} bytes: {error}", body.len()))
+}
+
+/// One line of bounded length.
+pub(super) fn clip(text: &str) -> String {
+    let mut line = text.replace(['\n', '\r'], " ");
     if let Some((end, _)) = line.char_indices().nth(LINE) {
         line.truncate(end);
         line.push('…');

@@ -73,7 +73,7 @@ impl Draft {
             link: LinkIndex(self.header.ifindex),
             mac: self.mac.ok_or_else(|| missing("hardware address of 6 bytes (NDA_LLADDR)"))?,
             destination: self.destination,
-            permanent: self.header.state == Nud::Permanent,
+            permanent: u16::from(self.header.state) & u16::from(Nud::Permanent) != 0,
         })
     }
 }
@@ -87,17 +87,135 @@ fn ip(address: NeighbourAddress) -> Result<IpAddr, DecodeError> {
     }
 }
 
+/// `NUD_*` are bits. Of several the lasting one counts: forwarding entries that `bridge` makes permanent are marked as
+/// needing no resolution as well.
 fn state(state: Nud) -> Result<NeighbourState, DecodeError> {
-    Ok(match state {
-        Nud::Incomplete => NeighbourState::Incomplete,
-        Nud::Reachable => NeighbourState::Reachable,
-        Nud::Stale => NeighbourState::Stale,
-        Nud::Delay => NeighbourState::Delay,
-        Nud::Probe => NeighbourState::Probe,
-        Nud::Failed => NeighbourState::Failed,
-        Nud::Noarp => NeighbourState::Noarp,
-        Nud::Permanent => NeighbourState::Permanent,
-        Nud::None => NeighbourState::None,
-        other => return Err(format!("neighbour state {other:?}, expected one NUD_* bit").into()),
-    })
+    let bits = u16::from(state);
+    if bits == 0 {
+        return Ok(NeighbourState::None);
+    }
+    let known = STATES.iter().find(|(bit, _)| bits & u16::from(*bit) != 0);
+    known.map(|(_, state)| *state).ok_or_else(|| format!("neighbour state {bits:#x}, expected NUD_* bits").into())
+}
+
+const STATES: [(Nud, NeighbourState); 8] = [
+    (Nud::Permanent, NeighbourState::Permanent),
+    (Nud::Noarp, NeighbourState::Noarp),
+    (Nud::Reachable, NeighbourState::Reachable),
+    (Nud::Stale, NeighbourState::Stale),
+    (Nud::Delay, NeighbourState::Delay),
+    (Nud::Probe, NeighbourState::Probe),
+    (Nud::Incomplete, NeighbourState::Incomplete),
+    (Nud::Failed, NeighbourState::Failed),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::golden::{self, ENP5S0, VMBR1, VXLAN_CALICO, VXLAN6, mac};
+
+    fn neighbour(link: LinkIndex, address: &str, mac: Option<Mac>, state: NeighbourState) -> Neighbour {
+        Neighbour { link, address: address.parse().unwrap(), mac, state, external: false }
+    }
+
+    #[test]
+    fn golden_neighbours() {
+        let table = decode(&golden::neighbours());
+        assert_eq!(table.malformed, [""; 0]);
+        let stale = neighbour(VMBR1, "10.0.0.77", Some(mac(2, [0x77, 0x77])), NeighbourState::Stale);
+        let multicast = |address, mac| neighbour(VMBR1, address, Some(Mac(mac)), NeighbourState::Noarp);
+        let vtep =
+            |address, tail| neighbour(VXLAN_CALICO, address, Some(mac(0x66, [0, tail])), NeighbourState::Permanent);
+        let mut rows = table.rows;
+        // The kernel lists by hash bucket, which is different each time.
+        rows.sort_by_key(|row| (row.link, row.address));
+        assert_eq!(
+            rows,
+            [
+                neighbour(VMBR1, "10.0.0.1", Some(mac(2, [5, 2])), NeighbourState::Reachable),
+                Neighbour { external: true, ..stale },
+                neighbour(VMBR1, "10.0.0.99", None, NeighbourState::Failed),
+                multicast("224.0.0.22", [1, 0, 0x5e, 0, 0, 22]),
+                neighbour(VMBR1, "fd00::12", Some(mac(2, [0x12, 0x12])), NeighbourState::Permanent),
+                multicast("ff02::16", [0x33, 0x33, 0, 0, 0, 22]),
+                vtep("10.244.2.0", 2),
+                vtep("10.244.3.0", 3),
+            ]
+        );
+    }
+
+    #[test]
+    fn golden_forwarding_entries() {
+        let table = forwarding(&golden::fdb());
+        assert_eq!(table.malformed, [""; 0]);
+        assert_eq!(table.rows.len(), 19);
+        let entry = |link, mac, destination: &str, permanent| FdbEntry {
+            link,
+            mac,
+            destination: destination.parse().ok(),
+            permanent,
+        };
+        for expected in [
+            entry(VXLAN_CALICO, mac(0x66, [0, 2]), "10.0.0.12", true),
+            entry(VXLAN_CALICO, mac(0x66, [0, 3]), "10.0.0.13", true),
+            entry(VXLAN6, Mac([0; 6]), "fd00::12", true),
+            entry(VXLAN6, Mac([0; 6]), "fd00::13", true),
+            entry(ENP5S0, mac(2, [5, 0x99]), "", false),
+            entry(ENP5S0, mac(2, [5, 1]), "", true),
+        ] {
+            assert!(table.rows.contains(&expected), "{expected:?}");
+        }
+        assert_eq!(table.rows.iter().filter(|row| row.destination.is_some()).count(), 4, "bridge entries have none");
+    }
+
+    #[test]
+    fn neighbours_and_forwarding_entries_are_never_mistaken_for_each_other() {
+        assert_eq!(decode(&golden::fdb()), Table::default());
+        assert_eq!(forwarding(&golden::neighbours()), Table::default());
+    }
+
+    /// An IPv4 neighbour in this state.
+    fn message(state: u16, attributes: &[u8]) -> RawMessage {
+        let mut body = vec![2, 0, 0, 0, 4, 0, 0, 0];
+        body.extend(state.to_ne_bytes());
+        body.extend([0, 1]);
+        body.extend(attributes);
+        RawMessage { kind: NEW_NEIGHBOUR, body }
+    }
+
+    const DST: [u8; 8] = [8, 0, 1, 0, 10, 0, 0, 1];
+
+    #[test]
+    fn every_state_is_told_and_of_several_bits_the_lasting_one() {
+        let states = [
+            (0x00, NeighbourState::None),
+            (0x01, NeighbourState::Incomplete),
+            (0x02, NeighbourState::Reachable),
+            (0x04, NeighbourState::Stale),
+            (0x08, NeighbourState::Delay),
+            (0x10, NeighbourState::Probe),
+            (0x20, NeighbourState::Failed),
+            (0x40, NeighbourState::Noarp),
+            (0x80, NeighbourState::Permanent),
+            (0xc0, NeighbourState::Permanent),
+        ];
+        for (bits, state) in states {
+            assert_eq!(decode(&[message(bits, &DST)]).rows[0].state, state, "{bits:#x}");
+        }
+        assert!(decode(&[message(0x100, &DST)]).malformed[0].contains("state 0x100"));
+    }
+
+    #[test]
+    fn a_neighbour_without_address_is_malformed_and_one_of_a_tunnel_has_no_mac() {
+        assert!(decode(&[message(2, &[])]).malformed[0].contains("carries no address"));
+        let ipip = [&DST[..], &[8, 0, 2, 0, 10, 9, 9, 9]].concat();
+        assert_eq!(decode(&[message(2, &ipip)]).rows[0].mac, None);
+    }
+
+    #[test]
+    fn a_forwarding_entry_without_mac_is_malformed() {
+        let mut entry = message(0x80, &DST);
+        entry.body[0] = 7;
+        assert!(forwarding(&[entry]).malformed[0].contains("carries no hardware address"));
+    }
 }

@@ -89,3 +89,82 @@ const fn malformed(source: Source, what: String) -> Unread {
 fn clip(text: &str) -> &str {
     text.char_indices().nth(40).map_or(text, |(end, _)| &text[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cut from Linux 6.18: the sections that are used and one that is not.
+    const SNMP: &str = "\
+Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates
+Ip: 1 64 9026 0 17 0 20 19 1 5 3 10
+Icmp: InMsgs OutRateLimitGlobal OutRateLimitHost
+Icmp: 4 2 6
+Tcp: RtoAlgorithm MaxConn
+Tcp: 1 -1
+Udp: InDatagrams InCsumErrors
+Udp: 100 8
+";
+    const NETSTAT: &str = "TcpExt: SyncookiesSent IPReversePathFilter\nTcpExt: 0 42\nIpExt: InNoRoutes\nIpExt: 0\n";
+
+    fn fault(snmp: &str, netstat: &str) -> String {
+        counters(snmp, netstat).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_counter_is_found_under_the_products_name() {
+        let expected = [
+            ("fragmentation_failed", 3),
+            ("fragmentation_ok", 5),
+            ("fragments_created", 10),
+            ("icmp_out_rate_limit_global", 2),
+            ("icmp_out_rate_limit_host", 6),
+            ("input_address_errors", 17),
+            ("reassembly_failed", 1),
+            ("reassembly_ok", 19),
+            ("reassembly_required", 20),
+            ("reverse_path_filter", 42),
+            ("udp_checksum_errors", 8),
+        ];
+        assert_eq!(counters(SNMP, NETSTAT), Ok(Counters::from(expected)));
+    }
+
+    #[test]
+    fn a_counter_that_the_kernel_lacks_is_absent_and_not_zero() {
+        let read = counters("Icmp: InMsgs\nIcmp: 4\n", NETSTAT).unwrap();
+        assert_eq!(read, Counters::from([("reverse_path_filter", 42)]));
+    }
+
+    #[test]
+    fn a_name_of_another_section_is_another_counter() {
+        assert_eq!(counters("UdpLite: InCsumErrors\nUdpLite: 9\n", "IpExt: ReasmOKs\nIpExt: 1\n"), Ok(Counters::new()));
+    }
+
+    #[test]
+    fn pairs_that_do_not_match_are_malformed() {
+        assert_eq!(fault("", NETSTAT), "counters: malformed: /proc/net/snmp: empty, expected pairs of lines");
+        assert_eq!(
+            fault(SNMP, "TcpExt: A B\nTcpExt: 1\n"),
+            "counters: malformed: /proc/net/netstat: TcpExt: 2 names and 1 values"
+        );
+        assert!(fault("Ip: A\n", NETSTAT).ends_with("Ip: names without values"));
+        assert!(fault("Ip: A\nTcp: 1\n", NETSTAT).ends_with("Ip: names without values"));
+        assert!(fault("junk\n", NETSTAT).ends_with("\"junk\" has no section"));
+        assert!(fault("Ip: FragOKs\nIp: -1\n", NETSTAT).ends_with("Ip FragOKs is \"-1\", expected a number"));
+    }
+
+    #[test]
+    fn a_sysctl_is_one_number() {
+        assert_eq!(number("2\n"), Ok(2));
+        assert_eq!(number("-1"), Ok(-1));
+        assert_eq!([flag("0\n"), flag("1\n"), flag("2\n")], [Ok(0), Ok(1), Ok(1)]);
+        for text in ["", "on", "1 2", "99999999999999999999"] {
+            assert!(number(text).unwrap_err().to_string().starts_with("settings: malformed: "), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_no_more_than_a_little() {
+        assert!(number(&"é".repeat(10_000)).unwrap_err().to_string().len() < 200);
+    }
+}

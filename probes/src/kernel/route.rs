@@ -36,6 +36,9 @@ pub fn decode(messages: &[RawMessage]) -> Table<Route> {
 }
 
 /// Decodes a dump of cached entries into those that limit the size of packets; redirects and the like are left out.
+///
+/// The kernel lists an entry only once something has looked the route up since it was learned, so a path MTU that was
+/// learned from the last packet sent is not there yet.
 pub fn exceptions(messages: &[RawMessage]) -> Table<Exception> {
     attributes::rows(messages, NEW_ROUTE, "route exception", |body| {
         let draft = Draft::read(body)?;
@@ -202,5 +205,163 @@ const fn mtu(metric: &RouteMetric) -> Option<u32> {
     match metric {
         RouteMetric::Mtu(mtu) => Some(*mtu),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::golden::{self, CALI1, LO, VMBR1, VXLAN_CALICO};
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn hop(gateway: &str, link: LinkIndex) -> Hop {
+        Hop { gateway: (!gateway.is_empty()).then(|| ip(gateway)), link }
+    }
+
+    /// A unicast route of the main table that `ip route add` made.
+    fn route(destination: &str, prefix: u8, hops: &[Hop]) -> Route {
+        Route {
+            destination: ip(destination),
+            prefix,
+            table: 254,
+            protocol: 3,
+            kind: RouteKind::Unicast,
+            hops: hops.to_vec(),
+            mtu: None,
+            source: None,
+            priority: 0,
+        }
+    }
+
+    fn calico(route: Route) -> Route {
+        Route { protocol: 80, ..route }
+    }
+
+    fn kernel(route: Route, kind: RouteKind) -> Route {
+        let table = if kind == RouteKind::Unicast { 254 } else { 255 };
+        Route { protocol: 2, kind, table, ..route }
+    }
+
+    fn mtu(route: Route, mtu: u32) -> Route {
+        Route { mtu: Some(IpSize::new(mtu)), ..route }
+    }
+
+    #[test]
+    fn golden_routes_of_the_main_table_and_another() {
+        let table = decode(&golden::routes());
+        assert_eq!(table.malformed, [""; 0]);
+        let node = |address: &str| hop(address, VMBR1);
+        let tunnel = |gateway| hop(gateway, VXLAN_CALICO);
+        let default = route("0.0.0.0", 0, &[node("10.0.0.1")]);
+        let connected = kernel(route("10.0.0.0", 24, &[node("")]), RouteKind::Unicast);
+        let blackhole = calico(route("10.244.1.0", 26, &[]));
+        let refused = |destination| Route { kind: RouteKind::Refuse, ..route(destination, 16, &[]) };
+        assert_eq!(
+            table.rows[..12],
+            [
+                Route { table: 300, ..mtu(route("10.22.0.0", 16, &[node("10.0.0.12")]), 1300) },
+                Route { protocol: 4, source: Some(ip("10.0.0.11")), priority: 100, ..default },
+                Route { source: Some(ip("10.0.0.11")), ..connected },
+                route("10.20.0.0", 16, &[node("10.0.0.12"), node("10.0.0.13")]),
+                route("10.21.0.0", 16, &[node("fd00::12")]),
+                refused("10.23.0.0"),
+                refused("10.24.0.0"),
+                // By nexthop object; the kernel gives what the object says beside it.
+                route("10.25.0.0", 16, &[node("10.0.0.12")]),
+                Route { kind: RouteKind::Blackhole, ..blackhole },
+                route("10.244.1.2", 32, &[hop("", CALI1)]),
+                calico(route("10.244.2.0", 26, &[tunnel("10.244.2.0")])),
+                calico(mtu(route("10.244.3.0", 26, &[tunnel("10.244.3.0")]), 1400)),
+            ]
+        );
+    }
+
+    #[test]
+    fn golden_local_and_ipv6_routes() {
+        let rows = decode(&golden::routes()).rows;
+        let local = kernel(route("10.244.1.0", 32, &[hop("", VXLAN_CALICO)]), RouteKind::Local);
+        assert_eq!(rows[14], Route { source: Some(ip("10.244.1.0")), ..local });
+        let broadcast = kernel(route("10.0.0.255", 32, &[hop("", VMBR1)]), RouteKind::Other);
+        assert_eq!(rows[13], Route { source: Some(ip("10.0.0.11")), ..broadcast });
+        let connected = kernel(route("fd00::", 64, &[hop("", VMBR1)]), RouteKind::Unicast);
+        let limited = mtu(route("fd00:1::", 64, &[hop("fd00::12", VMBR1)]), 1380);
+        let blackhole = route("fd00:2::", 64, &[]);
+        assert_eq!(
+            rows[18..22],
+            [
+                Route { priority: 256, ..connected },
+                Route { priority: 1024, ..limited },
+                Route { kind: RouteKind::Blackhole, priority: 1024, ..blackhole },
+                kernel(route("::1", 128, &[hop("", LO)]), RouteKind::Local),
+            ]
+        );
+        assert_eq!(rows.len(), 27);
+    }
+
+    #[test]
+    fn golden_exception_and_route_are_never_mistaken_for_each_other() {
+        let expires = Some(Duration::from_millis(599_990));
+        let exception = Exception { destination: ip("10.9.0.9"), mtu: IpSize::new(1400), expires };
+        assert_eq!(exceptions(&golden::exceptions()), Table { rows: vec![exception], malformed: vec![] });
+        assert_eq!(decode(&golden::exceptions()), Table::default());
+        assert_eq!(exceptions(&golden::routes()), Table::default());
+    }
+
+    #[test]
+    fn golden_lookups() {
+        let found: Vec<_> = golden::lookups().iter().map(|message| lookup(message).unwrap()).collect();
+        let default = route("0.0.0.0", 0, &[hop("10.0.0.1", VMBR1)]);
+        let default = Route { protocol: 4, source: Some(ip("10.0.0.11")), priority: 100, ..default };
+        assert_eq!(found[1], calico(route("10.244.2.0", 26, &[hop("10.244.2.0", VXLAN_CALICO)])));
+        assert_eq!(found[2].mtu, Some(IpSize::new(1400)), "the route's");
+        assert_eq!((&found[3], found[3].mtu), (&default, None), "10.9.0.9, whose cached path MTU is left out");
+        assert_eq!(found[4].hops, [hop("10.0.0.12", VMBR1), hop("10.0.0.13", VMBR1)]);
+        assert_eq!(found[7].mtu, Some(IpSize::new(1380)), "fd00:1::1");
+        assert_eq!(found[8].kind, RouteKind::Local);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_route_is_malformed() {
+        let other = RawMessage { kind: 16, body: golden::lookups()[0].body.clone() };
+        assert_eq!(
+            lookup(&other).unwrap_err().to_string(),
+            "lookup: malformed: answer of type 16, expected RTM_NEWROUTE (24)"
+        );
+        let short = RawMessage { kind: NEW_ROUTE, body: vec![2, 32] };
+        assert!(lookup(&short).unwrap_err().to_string().starts_with("lookup: malformed: route message of 2 bytes: "));
+    }
+
+    /// An IPv4 unicast route with this prefix length, these flags and these attributes.
+    fn message(prefix: u8, flags: u32, attributes: &[u8]) -> RawMessage {
+        let header = [2, prefix, 0, 0, 254, 3, 0, 1];
+        RawMessage { kind: NEW_ROUTE, body: [&header[..], &flags.to_ne_bytes(), attributes].concat() }
+    }
+
+    const DST: [u8; 8] = [8, 0, 1, 0, 10, 1, 0, 0];
+    const OIF: [u8; 8] = [8, 0, 4, 0, 4, 0, 0, 0];
+
+    #[test]
+    fn a_route_without_destination_or_way_out_is_malformed() {
+        for (message, what) in [
+            (message(16, 0, &OIF), "destination"),
+            (message(16, 0, &DST), "way out"),
+            (message(33, 0, &[DST, OIF].concat()), "prefix length 33"),
+        ] {
+            let table = decode(&[message]);
+            assert!(table.rows.is_empty());
+            assert!(table.malformed[0].contains(what), "{:?}", table.malformed);
+        }
+        assert_eq!(decode(&[message(16, 0, &[DST, OIF].concat())]).rows.len(), 1, "the same, whole");
+        let by_object = [&DST[..], &[8, 0, 30, 0, 5, 0, 0, 0]].concat();
+        assert_eq!(decode(&[message(16, 0, &by_object)]).rows[0].hops, [], "nexthop_compat_mode=0");
+    }
+
+    #[test]
+    fn a_cached_redirect_is_no_path_mtu() {
+        let redirect = message(32, 0x200, &[DST, OIF].concat());
+        assert_eq!(exceptions(&[redirect]), Table::default());
     }
 }

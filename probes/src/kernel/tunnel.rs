@@ -16,11 +16,9 @@ use super::{Df, LinkIndex, Tunnel, TunnelKind};
 /// Fills in what the attributes of one kind say.
 type Fill = fn(&mut Tunnel, &[Attribute<'_>]) -> Result<(), DecodeError>;
 
-/// Decodes the parameters of a link of this kind; `None` if the kind is no tunnel.
-///
-/// # Errors
-/// If a parameter that is used here is not as long as it must be, or the data is cut short.
-pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> Result<Option<Tunnel>, DecodeError> {
+/// Decodes the parameters of a link of this kind as far as they go, and says what stopped it: a parameter that is not as
+/// long as it must be, or data cut short. No tunnel if the kind is none.
+pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> (Option<Tunnel>, Option<DecodeError>) {
     let (kind, fill): (_, Fill) = match kind {
         "vxlan" => (TunnelKind::Vxlan, vxlan),
         "geneve" => (TunnelKind::Geneve, geneve),
@@ -28,13 +26,15 @@ pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> Result<Option<
         "ipip" => (TunnelKind::Ipip, iptun),
         "sit" => (TunnelKind::Sit, iptun),
         "wireguard" => (TunnelKind::Wireguard, |_, _| Ok(())),
-        _ => return Ok(None),
+        _ => return (None, None),
     };
     let mut tunnel = empty(kind);
-    if let Some(data) = data {
-        fill(&mut tunnel, &inside(data)?)?;
+    let filled = data.map_or(Ok(()), |data| inside(data).and_then(|data| fill(&mut tunnel, &data)));
+    if tunnel.external {
+        // The kernel shows a zero, but each packet brings its own.
+        tunnel.id = None;
     }
-    Ok(Some(tunnel))
+    (Some(tunnel), filled.err())
 }
 
 const fn empty(kind: TunnelKind) -> Tunnel {

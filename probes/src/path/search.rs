@@ -19,6 +19,8 @@
 mod narrow;
 mod reach;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod tries;
 mod usual;

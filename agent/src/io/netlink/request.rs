@@ -56,11 +56,17 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
 
 /// The request for the route to one address as the routing tables have it.
 pub(super) fn lookup(address: IpAddr) -> RawMessage {
-    let mut message = match address {
-        IpAddr::V4(address) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build(),
-        IpAddr::V6(address) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build(),
+    let (mut message, flags) = match address {
+        IpAddr::V4(address) => (
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build(),
+            // Without it the kernel says "main" whichever table the route stands in. IPv6 knows no such flag.
+            RouteFlags::FibMatch | RouteFlags::LookupTable,
+        ),
+        IpAddr::V6(address) => {
+            (RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build(), RouteFlags::FibMatch)
+        }
     };
-    plain(&mut message.header, RouteFlags::FibMatch);
+    plain(&mut message.header, flags);
     raw(&RouteNetlinkMessage::GetRoute(message))
 }
 
@@ -122,7 +128,7 @@ mod tests {
     fn a_lookup_asks_the_tables_and_not_the_cache() {
         let message = lookup(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)));
         assert_eq!(message.kind, 26, "RTM_GETROUTE");
-        let header = [2, 32, 0, 0, 0, 0, 0, 0, 0x00, 0x20, 0, 0];
+        let header = [2, 32, 0, 0, 0, 0, 0, 0, 0x00, 0x30, 0, 0];
         assert_eq!(message.body, [&header[..], &[8, 0, 1, 0, 10, 0, 0, 9]].concat());
     }
 

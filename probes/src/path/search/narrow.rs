@@ -16,17 +16,17 @@ use crate::units::{IpSize, Mono};
 /// Silences above the edge before it is believed, on a path that lost nothing else.
 const SILENCES: u32 = 4;
 /// The most that losses can raise [`SILENCES`] to.
-const MOST_SILENCES: u32 = 8;
+const MOST_SILENCES: u32 = 6;
 /// Silences above the edge that an answered companion witnesses.
 const WITNESSED: u32 = 3;
 /// Sizes that a burst splits a gap by.
-const SPLIT: u32 = 4;
+const SPLIT: u32 = 2;
 /// Gaps of up to so many sizes are filled entirely.
 const FILL: u32 = 6;
 /// Above a usual MTU: the next size, and what passes with veth's and bridge's room for one 802.1Q tag.
 const ABOVE_USUAL: [u32; 3] = [1, 4, 5];
 /// Silences of the upper end before it is left out of the bursts that split below it.
-const DOUBTED_ENOUGH: u32 = 2;
+const DOUBTED_ENOUGH: u32 = 3;
 
 /// How far it came.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,56 @@
+//! Writes the kernel's answers as they are, for the golden files of the decoders.
+//!
+//! `capture DIRECTORY [ADDRESS]...` dumps every table of this network namespace to `DIRECTORY/<table>.bin` and the route
+//! to each address to `lookups.bin`. A file is a sequence of messages: length of the body (32 bits) and message type (16
+//! bits), both little-endian, then the body. What was read is summed up on standard error.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use agent::io::{host, netlink::Netlink, rights};
+use probes::kernel::{Dump, RawMessage, address, link, neighbour, route};
+
+fn main() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let directory = PathBuf::from(arguments.next().ok_or_else(|| other("usage: capture DIRECTORY [ADDRESS]..."))?);
+    let addresses: Vec<IpAddr> = arguments.map(|text| text.parse().map_err(other)).collect::<io::Result<_>>()?;
+    writeln!(io::stderr(), "{:?}", rights::raise())?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(capture(&directory, addresses))
+}
+
+async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
+    let netlink = Netlink::open().map_err(other)?;
+    let facts = netlink.facts().await;
+    let mut log = io::stderr();
+    writeln!(log, "took {:?}", facts.took)?;
+    writeln!(log, "{:#?}", link::decode(&write(directory, "links", facts.links)?))?;
+    writeln!(log, "{:#?}", address::decode(&write(directory, "addresses", facts.addresses)?))?;
+    writeln!(log, "{:#?}", route::decode(&write(directory, "routes", facts.routes)?))?;
+    writeln!(log, "{:#?}", route::exceptions(&write(directory, "exceptions", facts.exceptions)?))?;
+    writeln!(log, "{:#?}", neighbour::decode(&write(directory, "neighbours", facts.neighbours)?))?;
+    writeln!(log, "{:#?}", neighbour::forwarding(&write(directory, "fdb", facts.fdb)?))?;
+    let mut lookups = Vec::new();
+    for (address, answer) in netlink.routes(addresses).await {
+        writeln!(log, "{address}: {:?}", answer.clone().and_then(|message| route::lookup(&message)))?;
+        lookups.extend(answer.ok());
+    }
+    write(directory, "lookups", Ok(lookups))?;
+    writeln!(log, "{:#?}", host::read_all(Path::new("/")).into_values().map(|text| text.is_ok()).collect::<Vec<_>>())
+}
+
+fn write(directory: &Path, table: &str, dump: Dump) -> io::Result<Vec<RawMessage>> {
+    let messages = dump.map_err(other)?;
+    let mut file = Vec::new();
+    for message in &messages {
+        file.extend(u32::try_from(message.body.len()).map_err(other)?.to_le_bytes());
+        file.extend(message.kind.to_le_bytes());
+        file.extend(&message.body);
+    }
+    std::fs::write(directory.join(table).with_extension("bin"), file)?;
+    Ok(messages)
+}
+
+fn other(error: impl ToString) -> io::Error {
+    io::Error::other(error.to_string())
+}

@@ -1,0 +1,62 @@
+//! Settings, routes, and what the kernel remembers of a path.
+
+use super::{Broken, link};
+use crate::cluster::Cluster;
+use crate::echo::ping_by_memory;
+use crate::recipe::{Recipe, Role};
+use crate::wait::{self, Look};
+use crate::{Error, Result};
+
+/// The setting that `key` names on a recipe.
+pub(super) fn setting(recipe: &Recipe, key: &str) -> Result<String> {
+    let roles = [
+        ("{nic}", Role::Nic),
+        ("{bridge}", Role::Bridge),
+        ("{lower}", Role::Lower),
+        ("{tunnel}", Role::Tunnel),
+        ("{pod}", Role::Pod),
+        ("{management}", Role::Management),
+        ("{spare}", Role::Spare),
+    ];
+    let named = roles.into_iter().filter_map(|(name, role)| Some((name, recipe.link(role)?)));
+    let key = named.fold(key.to_owned(), |key, (name, link)| key.replace(name, link));
+    if key.contains('{') {
+        return Err(Error::new(format!("naming the setting {key}"), "this recipe has no such link"));
+    }
+    Ok(key)
+}
+
+/// Changes a kernel setting.
+pub(super) fn set<'c>(cluster: &'c Cluster, node: usize, key: &str, value: &str) -> Result<Broken<'c>> {
+    let host = cluster.host(node);
+    let key = setting(&cluster.recipe, key)?;
+    let before = host.setting(&key)?;
+    host.set(&key, value)?;
+    Ok(Broken::until(move || host.set(&key, &before)))
+}
+
+/// Sends a peer's packets out over the management network, from the cluster's address.
+pub(super) fn asymmetric(cluster: &Cluster, node: usize, to: usize) -> Result<Broken<'_>> {
+    let host = cluster.host(node);
+    let recipe = cluster.recipe;
+    let (peer, source) = (recipe.underlay_address(to), recipe.underlay_address(node));
+    let (gateway, link) = (recipe.management_address(to), cluster.link(Role::Management)?);
+    let route = format!("route add {peer} via {gateway} dev {link} src {source}");
+    host.sh(&format!("ip {route}"))?;
+    Ok(Broken::until(move || host.sh(&format!("ip route del {peer} via {gateway} dev {link}")).map(drop)))
+}
+
+/// Lets the kernel learn a path MTU, then takes the cause away. Healing forgets it.
+pub(super) fn stale(cluster: &Cluster, node: usize, of: usize, bytes: u32) -> Result<Broken<'_>> {
+    let host = cluster.host(node);
+    let peer = cluster.recipe.underlay_address(of);
+    let narrow = link::hop_mtu(cluster, bytes)?;
+    wait::until("the kernel to learn a path MTU", || {
+        let refused = ping_by_memory(host, peer, cluster.recipe.underlay_mtu).is_err();
+        let route = host.sh(&format!("ip route get {peer}"))?;
+        let learnt = refused && route.contains(&format!("mtu {bytes}"));
+        Ok(if learnt { Look::There(()) } else { Look::NotYet(route) })
+    })?;
+    narrow.heal()?;
+    Ok(Broken::until(move || host.sh("ip route flush cache").map(drop)))
+}

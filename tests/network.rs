@@ -1,0 +1,153 @@
+//! The lab proves itself: clusters connect, each fault breaks what it says and nothing else, and healing restores it.
+//!
+//! Echo is the witness here, so that a fault is known to be real before the agent is asked about it.
+
+use std::process::ExitCode;
+
+use lab::cluster::Cluster;
+use lab::echo::{ping, ping_by_memory};
+use lab::fault::Fault;
+use lab::harness::{self, test};
+use lab::namespace::Namespace;
+use lab::recipe::{self, JUMBO, REFERENCE, ROUTED, Recipe, Role};
+use lab::size::Size;
+use lab::wait::{self, Look};
+use lab::{Error, Result};
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        let mut tests: Vec<_> = recipe::ALL
+            .map(|recipe| test(format!("{} connects", recipe.name), move || Cluster::build(recipe).map(drop)))
+            .into();
+        tests.extend(effects().into_iter().map(Effect::into_test));
+        tests.push(test("a namespace goes with its value", namespaces_vanish));
+        tests.push(test("a command that fails says which and why", commands_explain));
+        tests
+    })
+}
+
+/// What a fault does to packets from node 0 to its peer.
+struct Effect {
+    recipe: Recipe,
+    fault: Fault,
+    breaks: &'static [Trip],
+    spares: &'static [Trip],
+}
+
+/// One kind of packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trip {
+    /// A small packet between node addresses.
+    Small,
+    /// A full-size packet between node addresses.
+    Full,
+    /// A packet of exactly this size between node addresses.
+    Sized(u32),
+    /// A full-size packet between node addresses, if the kernel's memory allows it.
+    Remembered,
+    /// A small packet to the peer's tunnel address.
+    Tunnel,
+    /// A full-size packet from pod to pod.
+    Pod,
+    /// A full-size packet between node 0 and the third node.
+    Other,
+}
+
+impl Effect {
+    fn into_test(self) -> libtest_mimic::Trial {
+        test(format!("{} {:?}", self.recipe.name, self.fault), move || self.play())
+    }
+
+    fn play(&self) -> Result<()> {
+        let cluster = Cluster::build(self.recipe)?;
+        let broken = self.fault.make(&cluster)?;
+        for &trip in self.breaks {
+            wait::until(&format!("{trip:?} to break"), || Ok(look(send(&cluster, trip).is_err())))?;
+        }
+        self.spares.iter().try_for_each(|&trip| send(&cluster, trip))?;
+        broken.heal()?;
+        for &trip in self.breaks.iter().chain(self.spares) {
+            wait::until(&format!("{trip:?} to heal"), || Ok(look(send(&cluster, trip).is_ok())))?;
+        }
+        Ok(())
+    }
+}
+
+fn look(holds: bool) -> Look<()> {
+    if holds { Look::There(()) } else { Look::NotYet("not so".into()) }
+}
+
+fn send(cluster: &Cluster, trip: Trip) -> Result<()> {
+    let recipe = cluster.recipe;
+    let underlay = |peer| recipe.underlay_address(peer);
+    let host = cluster.host(0);
+    match trip {
+        Trip::Small => ping(host, underlay(1), 84),
+        Trip::Full => ping(host, underlay(1), recipe.underlay_mtu),
+        Trip::Sized(size) => ping(host, underlay(1), size),
+        Trip::Remembered => ping_by_memory(host, underlay(1), recipe.underlay_mtu),
+        Trip::Other => ping(host, underlay(2), recipe.underlay_mtu),
+        Trip::Tunnel => ping(host, cluster.overlay()?.tunnel_address(1), 84),
+        Trip::Pod => {
+            let (overlay, pod) = (cluster.overlay()?, cluster.nodes[0].pod.as_ref());
+            let pod = pod.ok_or_else(|| Error::new("pinging from a pod", "there is none"))?;
+            ping(pod, overlay.pod_address(1), overlay.mtu)
+        }
+    }
+}
+
+fn effects() -> Vec<Effect> {
+    use Trip::{Full, Other, Pod, Remembered, Sized, Small, Tunnel};
+    let effect = |recipe, fault, breaks, spares| Effect { recipe, fault, breaks, spares };
+    let size = |text: &str| Size::try_from(text.to_owned()).unwrap();
+    let sysctl = |key: &str, value: &str| Fault::Sysctl { node: 0, key: key.into(), value: value.into() };
+    vec![
+        effect(REFERENCE, Fault::LinkDown { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),
+        effect(REFERENCE, Fault::LinkDown { node: 0, link: Role::Bridge }, &[Small, Tunnel, Pod], &[]),
+        effect(ROUTED, Fault::LinkDown { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),
+        effect(ROUTED, Fault::LinkDown { node: 0, link: Role::Tunnel }, &[Tunnel, Pod], &[Full]),
+        effect(JUMBO, Fault::LinkDown { node: 1, link: Role::Tunnel }, &[Tunnel, Pod], &[Full]),
+        effect(REFERENCE, Fault::LinkDown { node: 0, link: Role::Spare }, &[], &[Full, Tunnel, Pod, Other]),
+        effect(REFERENCE, Fault::PortDown { node: 1 }, &[Small, Tunnel, Pod], &[Other]),
+        effect(ROUTED, Fault::PortDown { node: 1 }, &[Small, Tunnel, Pod], &[]),
+        effect(REFERENCE, Fault::Mtu { node: 0, link: Role::Lower, bytes: size("1499") }, &[Full], &[Sized(1499), Pod]),
+        effect(ROUTED, Fault::HopMtu { bytes: size("1400") }, &[Full, Sized(1401)], &[Sized(1400), Tunnel, Pod]),
+        effect(JUMBO, Fault::DropLarger { node: 1, than: size("4000") }, &[Full, Sized(4001), Pod], &[Sized(4000)]),
+        effect(ROUTED, Fault::DropLarger { node: 1, than: size("1400") }, &[Sized(1401), Pod], &[Sized(1400), Tunnel]),
+        effect(REFERENCE, Fault::DropLarger { node: 1, than: size("1400") }, &[Full], &[Sized(1400), Other]),
+        effect(ROUTED, Fault::DropUdp { node: 1, port: size("port") }, &[Tunnel, Pod], &[Full]),
+        effect(ROUTED, Fault::DropUdp { node: 1, port: size("port + 1") }, &[], &[Full, Tunnel, Pod]),
+        effect(REFERENCE, Fault::DropEcho { node: 1 }, &[Small, Tunnel], &[Pod, Other]),
+        effect(REFERENCE, Fault::DropAll { node: 1 }, &[Small, Tunnel, Pod], &[Other]),
+        effect(REFERENCE, Fault::MissingFdb { node: 0, of: 1 }, &[Tunnel, Pod], &[Full, Other]),
+        effect(REFERENCE, Fault::DynamicFdb { node: 0, of: 1 }, &[], &[Full, Tunnel, Pod]),
+        effect(ROUTED, Fault::MissingNeighbour { node: 0, of: 1 }, &[Tunnel, Pod], &[Full]),
+        effect(ROUTED, Fault::ReachableNeighbour { node: 0, of: 1 }, &[], &[Full, Tunnel, Pod]),
+        effect(JUMBO, sysctl("net/ipv4/ip_forward", "0"), &[Pod], &[Full, Tunnel]),
+        effect(ROUTED, sysctl("net/ipv4/conf/{lower}/rp_filter", "1"), &[], &[Full, Tunnel, Pod]),
+        effect(REFERENCE, Fault::AsymmetricRoute { node: 0, to: 1 }, &[], &[Full, Tunnel, Pod]),
+        effect(ROUTED, Fault::AsymmetricRoute { node: 0, to: 1 }, &[], &[Full, Tunnel, Pod]),
+        effect(ROUTED, Fault::StaleException { node: 0, of: 1, bytes: size("1400") }, &[Remembered], &[Full, Pod]),
+    ]
+}
+
+fn namespaces_vanish() -> Result<()> {
+    let namespace = Namespace::new("short-lived")?;
+    namespace.sh("ip link add wire type veth peer name far")?;
+    let other = Namespace::new("longer-lived")?;
+    namespace.run("ip", ["link", "set", "far", "netns", &other.path()])?;
+    drop(namespace);
+    wait::until("the far end to go with the near one", || {
+        let links = other.sh("ip -o link show")?;
+        Ok(if links.contains("far") { Look::NotYet(links) } else { Look::There(()) })
+    })
+}
+
+fn commands_explain() -> Result<()> {
+    let namespace = Namespace::new("bare")?;
+    let error = namespace.sh("ip link set nosuch up").err().map(|error| error.to_string()).unwrap_or_default();
+    let missing = namespace.sh("no-such-program").err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("ip link set nosuch up") && error.contains("nosuch\""), "{error}");
+    assert!(missing.contains("packages"), "{missing}");
+    Ok(())
+}
