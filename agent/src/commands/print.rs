@@ -75,7 +75,7 @@ fn coloured(colour: Colour, terminal: bool) -> bool {
 
 /// How logs look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// A line of words and `name=value` pairs.
     Text,
     /// A JSON object a line.
