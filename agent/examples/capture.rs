@@ -27,11 +27,12 @@ async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     writeln!(log, "{:#?}", link::decode(&write(directory, "links", facts.links)?))?;
     writeln!(log, "{:#?}", address::decode(&write(directory, "addresses", facts.addresses)?))?;
     writeln!(log, "{:#?}", route::decode(&write(directory, "routes", facts.routes)?))?;
-    writeln!(log, "{:#?}", route::exceptions(&write(directory, "exceptions", facts.exceptions)?))?;
     writeln!(log, "{:#?}", neighbour::decode(&write(directory, "neighbours", facts.neighbours)?))?;
     writeln!(log, "{:#?}", neighbour::forwarding(&write(directory, "fdb", facts.fdb)?))?;
     let mut lookups = Vec::new();
-    for (address, answer) in netlink.routes(addresses).await {
+    let routes = netlink.routes(addresses).await;
+    writeln!(log, "{:#?}", route::exceptions(&write(directory, "exceptions", routes.exceptions)?))?;
+    for (address, answer) in routes.answers {
         writeln!(log, "{address}: {:?}", answer.clone().and_then(|message| route::lookup(&message)))?;
         lookups.extend(answer.ok());
     }

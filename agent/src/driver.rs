@@ -98,7 +98,7 @@ impl World<'_> {
             }
             Output::ReadRoutes(addresses) => {
                 let routes = self.netlink.routes(addresses).await;
-                node.on(Input::Routes(routes), now(self.epoch));
+                node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::Publish(published) => return on_round(published),

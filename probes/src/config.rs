@@ -44,11 +44,14 @@ pub struct Peers {
     pub gateway: bool,
     /// Peers named by the operator.
     pub fixed: Vec<StaticPeer>,
+    /// Whether a named peer that is this machine itself is measured too. One configuration serves every node, so
+    /// otherwise it is left out.
+    pub this_machine: bool,
 }
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { kernel: true, gateway: false, fixed: Vec::new() }
+        Self { kernel: true, gateway: false, fixed: Vec::new(), this_machine: false }
     }
 }
 

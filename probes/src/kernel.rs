@@ -6,7 +6,7 @@
 pub mod address;
 mod attributes;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 pub mod link;
 pub mod neighbour;
 pub mod proc;
@@ -60,14 +60,24 @@ pub struct RawFacts {
     pub addresses: Dump,
     /// `RTM_GETROUTE` dump, both families, every table.
     pub routes: Dump,
-    /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs.
-    pub exceptions: Dump,
     /// `RTM_GETNEIGH` dump, both families.
     pub neighbours: Dump,
     /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
     pub fdb: Dump,
     /// Host files, each on its own.
     pub files: BTreeMap<HostFile, Result<String, Unread>>,
+    /// How long each source took.
+    pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
+}
+
+/// What the kernel says of the way to some addresses.
+#[derive(Clone, Debug)]
+pub struct RawRoutes {
+    /// `RTM_NEWROUTE` for each address asked for, cached path MTUs left out.
+    pub answers: Vec<(IpAddr, Result<RawMessage, Unread>)>,
+    /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs. Dumped after the look-ups, because the kernel lists
+    /// one only once something has looked its route up since it was learned.
+    pub exceptions: Dump,
     /// How long each source took.
     pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::History;
-use crate::kernel::{self, RawFacts, RawMessage};
+use crate::kernel::{self, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
@@ -31,8 +31,8 @@ use crate::units::{Family, Mono, Now};
 pub enum Input {
     /// The facts that [`Output::ReadFacts`] asked for.
     Facts(Box<RawFacts>),
-    /// The routes that [`Output::ReadRoutes`] asked for: `RTM_NEWROUTE` for each address.
-    Routes(Vec<(IpAddr, Result<RawMessage, Unread>)>),
+    /// The routes that [`Output::ReadRoutes`] asked for.
+    Routes(Box<RawRoutes>),
     /// A packet came in.
     Datagram(Datagram),
     /// A transmit left, or did not.
@@ -112,7 +112,7 @@ impl Node {
     pub fn on(&mut self, input: Input, now: Now) {
         match input {
             Input::Facts(raw) => self.on_facts(&raw, now),
-            Input::Routes(routes) => self.on_routes(routes, now),
+            Input::Routes(raw) => self.on_routes(*raw, now),
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
             Input::NoProbing(unread) => self.probing = Err(unread),
@@ -153,7 +153,8 @@ impl Node {
         match self.phase {
             Phase::Reading => self.find_peers(tables, now),
             Phase::Rereading => {
-                self.snapshot.tables = tables;
+                let exceptions = self.snapshot.tables.exceptions.clone();
+                self.snapshot.tables = Tables { exceptions, ..tables };
                 self.snapshot.topology = self.topology();
                 self.judge(now);
             }
@@ -187,13 +188,17 @@ impl Node {
         wanted.into_iter().collect()
     }
 
-    fn on_routes(&mut self, routes: Vec<(IpAddr, Result<RawMessage, Unread>)>, now: Now) {
+    fn on_routes(&mut self, raw: RawRoutes, now: Now) {
         if self.phase != Phase::Routing {
             return;
         }
         let decode =
             |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
-        self.snapshot.lookups = routes.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
+        self.snapshot.lookups = raw.answers.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
+        self.snapshot.tables.take_exceptions(&raw.exceptions);
+        for (source, took) in raw.took {
+            self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
+        }
         self.snapshot.topology = self.topology();
         self.watch_tunnel_ports();
         self.snapshot.paths = targets::paths(&self.snapshot, &self.probing);
@@ -245,7 +250,7 @@ impl Node {
 
     fn met_trouble(&self) -> bool {
         let mut measured = self.snapshot.paths.values().filter_map(|path| path.measured.known());
-        measured.any(|measured: &Measured| !matches!(measured.verdict, Verdict::Clear { .. }))
+        measured.any(|measured: &Measured| !matches!(measured.verdict, Verdict::Clear { .. } | Verdict::Unknown { .. }))
     }
 
     fn count_reading(&mut self, raw: &RawFacts, tables: &Tables) {
@@ -300,14 +305,13 @@ impl RawFacts {
             Source::Links => self.links.is_ok(),
             Source::Addresses => self.addresses.is_ok(),
             Source::Routes => self.routes.is_ok(),
-            Source::Exceptions => self.exceptions.is_ok(),
             Source::Neighbours => self.neighbours.is_ok(),
             Source::Fdb => self.fdb.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
-            Source::Lookup | Source::Probes => true,
+            Source::Exceptions | Source::Lookup | Source::Probes => true,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -66,7 +66,7 @@ impl Directory {
         if config.kernel {
             sources.insert("kernel", found.len());
         }
-        let mut peers = merge(node, &config.fixed, found, tables);
+        let mut peers = merge(node, config, found, tables);
         if peers.is_empty() && config.gateway {
             peers.extend(default_gateway(tables));
             sources.insert("gateway", peers.len());
@@ -91,13 +91,13 @@ impl Directory {
     }
 }
 
-fn merge(node: &str, fixed: &[StaticPeer], mut found: Vec<Found>, tables: &Tables) -> Vec<Peer> {
+fn merge(node: &str, config: &Peers, mut found: Vec<Found>, tables: &Tables) -> Vec<Peer> {
     let mut peers = Vec::new();
-    for named in fixed {
+    for named in &config.fixed {
         let same = found.iter().position(|found| is_same(named, found, tables));
         let kernel = same.map(|index| found.swap_remove(index));
-        // One configuration serves every node, so it names this one too.
-        if named.name == node || named.underlay.into_iter().chain(named.overlay).any(|own| tables.is_own(own)) {
+        let is_own = || named.underlay.into_iter().chain(named.overlay).any(|address| tables.is_own(address));
+        if !config.this_machine && (named.name == node || is_own()) {
             continue;
         }
         peers.push(Peer {

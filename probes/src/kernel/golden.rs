@@ -15,46 +15,46 @@ fn messages(mut file: &[u8]) -> Vec<RawMessage> {
     messages
 }
 
-pub(super) fn links() -> Vec<RawMessage> {
+pub(crate) fn links() -> Vec<RawMessage> {
     messages(include_bytes!("golden/links.bin"))
 }
 
-pub(super) fn addresses() -> Vec<RawMessage> {
+pub(crate) fn addresses() -> Vec<RawMessage> {
     messages(include_bytes!("golden/addresses.bin"))
 }
 
-pub(super) fn routes() -> Vec<RawMessage> {
+pub(crate) fn routes() -> Vec<RawMessage> {
     messages(include_bytes!("golden/routes.bin"))
 }
 
-pub(super) fn exceptions() -> Vec<RawMessage> {
+pub(crate) fn exceptions() -> Vec<RawMessage> {
     messages(include_bytes!("golden/exceptions.bin"))
 }
 
-pub(super) fn lookups() -> Vec<RawMessage> {
+pub(crate) fn lookups() -> Vec<RawMessage> {
     messages(include_bytes!("golden/lookups.bin"))
 }
 
-pub(super) fn neighbours() -> Vec<RawMessage> {
+pub(crate) fn neighbours() -> Vec<RawMessage> {
     messages(include_bytes!("golden/neighbours.bin"))
 }
 
-pub(super) fn fdb() -> Vec<RawMessage> {
+pub(crate) fn fdb() -> Vec<RawMessage> {
     messages(include_bytes!("golden/fdb.bin"))
 }
 
 /// Numbers that the kernel gave to the links of the golden network.
-pub(super) const LO: LinkIndex = LinkIndex(1);
-pub(super) const ENP5S0: LinkIndex = LinkIndex(3);
-pub(super) const VMBR1: LinkIndex = LinkIndex(4);
-pub(super) const SPARE: LinkIndex = LinkIndex(5);
-pub(super) const ENP4S0: LinkIndex = LinkIndex(6);
-pub(super) const CALI1: LinkIndex = LinkIndex(7);
-pub(super) const VXLAN_CALICO: LinkIndex = LinkIndex(8);
-pub(super) const VXLAN6: LinkIndex = LinkIndex(9);
-pub(super) const EXTERNAL0: LinkIndex = LinkIndex(10);
+pub(crate) const LO: LinkIndex = LinkIndex(1);
+pub(crate) const ENP5S0: LinkIndex = LinkIndex(3);
+pub(crate) const VMBR1: LinkIndex = LinkIndex(4);
+pub(crate) const SPARE: LinkIndex = LinkIndex(5);
+pub(crate) const ENP4S0: LinkIndex = LinkIndex(6);
+pub(crate) const CALI1: LinkIndex = LinkIndex(7);
+pub(crate) const VXLAN_CALICO: LinkIndex = LinkIndex(8);
+pub(crate) const VXLAN6: LinkIndex = LinkIndex(9);
+pub(crate) const EXTERNAL0: LinkIndex = LinkIndex(10);
 
 /// The MAC address that ends in these two bytes and starts as all of that group do.
-pub(super) const fn mac(group: u8, tail: [u8; 2]) -> Mac {
+pub(crate) const fn mac(group: u8, tail: [u8; 2]) -> Mac {
     Mac([group, 0, 0, 0, tail[0], tail[1]])
 }

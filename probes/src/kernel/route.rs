@@ -36,6 +36,9 @@ pub fn decode(messages: &[RawMessage]) -> Table<Route> {
 }
 
 /// Decodes a dump of cached entries into those that limit the size of packets; redirects and the like are left out.
+///
+/// The kernel lists an entry only once something has looked the route up since it was learned, so a path MTU that was
+/// learned from the last packet sent is not there yet.
 pub fn exceptions(messages: &[RawMessage]) -> Table<Exception> {
     attributes::rows(messages, NEW_ROUTE, "route exception", |body| {
         let draft = Draft::read(body)?;

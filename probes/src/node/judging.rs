@@ -15,6 +15,7 @@ use crate::report::{
 use crate::silence;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
+use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 
 use super::{Node, Output, Phase, rows};
@@ -37,9 +38,8 @@ impl Node {
     }
 
     fn finish_telemetry(&mut self, now: Now) {
-        for (&kind, &count) in self.prober.errors() {
-            self.telemetry.errors.insert(kind, count);
-        }
+        let of_packets = self.prober.errors().iter().filter(|(kind, _)| **kind != ErrorKind::NetlinkMalformed);
+        self.telemetry.errors.extend(of_packets);
         let lookups = self.snapshot.lookups.values();
         let whole = lookups.into_iter().all(|route| !matches!(route, Fact::Unread(_)));
         let probing = self.probing.is_ok();

@@ -191,6 +191,8 @@ fn a_shared_configuration_names_this_node_too() {
     let merged = Directory::default().update("n1", &config, &tables());
     assert_eq!(merged.peers.len(), 1);
     assert_eq!(merged.peers[0].name, "other");
+    let merged = Directory::default().update("n1", &Peers { this_machine: true, ..config }, &tables());
+    assert_eq!(merged.peers.len(), 3, "a person may ask for any address");
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Tables {
             links: table(Source::Links, &raw.links, kernel::link::decode, &mut malformed),
             addresses: table(Source::Addresses, &raw.addresses, kernel::address::decode, &mut malformed),
             routes: table(Source::Routes, &raw.routes, kernel::route::decode, &mut malformed),
-            exceptions: table(Source::Exceptions, &raw.exceptions, kernel::route::exceptions, &mut malformed),
+            exceptions: Fact::Unread(not_yet(Source::Exceptions)),
             neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed),
             forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
             ip_forward: file(HostFile::IpForward).and_then(|text| kernel::proc::number(&text)).into(),
@@ -50,6 +50,11 @@ impl Tables {
             counters: counters(file(HostFile::Snmp), file(HostFile::Netstat)).into(),
             malformed,
         }
+    }
+
+    /// Takes in the cached path MTUs, which are read after the other tables.
+    pub fn take_exceptions(&mut self, dump: &Dump) {
+        self.exceptions = table(Source::Exceptions, dump, kernel::route::exceptions, &mut self.malformed);
     }
 
     /// Tables before anything was read.

@@ -1,0 +1,289 @@
+//! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::fact::Reason;
+use crate::kernel::HostFile;
+use crate::kernel::golden;
+use crate::prober::Means;
+use crate::report::{Conclusion, Report, Status};
+use crate::snapshot::tables::covers;
+use crate::units::IpSize;
+
+const IDENTITY: Identity = Identity { id: 7, secret: 42 };
+const SNMP: &str = "Ip: InAddrErrors FragFails\nIp: 0 0\n";
+const NETSTAT: &str = "TcpExt: IPReversePathFilter\nTcpExt: 0\n";
+
+/// The world as a node sees it: tables of a real kernel, and a wire that answers what it is told to.
+struct World {
+    node: Node,
+    time: Duration,
+    /// What becomes of an echo to this address of this size.
+    wire: fn(IpAddr, u32) -> Wire,
+    facts: fn() -> RawFacts,
+    sent: Vec<(IpAddr, u32)>,
+    readings: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Answers,
+    Silent,
+}
+
+impl World {
+    fn new(config: Config, wire: fn(IpAddr, u32) -> Wire) -> Self {
+        let node = Node::new(config, IDENTITY, "1.2.3", at(Duration::ZERO));
+        Self { node, time: Duration::ZERO, wire, facts, sent: Vec::new(), readings: 0 }
+    }
+
+    fn round(&mut self) -> Arc<Published> {
+        for _ in 0..100_000 {
+            match self.node.poll(at(self.time)) {
+                Some(Output::Publish(published)) => return published,
+                Some(output) => self.act(output),
+                None => self.sleep(),
+            }
+        }
+        panic!("the round does not end");
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::ReadFacts => {
+                self.readings += 1;
+                self.node.on(Input::Facts(Box::new((self.facts)())), at(self.time));
+            }
+            Output::ReadRoutes(addresses) => {
+                let answers = addresses.into_iter().map(|address| (address, lookup(address))).collect();
+                let took = [Source::Lookup, Source::Exceptions].map(|source| (source, Duration::from_millis(1)));
+                let raw = RawRoutes { answers, exceptions: Ok(golden::exceptions()), took: took.into() };
+                self.node.on(Input::Routes(Box::new(raw)), at(self.time));
+            }
+            Output::Transmit(transmit) => self.transmit(&transmit),
+            Output::WatchTunnelPorts(_) | Output::Publish(_) => {}
+        }
+    }
+
+    fn transmit(&mut self, transmit: &Transmit) {
+        let sent = if matches!(transmit.means, Means::Tcp { .. }) { Sent::TcpSilent } else { Sent::Ok };
+        self.node.on(Input::Sent(transmit.id, sent), at(self.time));
+        let Means::Icmp { head, padding } = &transmit.means else { return };
+        let size = 20 + u32::try_from(head.len()).unwrap() + padding;
+        let to = transmit.to.ip();
+        self.sent.push((to, size));
+        if (self.wire)(to, size) == Wire::Answers {
+            let mono = at(self.time).mono;
+            let bytes = reply(to, head, *padding);
+            let datagram = Datagram { from: to, bytes, at: mono + Duration::from_micros(300), waited: None };
+            self.node.on(Input::Datagram(datagram), at(self.time + Duration::from_micros(300)));
+        }
+    }
+
+    fn sleep(&mut self) {
+        let deadline = self.node.poll_timeout().expect("the world answers at once").since_start();
+        self.time = self.time.max(deadline) + Duration::from_micros(1);
+    }
+}
+
+fn at(time: Duration) -> Now {
+    let wall = Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(time).unwrap();
+    Now { mono: Mono::new(time), wall }
+}
+
+/// The echo reply that Linux sends to a request.
+fn reply(from: IpAddr, request: &[u8], padding: u32) -> Vec<u8> {
+    let mut icmp = request.to_vec();
+    icmp.resize(request.len() + padding as usize, 0);
+    icmp[0] = 0;
+    icmp[2..4].fill(0);
+    let sum = pnet::util::checksum(&icmp, 1);
+    icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+    let IpAddr::V4(from) = from else { panic!("IPv4 only") };
+    let total = u16::try_from(icmp.len() + 20).unwrap().to_be_bytes();
+    let mut packet = vec![0x45, 0, total[0], total[1], 0, 0, 0, 0, 64, 1, 0, 0];
+    packet.extend(from.octets());
+    packet.extend([10, 0, 0, 11]);
+    packet.extend(icmp);
+    packet
+}
+
+/// The kernel's route to an address: the one whose prefix holds it.
+fn lookup(address: IpAddr) -> Result<RawMessage, Unread> {
+    let holds = |raw: &RawMessage| {
+        let route = kernel::route::lookup(raw).ok()?;
+        covers(route.destination, route.prefix, address).then_some(route.prefix)
+    };
+    let best = golden::lookups().into_iter().filter(|raw| holds(raw).is_some()).max_by_key(|raw| holds(raw));
+    let none = Unread::new(Source::Lookup, Reason::Failed { what: format!("route to {address}: there is no route") });
+    best.ok_or(none)
+}
+
+fn facts() -> RawFacts {
+    let files = [
+        (HostFile::IpForward, "1\n"),
+        (HostFile::RpFilterAll, "0\n"),
+        (HostFile::RpFilterDefault, "0\n"),
+        (HostFile::Snmp, SNMP),
+        (HostFile::Netstat, NETSTAT),
+    ];
+    RawFacts {
+        links: Ok(golden::links()),
+        addresses: Ok(golden::addresses()),
+        routes: Ok(golden::routes()),
+        neighbours: Ok(golden::neighbours()),
+        fdb: Ok(golden::fdb()),
+        files: files.map(|(file, text)| (file, Ok(text.to_owned()))).into(),
+        took: Source::ALL.into_iter().map(|source| (source, Duration::from_millis(1))).collect(),
+    }
+}
+
+fn verdicts(report: &Report) -> Vec<(String, &'static str, &'static str, Option<u32>)> {
+    let ipv4 = report.paths.iter().filter(|path| path.family == Family::Ipv4);
+    ipv4.map(|path| (path.peer.clone(), path.plane.name(), path.verdict.name(), path.path_mtu.map(IpSize::bytes)))
+        .collect()
+}
+
+#[test]
+fn a_clean_round_measures_every_path_in_two_packets_and_reads_once() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    let published = world.round();
+    let report = &published.report;
+    assert_eq!(
+        verdicts(report),
+        [
+            ("10.0.0.12".into(), "underlay", "clear", Some(1500)),
+            ("10.0.0.12".into(), "overlay", "clear", Some(1450)),
+            ("10.0.0.13".into(), "underlay", "clear", Some(1500)),
+            ("10.0.0.13".into(), "overlay", "clear", Some(1400)),
+        ],
+        "the route to 10.244.3.0 has mtu 1400"
+    );
+    assert_eq!(world.sent.len(), 8);
+    assert_eq!(world.readings, 1, "nothing was wrong, so nothing is read twice");
+    assert_eq!((report.summary.status, report.summary.peers), (Status::Healthy, 4));
+    assert!(report.paths.iter().all(|path| path.family == Family::Ipv6 || path.packets_sent == 2));
+}
+
+#[test]
+fn the_next_round_starts_one_interval_after_the_last() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    world.round();
+    let first = world.time;
+    world.round();
+    let interval = Config::new("n1").probing.interval;
+    assert!(world.time - first >= interval - Duration::from_millis(1) && world.time - first < interval * 2);
+}
+
+#[test]
+fn a_black_hole_is_found_read_again_and_confirmed_by_the_second_round() {
+    let hole = |to: IpAddr, size: u32| {
+        let lost = to.to_string() == "10.0.0.12" && size > 1400;
+        if lost { Wire::Silent } else { Wire::Answers }
+    };
+    let mut world = World::new(Config::new("n1"), hole);
+    let first = world.round();
+    assert_eq!(verdicts(&first.report)[0].2, "black_hole");
+    assert_eq!(verdicts(&first.report)[0].3, Some(1400));
+    assert_eq!(world.readings, 2, "the tables are read again after trouble");
+    assert!(!first.report.findings.iter().any(|finding| finding.code == "path-black-hole"));
+    assert!(first.pending > 0, "one round is no proof");
+    let second = world.round();
+    let finding = second.report.findings.iter().find(|finding| finding.code == "path-black-hole").unwrap();
+    assert_eq!((finding.subject.as_str(), finding.silenced_by.as_deref()), ("10.0.0.12", None));
+    assert_eq!(second.report.summary.status, Status::Critical);
+    world.wire = |_, _| Wire::Answers;
+    let healed = world.round();
+    assert!(healed.report.findings.iter().all(|finding| finding.code != "path-black-hole"));
+}
+
+#[test]
+fn one_bad_path_does_not_shrink_the_cluster_but_a_small_network_does() {
+    let one = |to: IpAddr, size: u32| {
+        let lost = to.to_string() == "10.0.0.12" && size > 1400;
+        if lost { Wire::Silent } else { Wire::Answers }
+    };
+    let mut world = World::new(Config::new("n1"), one);
+    assert_eq!(world.round().report.summary.recommended_overlay_mtu.map(IpSize::bytes), Some(1430), "IPv6 tunnel");
+    let recommended = |world: &mut World| {
+        let report = world.round().report.clone();
+        let tunnel = report.tunnels.iter().find(|tunnel| tunnel.link == "vxlan.calico").unwrap();
+        tunnel.recommended_mtu.map(IpSize::bytes)
+    };
+    assert_eq!(recommended(&mut world), Some(1450));
+    world.wire = |_, size| if size > 1400 { Wire::Silent } else { Wire::Answers };
+    assert_eq!(recommended(&mut world), Some(1350));
+}
+
+#[test]
+fn without_the_right_to_probe_every_path_says_so_and_nothing_is_healthy() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    let denied = Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() });
+    world.node.on(Input::NoProbing(denied), at(Duration::ZERO));
+    let published = world.round();
+    assert!(world.sent.is_empty());
+    assert_eq!(published.report.summary.status, Status::Unknown);
+    let why = |path: &crate::report::PathRow| path.why.clone().unwrap_or_default();
+    assert!(published.report.paths.iter().all(|path| why(path).contains("CAP_NET_RAW") && path.path_mtu.is_none()));
+    assert_eq!(published.report.checks["path-black-hole"], Conclusion::NotConcluded);
+    assert_eq!(published.telemetry.sources[&Source::Probes].1, false);
+}
+
+#[test]
+fn a_table_that_cannot_be_read_is_not_an_empty_one() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    world.facts = || {
+        let denied = Unread::new(Source::Links, Reason::Denied { needs: "CAP_NET_ADMIN".into() });
+        RawFacts { links: Err(denied), ..facts() }
+    };
+    let published = world.round();
+    assert_eq!(published.report.checks["link-down"], Conclusion::NotConcluded);
+    let told = published.report.not_concluded.iter().find(|row| row.code == "link-down").unwrap();
+    assert!(told.reason.contains("CAP_NET_ADMIN"), "{}", told.reason);
+    assert_eq!(published.telemetry.sources[&Source::Links].1, false);
+}
+
+#[test]
+fn a_message_cut_short_is_counted_and_told() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    world.facts = || {
+        let mut links = golden::links();
+        links.last_mut().unwrap().body.truncate(20);
+        RawFacts { links: Ok(links), ..facts() }
+    };
+    let published = world.round();
+    assert_eq!(published.telemetry.errors[&ErrorKind::NetlinkMalformed], 1);
+    assert!(published.report.not_concluded.iter().any(|row| row.reason.contains("malformed")));
+}
+
+#[test]
+fn what_the_kernel_remembers_is_shown_beside_what_was_measured() {
+    let mut config = Config::new("n1");
+    config.peers.fixed.push(crate::config::StaticPeer {
+        name: "far".into(),
+        underlay: Some("10.9.0.9".parse().unwrap()),
+        overlay: None,
+        pods: Vec::new(),
+    });
+    let mut world = World::new(config, |_, _| Wire::Answers);
+    let published = world.round();
+    let far = published.report.paths.iter().find(|path| path.peer == "far").unwrap();
+    assert_eq!(far.cached_mtu.map(IpSize::bytes), Some(1400));
+    assert_eq!(far.path_mtu.map(IpSize::bytes), Some(1500), "the memory does not fool the measurement");
+}
+
+#[test]
+fn a_gateway_taken_for_want_of_a_peer_may_be_silent() {
+    let mut config = Config::new("n1");
+    config.peers.kernel = false;
+    config.peers.gateway = true;
+    let mut world = World::new(config, |_, _| Wire::Silent);
+    let published = world.round();
+    let report = &published.report;
+    assert_eq!(report.paths.len(), 1);
+    assert_eq!(report.paths[0].verdict.name(), "unknown");
+    assert_eq!((report.summary.status, published.pending), (Status::Unknown, 0));
+}
