@@ -1,5 +1,6 @@
 //! The world comes in here, raw: packets, netlink messages, host files.
 
+mod connect;
 pub mod filter;
 pub mod host;
 pub mod netlink;

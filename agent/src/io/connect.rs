@@ -1,0 +1,48 @@
+//! TCP attempts: is anybody there who answers a SYN?
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use probes::prober::Sent;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Tries to connect and closes at once. A refusal (RST) is as good an answer as a connection.
+pub(super) async fn attempt(to: SocketAddr, limit: Duration) -> Sent {
+    match timeout(limit, TcpStream::connect(to)).await {
+        Ok(Ok(_)) => Sent::TcpAnswered,
+        Ok(Err(error)) if is_answer(error.kind()) => Sent::TcpAnswered,
+        Ok(Err(_)) | Err(_) => Sent::TcpSilent,
+    }
+}
+
+fn is_answer(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn a_listener_and_a_closed_port_both_answer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        assert_eq!(runtime().block_on(attempt(open, LIMIT)), Sent::TcpAnswered);
+        drop(listener);
+        assert_eq!(runtime().block_on(attempt(open, LIMIT)), Sent::TcpAnswered);
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_reached_is_silent() {
+        let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
+        assert_eq!(runtime().block_on(attempt(broadcast, LIMIT)), Sent::TcpSilent);
+    }
+}
