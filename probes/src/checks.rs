@@ -6,12 +6,16 @@
 //!
 //! A cause silences its consequences. Two things must hold: the cause's entry lists the consequence's code, and the
 //! topology says that the cause's subject carries the consequence's ([`Snapshot::carries`]), so that trouble on one
-//! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile.
+//! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile. The two codes
+//! about path sizes silence each other and themselves, on planes further in, and are named by constants for that.
 
+#[cfg(test)]
+mod golden;
 pub mod kernel;
 pub mod links;
 pub mod overlay;
 pub mod paths;
+mod words;
 
 use std::fmt;
 
@@ -45,7 +49,7 @@ pub trait Check {
     fn fixes(subject: &Subject, evidence: &Self::Evidence) -> Vec<Fix>;
 
     /// A made-up finding, for documents and golden texts.
-    fn example() -> (Subject, Self::Evidence);
+    fn example() -> (Subject, Severity, Self::Evidence);
 }
 
 /// What the catalogue says of a code.
@@ -167,12 +171,17 @@ impl<E> Default for Judgement<E> {
 impl<E> Judgement<E> {
     /// Adds something that is wrong.
     pub fn raise(&mut self, subject: Subject, severity: Severity, evidence: E) {
-        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new() });
+        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new(), causes: true });
+    }
+
+    /// Adds something that is wrong, that breaks nothing else and so silences nothing.
+    pub fn raise_alone(&mut self, subject: Subject, severity: Severity, evidence: E) {
+        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new(), causes: false });
     }
 
     /// Adds something that is wrong and that is known to break these subjects, whatever the topology says.
     pub fn raise_breaking(&mut self, subject: Subject, severity: Severity, evidence: E, breaks: Vec<Subject>) {
-        self.raised.push(Raised { subject, severity, evidence, breaks });
+        self.raised.push(Raised { subject, severity, evidence, breaks, causes: true });
     }
 }
 
@@ -187,6 +196,8 @@ pub struct Raised<E> {
     pub evidence: E,
     /// Subjects that it is known to break beyond those that the topology tells.
     pub breaks: Vec<Subject>,
+    /// Whether it can be the cause of another finding: a spare that is down is none.
+    pub causes: bool,
 }
 
 /// A raised finding whose evidence type is erased.
@@ -206,6 +217,8 @@ pub struct Candidate {
     pub fixes: Vec<Fix>,
     /// Subjects that it is known to break.
     pub breaks: Vec<Subject>,
+    /// Whether it can be the cause of another finding.
+    pub causes: bool,
 }
 
 /// What one check came to in one round.
@@ -259,7 +272,18 @@ impl Registered {
 }
 
 /// Every check, in the order of the report's sections.
-pub static ALL: &[Registered] = &[];
+pub static ALL: &[Registered] = &[
+    of::<links::LinkDown>(),
+    of::<links::TunnelNoHeadroom>(),
+    of::<links::PodMtuTooLarge>(),
+    of::<paths::PeerUnreachable>(),
+    of::<paths::PathBlackHole>(),
+    of::<paths::PathLimited>(),
+    of::<overlay::OverlayUnreachable>(),
+    of::<overlay::OverlayMtuExceedsPath>(),
+    of::<kernel::IpForwardOff>(),
+    of::<kernel::RpFilterStrict>(),
+];
 
 /// The check of this code.
 pub fn by_code(code: &str) -> Option<&'static Registered> {
@@ -289,13 +313,12 @@ fn judge_erased<C: Check>(node: &Snapshot) -> Outcome {
 }
 
 fn example_erased<C: Check>() -> Candidate {
-    let (subject, evidence) = C::example();
-    let severity = *C::ENTRY.severities.last().expect("every entry has a severity");
-    erase::<C>(Raised { subject, severity, evidence, breaks: Vec::new() })
+    let (subject, severity, evidence) = C::example();
+    erase::<C>(Raised { subject, severity, evidence, breaks: Vec::new(), causes: true })
 }
 
 fn erase<C: Check>(raised: Raised<C::Evidence>) -> Candidate {
-    let Raised { subject, severity, evidence, breaks } = raised;
+    let Raised { subject, severity, evidence, breaks, causes } = raised;
     Candidate {
         entry: const { &C::ENTRY },
         summary: C::summary(&subject, &evidence),
@@ -304,6 +327,7 @@ fn erase<C: Check>(raised: Raised<C::Evidence>) -> Candidate {
         subject,
         severity,
         breaks,
+        causes,
     }
 }
 

@@ -2,11 +2,24 @@
 //!
 //! A check says *what* ([`Fix`]); how that is done on a Calico or Flannel cluster, on Proxmox or a plain host, stands
 //! in one file each, so that a command that a new version refuses is mended in one place.
+//!
+//! A line that starts with `$ ` is a command, every other one is a sentence. Values that were observed are filled in;
+//! what only the operator knows is in capitals (`NAMESPACE`). A CNI's own knob is named only for the CNI's own tunnel:
+//! a `wg0` that an operator made is changed like any other device, whatever CNI runs beside it.
+
+mod calico;
+mod cilium;
+mod flannel;
+mod host;
+mod network;
 
 use std::net::IpAddr;
 
 use crate::snapshot::Setup;
+use crate::snapshot::setup::Cni;
 use crate::units::{IpSize, LinkMtu};
+
+pub use network::DeliveryFault;
 
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +30,17 @@ pub enum Fix {
         link: String,
         /// Whether it is up but has no carrier: then the cable or the other end is the matter.
         no_carrier: bool,
+        /// The bridge or bond that it is a port of.
+        master: Option<String>,
+        /// Whether it is a tunnel device, which its CNI keeps.
+        tunnel: bool,
     },
     /// A host link has this MTU.
     LinkMtu {
         /// The link.
         link: String,
+        /// The device MTU that it has.
+        from: LinkMtu,
         /// Device MTU.
         mtu: LinkMtu,
     },
@@ -31,12 +50,18 @@ pub enum Fix {
         tunnel: String,
         /// Device MTU.
         mtu: LinkMtu,
+        /// Bytes that the tunnel adds.
+        overhead: u32,
     },
     /// Pods have this MTU.
     PodMtu {
+        /// The tunnel that their packets to other nodes leave by.
+        tunnel: String,
         /// Device MTU.
         mtu: LinkMtu,
     },
+    /// Pods are recreated: they keep the MTU that they were born with.
+    RecreatePods,
     /// A sysctl has this value, also after a reboot.
     Sysctl {
         /// Key, as in `net.ipv4.ip_forward`.
@@ -50,6 +75,8 @@ pub enum Fix {
         to: IpAddr,
         /// The size that it should carry.
         size: IpSize,
+        /// What a tunnel adds to that on the wire; 0 where none is crossed.
+        overhead: u32,
         /// What it carries.
         carries: IpSize,
         /// The hop that says so.
@@ -65,23 +92,156 @@ pub enum Fix {
         address: IpAddr,
         /// The link towards it, where known.
         link: Option<String>,
+        /// Whether its neighbour entry is resolved; `None` where that is not known.
+        resolved: Option<bool>,
     },
     /// A tunnel delivers to a peer.
     TunnelDelivers {
-        /// The tunnel device.
-        tunnel: String,
+        /// The tunnel device; `None` where no route leads into one.
+        tunnel: Option<String>,
         /// Its kind, as in `vxlan`.
-        kind: String,
+        kind: Option<&'static str>,
         /// UDP port of its outer packets.
         port: Option<u16>,
         /// The peer's tunnel address.
         overlay: IpAddr,
         /// The peer's node address.
         underlay: Option<IpAddr>,
+        /// What is known to be wrong.
+        fault: DeliveryFault,
     },
+    /// These instead of what stands before.
+    Instead(Vec<Fix>),
 }
 
 /// The lines that make every fix true, in order.
-pub fn render(_fixes: &[Fix], _setup: Setup) -> Vec<String> {
-    Vec::new()
+pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
+    let together = |a: &Fix, b: &Fix| matches!((a, b), (Fix::LinkMtu { .. }, Fix::LinkMtu { .. }));
+    fixes.chunk_by(together).flat_map(|group| lines(group, setup)).collect()
+}
+
+fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
+    match &group[0] {
+        Fix::LinkUp { link, master, tunnel: true, .. } => tunnel_up(link, master.as_deref(), setup),
+        Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
+        Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
+        Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
+        Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel, *mtu, setup),
+        Fix::RecreatePods => recreate_pods(),
+        Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
+        Fix::PathCarries { .. } => network::path_carries(&group[0]),
+        Fix::PeerAnswers { peer, address, link, resolved } => {
+            network::peer_answers(peer, *address, link.as_deref(), *resolved)
+        }
+        Fix::TunnelDelivers { .. } => network::tunnel_delivers(&group[0], setup),
+        Fix::Instead(others) => {
+            std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
+        }
+    }
+}
+
+/// The CNI that made a tunnel device, if one did.
+fn maker(tunnel: &str, setup: Setup) -> Cni {
+    let made = match setup.cni {
+        Cni::Calico => tunnel.ends_with(".calico") || tunnel.ends_with(".cali") || tunnel == "tunl0",
+        Cni::Flannel => tunnel.starts_with("flannel"),
+        Cni::Cilium => tunnel.starts_with("cilium_"),
+        Cni::Unknown => false,
+    };
+    if made { setup.cni } else { Cni::Unknown }
+}
+
+fn overlay_mtu(tunnel: &str, mtu: LinkMtu, overhead: u32, setup: Setup) -> Vec<String> {
+    let outer = mtu.bytes() + overhead;
+    let mut lines = match maker(tunnel, setup) {
+        Cni::Calico => calico::mtu(mtu),
+        Cni::Flannel => flannel::mtu(tunnel, mtu, outer),
+        Cni::Cilium => cilium::mtu(mtu, outer),
+        Cni::Unknown => host::device_mtu(tunnel, mtu),
+    };
+    lines.extend(recreate_pods());
+    lines
+}
+
+fn pod_mtu(tunnel: &str, mtu: LinkMtu, setup: Setup) -> Vec<String> {
+    match maker(tunnel, setup) {
+        Cni::Calico => calico::mtu(mtu),
+        Cni::Flannel => flannel::pod_mtu(mtu),
+        Cni::Cilium | Cni::Unknown => vec![format!(
+            "Set `\"mtu\": {mtu}` in the CNI configuration of every node (/etc/cni/net.d), or whatever generates it."
+        )],
+    }
+}
+
+fn tunnel_up(tunnel: &str, master: Option<&str>, setup: Setup) -> Vec<String> {
+    let mut lines = host::link_up(tunnel, false, master, crate::snapshot::setup::Host::Plain);
+    lines.truncate(1);
+    match maker(tunnel, setup) {
+        Cni::Calico => lines.extend(calico::restart_here()),
+        Cni::Flannel => lines.extend(flannel::restart_here()),
+        Cni::Cilium => lines.extend(cilium::restart_here()),
+        Cni::Unknown => {}
+    }
+    lines
+}
+
+fn recreate_pods() -> Vec<String> {
+    vec![
+        "Pods keep their MTU until they are recreated; restart them, one namespace at a time:".into(),
+        "$ kubectl -n NAMESPACE rollout restart deployment,statefulset,daemonset".into(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::setup::Host;
+
+    fn text(fix: Fix, cni: Cni) -> String {
+        render(&[fix], Setup { cni, host: Host::Plain }).join("\n")
+    }
+
+    fn overlay(tunnel: &str) -> Fix {
+        Fix::OverlayMtu { tunnel: tunnel.into(), mtu: LinkMtu::new(1450), overhead: 50 }
+    }
+
+    #[test]
+    fn every_change_of_an_overlay_says_that_pods_keep_their_mtu() {
+        for (tunnel, cni) in [
+            ("vxlan.calico", Cni::Calico),
+            ("flannel.1", Cni::Flannel),
+            ("cilium_vxlan", Cni::Cilium),
+            ("vxlan0", Cni::Unknown),
+        ] {
+            assert!(text(overlay(tunnel), cni).contains("Pods keep their MTU until they are recreated"), "{tunnel}");
+        }
+    }
+
+    #[test]
+    fn a_cnis_knob_is_only_for_its_own_tunnel() {
+        assert!(text(overlay("vxlan.calico"), Cni::Calico).contains("veth_mtu"));
+        let own = text(overlay("wg0"), Cni::Calico);
+        assert!(!own.contains("veth_mtu") && own.contains("$ ip link set dev wg0 mtu 1450"), "{own}");
+    }
+
+    #[test]
+    fn the_other_way_is_set_apart() {
+        let link = |mtu| Fix::LinkMtu { link: "eth0".into(), from: LinkMtu::new(1500), mtu: LinkMtu::new(mtu) };
+        let lines = render(&[Fix::RecreatePods, Fix::Instead(vec![link(1550)])], Setup::default());
+        let at = lines.iter().position(|line| line == "Or, instead of that:").unwrap();
+        assert!(at == 2 && lines[at + 1].starts_with("Raise"), "{lines:#?}");
+    }
+
+    #[test]
+    fn no_line_advises_what_current_versions_refuse() {
+        let setups = [Cni::Calico, Cni::Flannel, Cni::Cilium, Cni::Unknown];
+        for check in crate::checks::ALL {
+            for cni in setups {
+                let all = render(&check.example().fixes, Setup { cni, host: Host::Proxmox }).join("\n");
+                for refused in ["vxlanMTU", "FELIX_", "network-plugin-mtu", "ifdown"] {
+                    assert!(!all.contains(refused), "{}: {refused}", check.entry.code);
+                }
+            }
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Kernel tables are [`Tables`], who stands on whom is [`Topology`], what was measured is in `paths`.
 
+#[cfg(test)]
+pub(crate) mod example;
 pub mod setup;
 pub mod tables;
 pub mod topology;

@@ -1,1 +1,7 @@
-//! (to come)
+//! The overlay: tunnels, and what they carry between nodes.
+
+pub mod overlay_mtu_exceeds_path;
+pub mod overlay_unreachable;
+
+pub use overlay_mtu_exceeds_path::OverlayMtuExceedsPath;
+pub use overlay_unreachable::OverlayUnreachable;

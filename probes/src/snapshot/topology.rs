@@ -190,13 +190,18 @@ pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
     tables.addresses.known()?.iter().find(|own| own.address == address).map(|own| own.link)
 }
 
+/// Routes through a tunnel that somebody put there: VXLAN's and IPIP's have a gateway, WireGuard's have none.
 fn carries_prefixes(tables: &Tables, tunnel: LinkIndex) -> bool {
     let mut routes = tables.routes.known().into_iter().flatten();
     routes.any(|route| {
-        let through = route.hops.iter().any(|hop| hop.link == tunnel && hop.gateway.is_some());
+        let mut hops = route.hops.iter().filter(|hop| hop.link == tunnel);
+        let through = hops.any(|hop| hop.gateway.is_some() || route.protocol != FROM_KERNEL);
         route.kind == RouteKind::Unicast && through
     })
 }
+
+/// `RTPROT_KERNEL`: routes that come with an address.
+const FROM_KERNEL: u8 = 2;
 
 /// Links that the kernel sends packets to peers by, tunnels left out: they stand on the ones that count.
 fn first_hops(peers: &[Peer], lookups: &BTreeMap<IpAddr, Fact<Route>>) -> Vec<LinkIndex> {
@@ -245,4 +250,4 @@ fn uplinks(ports: Vec<&Link>) -> BTreeSet<LinkIndex> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

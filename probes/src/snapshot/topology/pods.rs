@@ -2,7 +2,9 @@
 //!
 //! The host end of a pod's link is a veth whose other end is in another namespace. That alone does not tell: a machine
 //! that is itself a container has such a veth for a NIC, and a container engine's bridge is full of them. So a pod link
-//! also has to be where a CNI puts it: with a host route through it, on a CNI's bridge, or named as a CNI names it.
+//! also has to be where a CNI puts it: with a host route through it, or named as a CNI names it. On a bridge only the
+//! name tells, because the NIC of a machine that is a container may be a bridge's port too, of a bridge that leads to
+//! no peer as well as of one that does.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +38,8 @@ fn is_port_of_pods(link: &Link, master: LinkIndex, tables: &Tables, underlay: &B
     if OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix)) {
         return false;
     }
-    let ports = || tables.links().iter().filter(|port| port.master == Some(master) && port.index != link.index);
-    !underlay.contains(&master) || (named_for_pods(&link.name) && ports().next().is_some())
+    let mut others = tables.links().iter().filter(|port| port.master == Some(master) && port.index != link.index);
+    named_for_pods(&link.name) && (!underlay.contains(&master) || others.next().is_some())
 }
 
 fn named_for_pods(name: &str) -> bool {

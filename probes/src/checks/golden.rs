@@ -1,0 +1,177 @@
+//! The words of every example on each set-up, for a reader, and machines that the whole catalogue must judge alike.
+
+use super::{ALL, Candidate, judge_all};
+use crate::path::Plane;
+use crate::remedy;
+use crate::snapshot::Setup;
+use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
+use crate::snapshot::setup::{Cni, Host};
+
+/// Every example's sentence and remedy. The examples are worded for Calico's device; `tunnel` takes its place.
+fn told(cni: Cni, host: Host, tunnel: &str) -> String {
+    let named = |text: &str| text.replace("vxlan.calico", tunnel);
+    let one = |check: &super::Registered| {
+        let mut example = check.example();
+        example.fixes.iter_mut().for_each(|fix| rename(fix, tunnel));
+        let remedy = remedy::render(&example.fixes, Setup { cni, host }).join("\n  ");
+        let (code, severity) = (check.entry.code, example.severity.name());
+        format!("{code} ({severity}) {}\n{}\n  {remedy}\n", example.subject, example.summary)
+    };
+    named(&ALL.iter().map(one).collect::<Vec<_>>().join("\n"))
+}
+
+fn rename(fix: &mut remedy::Fix, to: &str) {
+    match fix {
+        remedy::Fix::OverlayMtu { tunnel, .. } | remedy::Fix::PodMtu { tunnel, .. } => *tunnel = to.into(),
+        remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
+        remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
+        _ => {}
+    }
+}
+
+/// `code severity subject` of everything raised, and what could not be concluded.
+fn judged(example: &Example) -> (Vec<String>, Vec<String>) {
+    let (mut raised, mut unread) = (Vec::new(), Vec::new());
+    for outcome in judge_all(&example.snapshot()) {
+        let code = outcome.entry.code;
+        match outcome.result {
+            Err(why) => unread.push(format!("{code}: {why}")),
+            Ok(looked) => {
+                let name = |one: &Candidate| format!("{code} {} {}", one.severity.name(), one.subject);
+                raised.extend(looked.raised.iter().map(name));
+                unread.extend(looked.unread.iter().map(|(subject, why)| format!("{code} {subject}: {why}")));
+            }
+        }
+    }
+    (raised, unread)
+}
+
+#[test]
+fn calico_on_proxmox() {
+    insta::assert_snapshot!(told(Cni::Calico, Host::Proxmox, "vxlan.calico"));
+}
+
+#[test]
+fn flannel_on_a_plain_host() {
+    insta::assert_snapshot!(told(Cni::Flannel, Host::Plain, "flannel.1"));
+}
+
+#[test]
+fn a_tunnel_of_no_known_cni_on_a_plain_host() {
+    insta::assert_snapshot!(told(Cni::Unknown, Host::Plain, "vxlan0"));
+}
+
+#[test]
+fn healthy_machines_are_quiet_and_wholly_concluded() {
+    for example in [Example::reference(), Example::flannel()] {
+        assert_eq!(judged(&example), (Vec::new(), Vec::new()));
+    }
+}
+
+#[test]
+fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_ones_are() {
+    let mut node = Example::reference();
+    for peer in ["master-2", "master-3"] {
+        for plane in Plane::ALL {
+            node = node.unmeasured(peer, plane, no_right());
+        }
+    }
+    let (raised, unread) = judged(&node);
+    assert_eq!(raised, Vec::<String>::new());
+    let measured = ["peer-", "path-", "overlay-"];
+    assert!(unread.iter().all(|line| measured.iter().any(|family| line.starts_with(family))), "{unread:#?}");
+    assert_eq!(unread.len(), 2 + 6 + 6 + 2 + 2);
+}
+
+/// What is raised and stays loud: no other finding is its cause.
+fn loud(example: &Example) -> Vec<String> {
+    let node = example.snapshot();
+    let looked = judge_all(&node).into_iter().filter_map(|outcome| outcome.result.ok());
+    let raised: Vec<Candidate> = looked.flat_map(|looked| looked.raised).collect();
+    let silences = |cause: &Candidate, effect: &Candidate| {
+        let carries = node.carries(&cause.subject, &effect.subject) || cause.breaks.contains(&effect.subject);
+        cause.causes && carries && cause.entry.silences.contains(&effect.entry.code)
+    };
+    let alone = |one: &&Candidate| !raised.iter().any(|cause| silences(cause, one));
+    raised.iter().filter(alone).map(|one| format!("{} {}", one.entry.code, one.subject)).collect()
+}
+
+#[test]
+fn a_dead_nic_is_one_loud_finding_whatever_it_takes_along() {
+    let mut node = Example::reference().with("enp5s0", |link| (link.up, link.carrier) = (false, None));
+    for peer in ["master-2", "master-3"] {
+        node = Plane::ALL.into_iter().fold(node, |node, plane| node.verdict(peer, plane, silent()));
+    }
+    assert_eq!(loud(&node), ["link-down enp5s0"]);
+    assert_eq!(loud(&node.with("vmbr1", |link| link.carrier = Some(false))), ["link-down enp5s0"]);
+}
+
+#[test]
+fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
+    let node = Example::reference()
+        .verdict("master-2", Plane::Underlay, black_hole(1404))
+        .verdict("master-2", Plane::Overlay, black_hole(1354))
+        .verdict("master-2", Plane::Pod, black_hole(1354));
+    assert_eq!(loud(&node), ["path-black-hole master-2"]);
+    let another = node.verdict("master-3", Plane::Pod, black_hole(1300));
+    assert_eq!(loud(&another), ["path-black-hole master-2", "path-black-hole master-3"], "not one peer's for another");
+}
+
+#[test]
+fn a_signalled_limit_between_nodes_explains_a_silent_loss_inside_the_tunnel() {
+    let node = Example::reference().verdict("master-2", Plane::Underlay, limited(1400, Some("10.0.0.1")));
+    assert_eq!(loud(&node.verdict("master-2", Plane::Overlay, black_hole(1350))), ["path-limited master-2"]);
+}
+
+#[test]
+fn a_tunnel_that_is_too_large_here_explains_every_peers() {
+    let node = Example::reference().with("vxlan.calico", |link| link.mtu = crate::units::LinkMtu::new(1500)).verdict(
+        "master-2",
+        Plane::Overlay,
+        black_hole(1450),
+    );
+    assert_eq!(loud(&node), ["tunnel-no-headroom vxlan.calico"]);
+}
+
+#[test]
+fn a_tunnel_that_does_not_deliver_explains_the_pods_behind_it_and_no_node() {
+    let node = Example::reference()
+        .verdict("master-2", Plane::Overlay, silent())
+        .verdict("master-2", Plane::Pod, black_hole(1300))
+        .verdict("master-3", Plane::Underlay, silent());
+    assert_eq!(loud(&node), ["peer-unreachable master-3", "overlay-unreachable master-2"]);
+}
+
+#[test]
+fn the_management_network_explains_nothing_of_the_underlay() {
+    let node = Example::reference().with("enp4s0", |link| (link.up, link.carrier) = (false, None)).verdict(
+        "master-2",
+        Plane::Underlay,
+        silent(),
+    );
+    assert_eq!(loud(&node), ["peer-unreachable master-2"]);
+}
+
+#[test]
+fn every_severity_that_is_raised_is_one_of_the_entrys() {
+    let faults = [
+        Example::reference().with("enp5s0", |link| link.up = false),
+        Example::reference().with("vmbr1", |link| link.mtu = crate::units::LinkMtu::new(1400)),
+        Example::reference().with("cali1a2b3c4d5e6", |link| link.mtu = crate::units::LinkMtu::new(1500)),
+        Example::reference().verdict("master-2", Plane::Underlay, black_hole(1404)),
+        Example::reference().verdict("master-2", Plane::Overlay, silent()),
+        Example::reference().verdict("master-3", Plane::Underlay, silent()),
+    ];
+    for fault in faults {
+        let outcomes = judge_all(&fault.snapshot());
+        let raised: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).collect();
+        let raised: Vec<_> = raised.iter().flat_map(|looked| &looked.raised).collect();
+        assert!(!raised.is_empty());
+        for candidate in raised {
+            assert!(candidate.entry.severities.contains(&candidate.severity), "{candidate:?}");
+            let subject = candidate.subject.to_string();
+            assert!(!subject.contains("cali") || subject == "vxlan.calico", "{subject}");
+            assert!(subject.parse::<std::net::IpAddr>().is_err(), "{subject}");
+        }
+    }
+}

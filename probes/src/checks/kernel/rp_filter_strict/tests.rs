@@ -1,0 +1,152 @@
+//! Machines with two ways to a peer, and the near misses that differ in one fact.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::fact::{Fact, Source};
+use crate::kernel::Hop;
+use crate::snapshot::example::{Example, black_hole, failed, ip, silent};
+
+/// The route to master-2 leaves by vmbr0, though vmbr1 has its subnet.
+fn two_ways(rp_filter: i64) -> Example {
+    let mut node = Example::reference();
+    node.tables.rp_filter_all = Fact::Known(rp_filter);
+    let hop = Hop { gateway: Some(ip("192.168.0.1")), link: node.index("vmbr0") };
+    let detour = node.lookups[&ip("10.0.0.12")].clone().map(|mut route| {
+        (route.hops[0], route.source) = (hop, Some(ip("192.168.0.11")));
+        route
+    });
+    node.lookups.insert(ip("10.0.0.12"), detour);
+    node
+}
+
+fn one_way(rp_filter: i64) -> Example {
+    let mut node = Example::reference();
+    node.tables.rp_filter_all = Fact::Known(rp_filter);
+    node
+}
+
+fn dropping(mut node: Example, dropped: u64) -> Example {
+    node.counters_before = Fact::Known(BTreeMap::from([("reverse_path_filter", 100)]));
+    node.tables.counters = Fact::Known(BTreeMap::from([("reverse_path_filter", 100 + dropped)]));
+    node
+}
+
+fn judge(example: &Example) -> Judgement<Evidence> {
+    RpFilterStrict::judge(&example.snapshot()).unwrap()
+}
+
+fn severity(example: &Example) -> Option<Severity> {
+    judge(example).raised.first().map(|raised| raised.severity)
+}
+
+#[test]
+fn two_ways_and_a_strict_link_are_a_warning() {
+    let judgement = judge(&two_ways(1));
+    let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+    assert_eq!((&raised.subject, raised.severity), (&Subject::Setting("rp_filter"), Severity::Warning));
+    assert_eq!(raised.evidence.links, [Strict { link: "vmbr1".into(), all: 1, own: 0 }]);
+    assert_eq!(raised.evidence.peers[0].leaves_by, "vmbr0");
+    assert!(raised.breaks.is_empty(), "nothing is known to fail");
+}
+
+#[test]
+fn loose_and_off_are_quiet() {
+    assert_eq!([severity(&two_ways(2)), severity(&two_ways(0))], [None, None]);
+}
+
+#[test]
+fn the_larger_of_all_and_own_counts() {
+    let own = |value| two_ways(0).with("vmbr1", |link| link.inet.as_mut().unwrap().rp_filter = value);
+    assert_eq!(severity(&own(1)), Some(Severity::Warning));
+    let loose = two_ways(1).with("vmbr1", |link| link.inet.as_mut().unwrap().rp_filter = 2);
+    assert_eq!(severity(&loose), None);
+}
+
+#[test]
+fn strict_with_one_way_is_quiet() {
+    assert_eq!(severity(&one_way(1)), None);
+    assert_eq!(severity(&dropping(one_way(1), 50)), None, "strays are dropped, every peer answers");
+}
+
+#[test]
+fn a_failing_peer_and_a_rising_counter_make_it_critical() {
+    let failing = || two_ways(1).verdict("master-2", Plane::Underlay, silent());
+    let judgement = judge(&dropping(failing(), 1));
+    let raised = &judgement.raised[0];
+    assert_eq!(raised.severity, Severity::Critical);
+    assert_eq!(raised.breaks.len(), 3, "every plane of master-2 and none of master-3");
+    assert!(raised.breaks.iter().all(|subject| subject.to_string() == "master-2"));
+    assert_eq!(
+        RpFilterStrict::summary(&raised.subject, &raised.evidence),
+        "rp_filter is strict on vmbr1, where packets of master-2 may come in, while the route there leaves by vmbr0: \
+         such packets are dropped. 1 packet dropped in this round while master-2 failed."
+    );
+    assert_eq!(severity(&dropping(failing(), 0)), Some(Severity::Warning), "nothing was dropped");
+    assert_eq!(severity(&dropping(two_ways(1), 9)), Some(Severity::Warning), "nobody fails");
+}
+
+#[test]
+fn a_black_hole_counts_as_failing() {
+    let node = two_ways(1).verdict("master-2", Plane::Overlay, black_hole(1400));
+    assert_eq!(severity(&dropping(node, 4)), Some(Severity::Critical));
+}
+
+#[test]
+fn the_peer_may_answer_to_the_address_of_another_link() {
+    let mut node = one_way(1);
+    let sourced = node.lookups[&ip("10.0.0.12")].clone().map(|mut route| {
+        route.source = Some(ip("192.168.0.11"));
+        route
+    });
+    node.lookups.insert(ip("10.0.0.12"), sourced);
+    assert_eq!(judge(&node).raised[0].evidence.peers[0].may_return_by, "vmbr0");
+    let tunnel = one_way(1).with("vxlan.calico", |link| {
+        link.tunnel.as_mut().unwrap().local = Some(ip("192.168.0.11"));
+    });
+    assert_eq!(judge(&tunnel).raised[0].evidence.peers.len(), 2, "both peers send outer packets there");
+}
+
+#[test]
+fn a_counter_that_rises_while_a_peer_is_lost_is_proof_without_tables() {
+    let lost = || one_way(1).verdict("master-3", Plane::Underlay, silent());
+    let judgement = judge(&dropping(lost(), SEVERAL));
+    let raised = &judgement.raised[0];
+    assert_eq!(raised.severity, Severity::Critical);
+    assert_eq!(raised.evidence.links[0].link, "vmbr0");
+    assert_eq!(severity(&dropping(lost(), SEVERAL - 1)), None);
+    let loose = lost().with("vmbr0", |link| link.inet.as_mut().unwrap().rp_filter = 2);
+    assert_eq!(severity(&dropping(loose, SEVERAL)), None, "the only other link is loose");
+}
+
+#[test]
+fn a_link_that_is_down_drops_nothing() {
+    assert_eq!(severity(&two_ways(1).with("vmbr1", |link| link.carrier = Some(false))), None);
+}
+
+#[test]
+fn what_could_not_be_read_concludes_nothing() {
+    let mut node = two_ways(1);
+    node.tables.rp_filter_all = Fact::Unread(failed(Source::Settings));
+    assert_eq!(RpFilterStrict::judge(&node.snapshot()).unwrap_err(), failed(Source::Settings));
+    let mut unlooked = two_ways(1);
+    unlooked.lookups.insert(ip("10.0.0.12"), Fact::Unread(failed(Source::Lookup)));
+    let judgement = judge(&unlooked);
+    assert!(judgement.raised.is_empty());
+    assert_eq!(judgement.unread, [(SUBJECT, failed(Source::Lookup))]);
+}
+
+#[test]
+fn each_link_is_loosened_on_its_own() {
+    let (subject, _, mut evidence) = RpFilterStrict::example();
+    evidence.links.push(Strict { link: "bond0.100".into(), all: 1, own: 1 });
+    let keys: Vec<_> = RpFilterStrict::fixes(&subject, &evidence)
+        .into_iter()
+        .map(|fix| match fix {
+            Fix::Sysctl { key, value } => (key, value),
+            fix => panic!("{fix:?}"),
+        })
+        .collect();
+    assert_eq!(keys[0], ("net.ipv4.conf.vmbr1.rp_filter".into(), "2".into()));
+    assert_eq!(keys[1].0, "net.ipv4.conf.bond0/100.rp_filter");
+}

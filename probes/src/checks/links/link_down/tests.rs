@@ -1,0 +1,148 @@
+//! Machines with a link down, each beside the one where that is no fault.
+
+use super::*;
+use crate::fact::Fact;
+use crate::kernel::{Tunnel, TunnelKind};
+use crate::snapshot::example::{Example, failed, no_right, silent};
+
+fn judge(example: &Example) -> Judgement<Evidence> {
+    LinkDown::judge(&example.snapshot()).unwrap()
+}
+
+fn subjects(example: &Example) -> Vec<(String, Severity)> {
+    judge(example).raised.iter().map(|raised| (raised.subject.to_string(), raised.severity)).collect()
+}
+
+fn no_carrier(link: &mut Link) {
+    link.carrier = Some(false);
+}
+
+fn set_down(link: &mut Link) {
+    (link.up, link.carrier) = (false, None);
+}
+
+fn critical(link: &str) -> Vec<(String, Severity)> {
+    vec![(link.into(), Severity::Critical)]
+}
+
+#[test]
+fn healthy_machines_are_quiet() {
+    assert_eq!(subjects(&Example::reference()), []);
+    assert_eq!(subjects(&Example::flannel()), []);
+}
+
+#[test]
+fn a_dead_nic_is_one_finding_that_names_the_bridge_and_the_peers() {
+    let node = Example::reference().with("enp5s0", set_down).with("vmbr1", no_carrier);
+    let judgement = judge(&node);
+    let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+    assert_eq!((&raised.subject, raised.severity), (&Subject::Link("enp5s0".into()), Severity::Critical));
+    assert_eq!(raised.evidence.carries, ["vmbr1", "vxlan.calico"]);
+    assert_eq!(
+        LinkDown::summary(&raised.subject, &raised.evidence),
+        "enp5s0 is set down, so nothing passes vmbr1 and vxlan.calico above it or reaches master-2 and master-3."
+    );
+    assert_eq!(raised.evidence.also_down[0].link, "vmbr1");
+    assert_eq!(raised.evidence.peers, ["master-2", "master-3"]);
+    assert_eq!(raised.breaks.len(), 6, "three planes of two peers");
+}
+
+#[test]
+fn peers_are_known_by_their_subnet_when_the_route_to_them_is_gone() {
+    let mut node = Example::reference().with("vmbr1", set_down);
+    node.lookups.clear();
+    let judgement = judge(&node);
+    assert_eq!(judgement.raised[0].subject, Subject::Link("vmbr1".into()));
+    assert_eq!(judgement.raised[0].evidence.peers, ["master-2", "master-3"]);
+}
+
+#[test]
+fn a_tunnel_that_is_set_down_is_raised() {
+    assert_eq!(subjects(&Example::reference().with("vxlan.calico", set_down)), critical("vxlan.calico"));
+}
+
+#[test]
+fn links_without_a_part_in_the_way_may_be_down() {
+    let tunnel = Tunnel {
+        kind: TunnelKind::Ipip,
+        id: None,
+        port: None,
+        local: None,
+        remote: None,
+        lower: None,
+        df: None,
+        external: false,
+        learning: false,
+    };
+    let node = Example::reference()
+        .with("enp4s0", set_down)
+        .device("enp6s0", "device", 1500)
+        .with("enp6s0", set_down)
+        .device("docker0", "bridge", 1500)
+        .with("docker0", no_carrier)
+        .device("tunl0", "ipip", 1480)
+        .with("tunl0", |link| (link.up, link.carrier, link.tunnel) = (false, None, Some(tunnel)))
+        .device("tap100i0", "tun", 1500)
+        .port("tap100i0", "vmbr1")
+        .with("tap100i0", no_carrier)
+        .with("cali1a2b3c4d5e6", set_down);
+    assert_eq!(subjects(&node), []);
+}
+
+#[test]
+fn a_pod_bridge_may_lack_carrier_but_not_be_set_down() {
+    assert_eq!(subjects(&Example::flannel().with("cni0", no_carrier)), []);
+    assert_eq!(subjects(&Example::flannel().with("cni0", set_down)), critical("cni0"));
+}
+
+fn bonded() -> Example {
+    Example::empty()
+        .device("eth0", "device", 1500)
+        .device("eth1", "device", 1500)
+        .device("bond0", "bond", 1500)
+        .port("eth0", "bond0")
+        .port("eth1", "bond0")
+        .address("bond0", "10.9.0.1", 24)
+        .peer("b", "bond0", "10.9.0.2")
+}
+
+#[test]
+fn a_bond_that_lost_one_member_is_a_warning_that_silences_nothing() {
+    let judgement = judge(&bonded().with("eth1", no_carrier));
+    let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+    assert_eq!((&raised.subject, raised.severity), (&Subject::Link("eth1".into()), Severity::Warning));
+    assert!(!raised.causes && raised.evidence.spares == ["eth0"]);
+    assert_eq!(LinkDown::summary(&raised.subject, &raised.evidence), "eth1 has no carrier; bond0 works on by eth0.");
+}
+
+#[test]
+fn a_bond_that_lost_all_members_is_down_itself() {
+    let node = bonded().with("eth0", no_carrier).with("eth1", set_down).with("bond0", no_carrier);
+    assert_eq!(subjects(&node), critical("bond0"));
+    let raised = &judge(&node).raised[0];
+    assert_eq!(
+        LinkDown::summary(&raised.subject, &raised.evidence),
+        "bond0 has no way to the wire (eth0 has no carrier and eth1 is set down), so nothing reaches b."
+    );
+    assert_eq!(LinkDown::fixes(&raised.subject, &raised.evidence).len(), 2, "one for each member");
+}
+
+#[test]
+fn a_port_of_a_bridge_with_another_way_out_counts_when_a_peer_is_lost() {
+    let spare =
+        Example::reference().device("enp7s0", "device", 1500).port("enp7s0", "vmbr1").with("enp7s0", no_carrier);
+    assert_eq!(subjects(&spare), [], "every peer answers");
+    let lost = spare.clone().verdict("master-3", Plane::Underlay, silent());
+    assert_eq!(subjects(&lost), critical("enp7s0"));
+    let blind =
+        spare.unmeasured("master-2", Plane::Underlay, no_right()).unmeasured("master-3", Plane::Underlay, no_right());
+    let judgement = judge(&blind);
+    assert!(judgement.raised.is_empty() && judgement.unread[0].0 == Subject::Link("enp7s0".into()));
+}
+
+#[test]
+fn links_that_could_not_be_read_conclude_nothing() {
+    let mut node = Example::reference();
+    node.tables.links = Fact::Unread(failed(Source::Links));
+    assert_eq!(LinkDown::judge(&node.snapshot()).unwrap_err(), failed(Source::Links));
+}

@@ -1,0 +1,217 @@
+//! A tunnel whose full packets do not fit the link below it.
+//!
+//! Tunnel MTU + overhead must not exceed the MTU of the link that outer packets leave by. The kernel refuses to *set*
+//! a larger VXLAN MTU over a bound link, so this comes about when the lower link shrinks afterwards, or when the tunnel
+//! is bound to none. With `df unset` the node fragments outer packets: slow and fragile, a warning. With `df set` or
+//! `inherit` they are dropped, and pods are never told: critical. A tunnel in collect-metadata mode has no MTU of its
+//! own and is not judged.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::checks::overlay::OverlayMtuExceedsPath;
+use crate::checks::paths::{PathBlackHole, PathLimited};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject};
+use crate::fact::{Reason, Source, Unread};
+use crate::kernel::Df;
+use crate::remedy::Fix;
+use crate::report::Severity;
+use crate::snapshot::Snapshot;
+use crate::snapshot::topology::TunnelView;
+use crate::units::LinkMtu;
+
+/// The rule.
+#[derive(Debug)]
+pub struct TunnelNoHeadroom;
+
+/// The sum that does not work out.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// The tunnel device.
+    pub tunnel: String,
+    /// Its MTU.
+    pub mtu: LinkMtu,
+    /// Bytes that it adds.
+    pub overhead: u32,
+    /// The link that outer packets leave by.
+    pub lower: String,
+    /// Its MTU.
+    pub lower_mtu: LinkMtu,
+    /// `lower_mtu` − `overhead` − `mtu`, below zero.
+    pub headroom: i64,
+    /// Treatment of the outer DF bit; absent where the kind has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub df: Option<Df>,
+    /// The links below the tunnel that would have to grow, lowest first.
+    pub below: Vec<Below>,
+}
+
+/// A link below a tunnel.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Below {
+    /// Name.
+    pub link: String,
+    /// Its MTU.
+    pub mtu: LinkMtu,
+}
+
+impl Check for TunnelNoHeadroom {
+    const ENTRY: Entry = Entry {
+        code: "tunnel-no-headroom",
+        area: Area::Links,
+        severities: &[Severity::Warning, Severity::Critical],
+        title: "tunnel MTU leaves no room for its own headers",
+        meaning: "A full packet of the tunnel, once wrapped, is larger than the link below it takes. It is fragmented, \
+                  or, where the outer DF bit is set, dropped without a word to the pod that sent it.",
+        look: &["ip -d link show dev TUNNEL", "ip link show dev LOWER", "nstat -az IpFragOKs IpFragFails"],
+        silences: &[OverlayMtuExceedsPath::ENTRY.code, PathBlackHole::ENTRY.code, PathLimited::ENTRY.code],
+        confirm: Confirm::AtOnce,
+        alert: Alert::Named { name: "MtuscopeTunnelNoHeadroom", minutes: 5 },
+    };
+    type Evidence = Evidence;
+
+    fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
+        node.tables.links.read()?;
+        let mut judgement = Judgement::default();
+        for tunnel in node.topology.tunnels().iter().filter(|tunnel| !tunnel.external) {
+            let subject = Subject::Link(tunnel.name.clone());
+            match evidence(node, tunnel) {
+                None => judgement.unread.push((subject, unread(node, tunnel))),
+                Some(evidence) if evidence.headroom < 0 => {
+                    let dropped = matches!(evidence.df, Some(Df::Set | Df::Inherit));
+                    let severity = if dropped { Severity::Critical } else { Severity::Warning };
+                    judgement.raise(subject, severity, evidence);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(judgement)
+    }
+
+    fn summary(_: &Subject, evidence: &Evidence) -> String {
+        let Evidence { tunnel, mtu, overhead, lower, lower_mtu, headroom, df, .. } = evidence;
+        let needed = mtu.bytes() + overhead;
+        let then = match df {
+            Some(df @ (Df::Set | Df::Inherit)) => format!("dropped (df {})", df.name()),
+            _ => "fragmented".into(),
+        };
+        format!(
+            "A full packet of {tunnel} is {needed} B with its headers (MTU {mtu} + {overhead}), {} B more than the \
+             {lower_mtu} B of {lower}, and is {then}.",
+            headroom.unsigned_abs()
+        )
+    }
+
+    fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
+        let Evidence { tunnel, mtu, overhead, lower_mtu, below, .. } = evidence;
+        let needed = LinkMtu::new(mtu.bytes() + overhead);
+        let fits = LinkMtu::new(lower_mtu.bytes().saturating_sub(*overhead));
+        let lower = Fix::OverlayMtu { tunnel: tunnel.clone(), mtu: fits, overhead: *overhead };
+        let raise = |below: &Below| Fix::LinkMtu { link: below.link.clone(), from: below.mtu, mtu: needed };
+        vec![lower, Fix::Instead(below.iter().map(raise).collect())]
+    }
+
+    fn example() -> (Subject, Severity, Evidence) {
+        let mtu = LinkMtu::new(1500);
+        let below = |link: &str| Below { link: link.into(), mtu };
+        let evidence = Evidence {
+            tunnel: "vxlan.calico".into(),
+            mtu,
+            overhead: 50,
+            lower: "vmbr1".into(),
+            lower_mtu: mtu,
+            headroom: -50,
+            df: Some(Df::Unset),
+            below: vec![below("enp5s0"), below("vmbr1")],
+        };
+        (Subject::Link("vxlan.calico".into()), Severity::Warning, evidence)
+    }
+}
+
+fn evidence(node: &Snapshot, tunnel: &TunnelView) -> Option<Evidence> {
+    let (lower, lower_mtu) = tunnel.lower_link.clone()?;
+    let needed = tunnel.mtu.bytes() + tunnel.overhead?;
+    let below = node.topology.chain(tunnel.link).into_iter().skip(1).filter_map(|index| node.tables.link(index));
+    let short = below.filter(|link| link.mtu.bytes() < needed);
+    let mut below: Vec<_> = short.map(|link| Below { link: link.name.clone(), mtu: link.mtu }).collect();
+    below.reverse();
+    Some(Evidence {
+        tunnel: tunnel.name.clone(),
+        mtu: tunnel.mtu,
+        overhead: tunnel.overhead?,
+        lower,
+        lower_mtu,
+        headroom: tunnel.headroom()?,
+        df: node.tables.link(tunnel.link)?.tunnel.as_ref()?.df,
+        below,
+    })
+}
+
+fn unread(node: &Snapshot, tunnel: &TunnelView) -> Unread {
+    let tables = [node.tables.addresses.read().err(), node.tables.forwarding.read().err()];
+    let unread = tables.into_iter().flatten().next();
+    unread.unwrap_or_else(|| {
+        let why = format!("{} is bound to no link, and no known peer's route tells which it leaves by", tunnel.name);
+        Unread::new(Source::Lookup, Reason::Unsupported { why })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Fact;
+    use crate::snapshot::example::{Example, failed};
+
+    fn with_mtu(mtu: u32, df: Df) -> Example {
+        Example::reference().with("vxlan.calico", |link| {
+            link.mtu = LinkMtu::new(mtu);
+            link.tunnel.as_mut().unwrap().df = Some(df);
+        })
+    }
+
+    fn judge(example: &Example) -> Judgement<Evidence> {
+        TunnelNoHeadroom::judge(&example.snapshot()).unwrap()
+    }
+
+    #[test]
+    fn one_byte_too_many_is_raised_and_one_less_is_quiet() {
+        let judgement = judge(&with_mtu(1451, Df::Unset));
+        assert_eq!((judgement.raised[0].severity, judgement.raised[0].evidence.headroom), (Severity::Warning, -1));
+        assert!(judge(&with_mtu(1450, Df::Unset)).raised.is_empty());
+    }
+
+    #[test]
+    fn where_df_is_set_it_is_critical() {
+        for df in [Df::Set, Df::Inherit] {
+            assert_eq!(judge(&with_mtu(1500, df)).raised[0].severity, Severity::Critical);
+        }
+    }
+
+    #[test]
+    fn only_the_links_that_are_short_have_to_grow() {
+        let node = with_mtu(1500, Df::Unset).with("enp5s0", |link| link.mtu = LinkMtu::new(9000));
+        let below: Vec<_> = judge(&node).raised[0].evidence.below.iter().map(|below| below.link.clone()).collect();
+        assert_eq!(below, ["vmbr1"]);
+    }
+
+    #[test]
+    fn collect_metadata_mode_is_not_judged() {
+        let node = with_mtu(65_000, Df::Unset).with("vxlan.calico", |link| {
+            link.tunnel.as_mut().unwrap().external = true;
+        });
+        let judgement = judge(&node);
+        assert!(judgement.raised.is_empty() && judgement.unread.is_empty());
+    }
+
+    #[test]
+    fn a_tunnel_whose_lower_link_is_not_known_is_not_concluded() {
+        let mut node = with_mtu(1500, Df::Unset).with("vxlan.calico", |link| {
+            link.tunnel.as_mut().unwrap().lower = None;
+        });
+        node.lookups.clear();
+        node.tables.addresses = Fact::Unread(failed(Source::Addresses));
+        let judgement = judge(&node);
+        assert!(judgement.raised.is_empty());
+        assert_eq!(judgement.unread, [(Subject::Link("vxlan.calico".into()), failed(Source::Addresses))]);
+    }
+}

@@ -1,0 +1,64 @@
+//! Calico: one MTU for tunnel and pods, set where the installation keeps it.
+//!
+//! An operator's installation and a manifest's cannot be told apart from a node's devices, so both commands are given,
+//! labelled. The MTU fields of FelixConfiguration are no way: a manifest's environment variables win over them.
+
+use crate::units::LinkMtu;
+
+pub(super) fn mtu(mtu: LinkMtu) -> Vec<String> {
+    vec![
+        format!("Set Calico's MTU to {mtu}; it holds for all nodes, so take the smallest that any of them needs."),
+        "Calico installed by its operator:".into(),
+        format!(
+            "$ kubectl patch installation.operator.tigera.io default --type merge \
+             -p '{{\"spec\":{{\"calicoNetwork\":{{\"mtu\":{mtu}}}}}}}'"
+        ),
+        "Calico installed by manifest:".into(),
+        format!(
+            "$ kubectl -n kube-system patch cm calico-config --type merge -p '{{\"data\":{{\"veth_mtu\":\"{mtu}\"}}}}' \
+             && kubectl -n kube-system rollout restart ds/calico-node"
+        ),
+    ]
+}
+
+/// Felix programs its tunnel, neighbours, forwarding entries and routes again when it starts.
+pub(super) fn restart_here() -> Vec<String> {
+    let delete = |namespace| {
+        format!("$ kubectl -n {namespace} delete pod -l k8s-app=calico-node --field-selector spec.nodeName=THIS_NODE")
+    };
+    vec![
+        "Let Calico set its tunnel up again on this node. Calico installed by its operator:".into(),
+        delete("calico-system"),
+        "Calico installed by manifest:".into(),
+        delete("kube-system"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_installations_are_given_and_labelled() {
+        insta::assert_snapshot!(mtu(LinkMtu::new(1450)).join("\n"), @r#"
+Set Calico's MTU to 1450; it holds for all nodes, so take the smallest that any of them needs.
+Calico installed by its operator:
+$ kubectl patch installation.operator.tigera.io default --type merge -p '{"spec":{"calicoNetwork":{"mtu":1450}}}'
+Calico installed by manifest:
+$ kubectl -n kube-system patch cm calico-config --type merge -p '{"data":{"veth_mtu":"1450"}}' && kubectl -n kube-system rollout restart ds/calico-node
+"#);
+    }
+
+    #[test]
+    fn patches_are_json() {
+        let lines = mtu(LinkMtu::new(1450));
+        let patches: Vec<serde_json::Value> = lines
+            .iter()
+            .filter(|line| line.starts_with("$ "))
+            .filter_map(|line| line.split('\'').nth(1))
+            .map(|patch| serde_json::from_str(patch).unwrap())
+            .collect();
+        assert_eq!(patches[0]["spec"]["calicoNetwork"]["mtu"], 1450);
+        assert_eq!(patches[1]["data"]["veth_mtu"], "1450", "values of a ConfigMap are text");
+    }
+}

@@ -1,0 +1,149 @@
+//! The host: links, device MTUs and sysctls, now and after a reboot.
+//!
+//! A larger MTU goes from the wire upwards and a smaller one from the pods downwards: in between, no device may hand
+//! another what that cannot take.
+
+use crate::snapshot::Setup;
+use crate::snapshot::setup::{Cni, Host};
+use crate::units::LinkMtu;
+
+use super::Fix;
+
+pub(super) fn link_up(link: &str, no_carrier: bool, master: Option<&str>, host: Host) -> Vec<String> {
+    if no_carrier {
+        return carrier(link);
+    }
+    let keep = match (host, master) {
+        (Host::Proxmox, Some(bridge)) => format!(
+            "To keep it so: `auto {link}` and `bridge-ports {link}` of {bridge} in /etc/network/interfaces, then \
+             `ifreload -a`."
+        ),
+        (Host::Proxmox, None) => {
+            format!("To keep it so: `auto {link}` in /etc/network/interfaces, then `ifreload -a`.")
+        }
+        (Host::Plain, _) => format!(
+            "To keep it so: see that netplan, systemd-networkd or NetworkManager manages {link} and none of them sets \
+             it down (`networkctl status {link}`, `nmcli device show {link}`)."
+        ),
+    };
+    vec![format!("$ ip link set dev {link} up"), keep]
+}
+
+fn carrier(link: &str) -> Vec<String> {
+    vec![
+        format!(
+            "{link} is set up and sees no carrier: check cable, transceiver and switch port; on a virtual machine, \
+             whether the hypervisor has the NIC disconnected."
+        ),
+        format!("$ ethtool {link}; journalctl -k -g {link}"),
+    ]
+}
+
+pub(super) fn link_mtus(fixes: &[Fix], host: Host) -> Vec<String> {
+    let changes = || {
+        fixes.iter().filter_map(|fix| match fix {
+            Fix::LinkMtu { link, from, mtu } => Some((link, from, mtu)),
+            _ => None,
+        })
+    };
+    let raised = changes().any(|(_, from, mtu)| mtu > from);
+    let order = if raised {
+        "Raise the MTU from the wire upwards: switch ports, NIC, bridge, tunnel, pods."
+    } else {
+        "Lower the MTU from the pods downwards: pods, tunnel, bridge, NIC, switch ports."
+    };
+    let commands = changes().map(|(link, _, mtu)| format!("$ ip link set dev {link} mtu {mtu}"));
+    let links: Vec<_> = changes().map(|(link, ..)| link.as_str()).collect();
+    let mtu = changes().map(|(_, _, mtu)| *mtu).max().unwrap_or(LinkMtu::new(0));
+    std::iter::once(order.to_owned()).chain(commands).chain([keep_mtu(&links, mtu, host)]).collect()
+}
+
+fn keep_mtu(links: &[&str], mtu: LinkMtu, host: Host) -> String {
+    let links = links.join(" and ");
+    match host {
+        Host::Proxmox => format!(
+            "To keep it so: `mtu {mtu}` in the stanzas of {links} in /etc/network/interfaces, then `ifreload -a`; \
+             guests: `mtu=1` (as the bridge) at their NIC (`qm set`), and their own MTU."
+        ),
+        Host::Plain => format!(
+            "To keep it so: netplan `mtu: {mtu}` at {links}, then `netplan apply`; or systemd-networkd \
+             `MTUBytes={mtu}` under `[Link]` of their .network files, then `networkctl reload`."
+        ),
+    }
+}
+
+/// A tunnel that no known CNI made.
+pub(super) fn device_mtu(link: &str, mtu: LinkMtu) -> Vec<String> {
+    vec![
+        format!("On every node, and wherever {link} is configured so that it stays:"),
+        format!("$ ip link set dev {link} mtu {mtu}"),
+        format!("Give pods the same: `\"mtu\": {mtu}` in the CNI configuration (/etc/cni/net.d)."),
+    ]
+}
+
+pub(super) fn sysctl(key: &str, value: &str, setup: Setup) -> Vec<String> {
+    let file = match (setup.cni, setup.host) {
+        (Cni::Unknown, Host::Proxmox) => "/etc/sysctl.d/99-proxmox-network.conf",
+        _ => "/etc/sysctl.d/99-k8s.conf",
+    };
+    let last = key.rsplit('.').next().unwrap_or(key);
+    vec![
+        format!("$ sysctl -w {key}={value}"),
+        format!(
+            "To keep it so: `{key} = {value}` in {file}, then `sysctl --system`, which prints the file that each value \
+             comes from. A file that sorts later wins, and a CNI or network restart may set it again: \
+             `grep -rs {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d` shows them."
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(link: &str, from: u32, mtu: u32) -> Fix {
+        Fix::LinkMtu { link: link.into(), from: LinkMtu::new(from), mtu: LinkMtu::new(mtu) }
+    }
+
+    #[test]
+    fn raising_goes_from_the_wire_upwards_and_is_kept_in_one_place() {
+        let raised = [change("enp5s0", 1500, 1550), change("vmbr1", 1500, 1550)];
+        insta::assert_snapshot!(link_mtus(&raised, Host::Proxmox).join("\n"), @r#"
+Raise the MTU from the wire upwards: switch ports, NIC, bridge, tunnel, pods.
+$ ip link set dev enp5s0 mtu 1550
+$ ip link set dev vmbr1 mtu 1550
+To keep it so: `mtu 1550` in the stanzas of enp5s0 and vmbr1 in /etc/network/interfaces, then `ifreload -a`; guests: `mtu=1` (as the bridge) at their NIC (`qm set`), and their own MTU.
+"#);
+    }
+
+    #[test]
+    fn lowering_goes_from_the_pods_downwards() {
+        let lines = link_mtus(&[change("eth0", 9000, 1500)], Host::Plain);
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+Lower the MTU from the pods downwards: pods, tunnel, bridge, NIC, switch ports.
+$ ip link set dev eth0 mtu 1500
+To keep it so: netplan `mtu: 1500` at eth0, then `netplan apply`; or systemd-networkd `MTUBytes=1500` under `[Link]` of their .network files, then `networkctl reload`.
+"#);
+    }
+
+    #[test]
+    fn a_link_without_carrier_is_not_set_up_once_more() {
+        let lines = link_up("enp5s0", true, Some("vmbr1"), Host::Proxmox).join("\n");
+        assert!(!lines.contains("ip link set") && lines.contains("ethtool enp5s0"), "{lines}");
+    }
+
+    #[test]
+    fn a_bridges_port_is_kept_in_the_bridge() {
+        insta::assert_snapshot!(link_up("enp5s0", false, Some("vmbr1"), Host::Proxmox).join("\n"), @r#"
+$ ip link set dev enp5s0 up
+To keep it so: `auto enp5s0` and `bridge-ports enp5s0` of vmbr1 in /etc/network/interfaces, then `ifreload -a`.
+"#);
+    }
+
+    #[test]
+    fn a_sysctl_is_set_and_kept_where_the_machine_keeps_it() {
+        let file = |cni, host| sysctl("net.ipv4.ip_forward", "1", Setup { cni, host })[1].clone();
+        assert!(file(Cni::Unknown, Host::Proxmox).contains("99-proxmox-network.conf"));
+        assert!(file(Cni::Calico, Host::Proxmox).contains("99-k8s.conf"), "a node, whatever its bridges are called");
+    }
+}

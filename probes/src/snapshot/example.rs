@@ -1,0 +1,333 @@
+//! Machines for tests: the reference cluster's first node, healthy, and what can be changed about it.
+//!
+//! Tables are made by hand, the topology is the real one read off them, so a test that changes a table sees what a
+//! changed machine would show.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::config::Expect;
+use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::{
+    Address, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Route, RouteKind,
+    Tunnel, TunnelKind,
+};
+use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
+use crate::peers::Peer;
+use crate::units::{Family, IpSize, LinkMtu, Mono};
+
+use super::{Path, Setup, Snapshot, Tables, Topology};
+
+/// A machine in the making.
+#[derive(Clone, Debug)]
+pub(crate) struct Example {
+    pub(crate) tables: Tables,
+    pub(crate) counters_before: Fact<Counters>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
+    verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
+}
+
+/// An address from text.
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Why nothing was probed where the right is missing.
+pub(crate) fn no_right() -> Unread {
+    Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() })
+}
+
+/// A reading that failed.
+pub(crate) fn failed(source: Source) -> Unread {
+    Unread::new(source, Reason::Failed { what: "dump: EIO".into() })
+}
+
+/// A local limit of this MTU.
+pub(crate) fn limited(mtu: u32, hop: Option<&str>) -> Verdict {
+    let mtu = IpSize::new(mtu);
+    Verdict::Limited { mtu, by: Limit { address: hop.map(ip), reported_mtu: Some(mtu), ttl: None } }
+}
+
+/// A black hole that carries this much.
+pub(crate) fn black_hole(carries: u32) -> Verdict {
+    let carries = IpSize::new(carries);
+    Verdict::BlackHole { carries, drops: carries.plus(1), by: None }
+}
+
+/// No answer at all.
+pub(crate) fn silent() -> Verdict {
+    Verdict::Unreachable { why: Unreachable::Silent }
+}
+
+/// No way to send.
+pub(crate) fn no_route() -> Verdict {
+    Verdict::Unreachable { why: Unreachable::NotSent { why: NotSent::NoRoute } }
+}
+
+impl Example {
+    /// A machine with `lo` and nothing else.
+    pub(crate) fn empty() -> Self {
+        let tables = Tables {
+            links: Fact::Known(Vec::new()),
+            addresses: Fact::Known(Vec::new()),
+            routes: Fact::Known(Vec::new()),
+            exceptions: Fact::Known(Vec::new()),
+            neighbours: Fact::Known(Vec::new()),
+            forwarding: Fact::Known(Vec::new()),
+            ip_forward: Fact::Known(1),
+            rp_filter_all: Fact::Known(0),
+            counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
+            malformed: Vec::new(),
+        };
+        let counters_before = tables.counters.clone();
+        let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { tables, counters_before, peers, lookups, verdicts }.device("lo", "loopback", 65_536)
+    }
+
+    /// master-1: vmbr0 on enp4s0 for management, vmbr1 on enp5s0 for Kubernetes, Calico's VXLAN, two pods, two peers.
+    pub(crate) fn reference() -> Self {
+        Self::empty()
+            .device("enp4s0", "device", 1500)
+            .device("enp5s0", "device", 1500)
+            .device("vmbr0", "bridge", 1500)
+            .device("vmbr1", "bridge", 1500)
+            .port("enp4s0", "vmbr0")
+            .port("enp5s0", "vmbr1")
+            .address("vmbr0", "192.168.0.11", 24)
+            .address("vmbr1", "10.0.0.11", 24)
+            .route("0.0.0.0", 0, Some("192.168.0.1"), "vmbr0")
+            .vxlan("vxlan.calico", 1450, Some("vmbr1"), "10.0.0.11")
+            .address("vxlan.calico", "10.244.1.0", 32)
+            .pod("cali1a2b3c4d5e6", 1450, "10.244.1.2")
+            .pod("cali9f8e7d6c5b4", 1450, "10.244.1.3")
+            .peer("master-2", "vmbr1", "10.0.0.12")
+            .peer("master-3", "vmbr1", "10.0.0.13")
+            .behind_tunnel("master-2", "vxlan.calico", "10.244.2.0", &["10.244.2.2"])
+            .behind_tunnel("master-3", "vxlan.calico", "10.244.3.0", &["10.244.3.2"])
+    }
+
+    /// A node that is itself a container: its NIC is a veth with the other end elsewhere. Flannel, pods on `cni0`.
+    pub(crate) fn flannel() -> Self {
+        let mut node = Self::empty()
+            .device("eth0", "veth", 1500)
+            .address("eth0", "172.20.0.2", 16)
+            .route("0.0.0.0", 0, Some("172.20.0.1"), "eth0")
+            .vxlan("flannel.1", 1450, Some("eth0"), "172.20.0.2")
+            .address("flannel.1", "10.42.0.0", 32)
+            .device("cni0", "bridge", 1450)
+            .address("cni0", "10.42.0.1", 24)
+            .device("veth0a1b2c3d", "veth", 1450)
+            .port("veth0a1b2c3d", "cni0")
+            .peer("worker", "eth0", "172.20.0.3")
+            .behind_tunnel("worker", "flannel.1", "10.42.1.0", &["10.42.1.4"]);
+        node.link("eth0").other_namespace = Some(0);
+        node.link("veth0a1b2c3d").other_namespace = Some(1);
+        node
+    }
+
+    /// Adds a device that is up and has carrier.
+    pub(crate) fn device(mut self, name: &str, kind: &str, mtu: u32) -> Self {
+        let index = LinkIndex(u32::try_from(self.tables.links().len()).unwrap() + 1);
+        let Fact::Known(links) = &mut self.tables.links else { unreachable!("examples start with links") };
+        links.push(Link {
+            index,
+            name: name.into(),
+            kind: kind.into(),
+            mtu: LinkMtu::new(mtu),
+            up: true,
+            carrier: Some(true),
+            master: None,
+            lower: None,
+            other_namespace: None,
+            mac: None,
+            tunnel: None,
+            inet: Some(Inet::default()),
+        });
+        self
+    }
+
+    /// Makes a link a port.
+    pub(crate) fn port(mut self, name: &str, master: &str) -> Self {
+        self.link(name).master = Some(self.index(master));
+        self
+    }
+
+    /// Gives a link an address; a subnet brings its route.
+    pub(crate) fn address(mut self, link: &str, address: &str, prefix: u8) -> Self {
+        let own = Address { link: self.index(link), address: ip(address), prefix, global: true };
+        let Fact::Known(addresses) = &mut self.tables.addresses else { unreachable!("examples start with addresses") };
+        addresses.push(own);
+        if prefix == 32 { self } else { self.route(address, prefix, None, link) }
+    }
+
+    /// Adds a route of the main table.
+    pub(crate) fn route(mut self, to: &str, prefix: u8, gateway: Option<&str>, link: &str) -> Self {
+        let route = self.to(ip(to), prefix, gateway.map(ip), link);
+        let Fact::Known(routes) = &mut self.tables.routes else { unreachable!("examples start with routes") };
+        routes.push(route);
+        self
+    }
+
+    /// Adds a VXLAN device, VNI 4096 on UDP 4789.
+    pub(crate) fn vxlan(self, name: &str, mtu: u32, lower: Option<&str>, local: &str) -> Self {
+        let mut node = self.device(name, "vxlan", mtu);
+        node.link(name).tunnel = Some(Tunnel {
+            kind: TunnelKind::Vxlan,
+            id: Some(4096),
+            port: Some(4789),
+            local: Some(ip(local)),
+            remote: None,
+            lower: lower.map(|lower| node.index(lower)),
+            df: Some(Df::Unset),
+            external: false,
+            learning: false,
+        });
+        node
+    }
+
+    /// Adds the host end of a pod's link, as Calico makes it.
+    pub(crate) fn pod(self, name: &str, mtu: u32, address: &str) -> Self {
+        let mut node = self.device(name, "veth", mtu).route(address, 32, None, name);
+        node.link(name).other_namespace = Some(3);
+        node
+    }
+
+    /// Adds a peer that is reached directly by a link.
+    pub(crate) fn peer(mut self, name: &str, link: &str, underlay: &str) -> Self {
+        let route = self.to(ip(underlay), 24, None, link);
+        self.lookups.insert(ip(underlay), Fact::Known(route));
+        let (overlay, pods) = (None, Vec::new());
+        self.peers.push(Peer { name: name.into(), underlay: Some(ip(underlay)), overlay, pods, gateway: false });
+        self
+    }
+
+    /// Gives a peer a tunnel address and pods, with neighbour, forwarding entry and route.
+    pub(crate) fn behind_tunnel(mut self, peer: &str, tunnel: &str, overlay: &str, pods: &[&str]) -> Self {
+        let link = self.index(tunnel);
+        let at = self.peers.iter().position(|known| known.name == peer).unwrap();
+        let mac = Mac([0x66, 0, 0, 0, 0, u8::try_from(at).unwrap()]);
+        let destination = self.peers[at].underlay;
+        self.peers[at].overlay = Some(ip(overlay));
+        self.peers[at].pods = pods.iter().copied().map(ip).collect();
+        for address in pods.iter().chain([&overlay]) {
+            let route = self.to(ip(overlay), 26, Some(ip(overlay)), tunnel);
+            self.lookups.insert(ip(address), Fact::Known(route));
+        }
+        let state = NeighbourState::Permanent;
+        let entry = Neighbour { link, address: ip(overlay), mac: Some(mac), state, external: false };
+        let Fact::Known(neighbours) = &mut self.tables.neighbours else { unreachable!("examples start with these") };
+        neighbours.push(entry);
+        let Fact::Known(forwarding) = &mut self.tables.forwarding else { unreachable!("examples start with these") };
+        forwarding.push(FdbEntry { link, mac, destination, permanent: true });
+        self.route(overlay, 26, Some(overlay), tunnel)
+    }
+
+    /// A link, to be changed.
+    pub(crate) fn link(&mut self, name: &str) -> &mut Link {
+        let Fact::Known(links) = &mut self.tables.links else { unreachable!("examples start with links") };
+        links.iter_mut().find(|link| link.name == name).unwrap()
+    }
+
+    /// Changes a link.
+    pub(crate) fn with(mut self, name: &str, change: impl FnOnce(&mut Link)) -> Self {
+        change(self.link(name));
+        self
+    }
+
+    /// What a peer's path is measured to be; every path is clear until told otherwise.
+    pub(crate) fn verdict(mut self, peer: &str, plane: Plane, verdict: Verdict) -> Self {
+        self.verdicts.insert((peer.into(), plane), Fact::Known(measured(verdict)));
+        self
+    }
+
+    /// A path that was not measured.
+    pub(crate) fn unmeasured(mut self, peer: &str, plane: Plane, why: Unread) -> Self {
+        self.verdicts.insert((peer.into(), plane), Fact::Unread(why));
+        self
+    }
+
+    /// Removes every peer.
+    pub(crate) fn alone(mut self) -> Self {
+        self.peers.clear();
+        self
+    }
+
+    /// The number of a link.
+    pub(crate) fn index(&self, name: &str) -> LinkIndex {
+        self.tables.link_named(name).unwrap().index
+    }
+
+    /// The machine, its topology read off the tables.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let topology = Topology::new(&self.tables, &self.peers, &self.lookups);
+        Snapshot {
+            tables: self.tables.clone(),
+            counters_before: self.counters_before.clone(),
+            peers: self.peers.clone(),
+            lookups: self.lookups.clone(),
+            paths: self.paths(&topology),
+            topology,
+            setup: Setup::new(&self.tables),
+            expect: Expect::default(),
+        }
+    }
+
+    fn paths(&self, topology: &Topology) -> BTreeMap<PathKey, Path> {
+        let addresses = self.peers.iter().flat_map(|peer| {
+            let underlay = peer.underlay.map(|address| (Plane::Underlay, address));
+            let overlay = peer.overlay.map(|address| (Plane::Overlay, address));
+            let pods = peer.pods.iter().map(|&address| (Plane::Pod, address));
+            let key = |(plane, address)| PathKey { peer: peer.name.clone(), plane, address };
+            underlay.into_iter().chain(overlay).chain(pods).map(key)
+        });
+        addresses.map(|key| (key.clone(), self.path(&key, topology))).collect()
+    }
+
+    fn path(&self, key: &PathKey, topology: &Topology) -> Path {
+        let route = self.lookups.get(&key.address).and_then(Fact::known);
+        let hop = route.and_then(|route| route.hops.first());
+        let expected = hop.and_then(|hop| self.tables.link(hop.link)).map(|link| link.mtu.carries());
+        let told = self.verdicts.get(&(key.peer.clone(), key.plane)).cloned();
+        let clear = || Fact::Known(measured(Verdict::Clear { mtu: expected.unwrap_or(key.family().floor()) }));
+        Path {
+            expected,
+            cached: None,
+            via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
+            measured: told.unwrap_or_else(clear),
+            probed_at: None,
+        }
+    }
+
+    fn to(&self, destination: IpAddr, prefix: u8, gateway: Option<IpAddr>, link: &str) -> Route {
+        let link = self.index(link);
+        let source = self.tables.addresses_of(link).next().map(|own| own.address);
+        let kernel = gateway.is_none() && prefix < 32;
+        Route {
+            destination,
+            prefix,
+            table: 254,
+            protocol: if kernel { 2 } else { 80 },
+            kind: RouteKind::Unicast,
+            hops: vec![Hop { gateway, link }],
+            mtu: None,
+            source,
+            priority: 0,
+        }
+    }
+}
+
+fn measured(verdict: Verdict) -> Measured {
+    let at = Mono::default();
+    Measured { verdict, round_trip: None, sent: 2, reference_sent: 2, reference_lost: 0, at }
+}
+
+#[test]
+fn the_reference_is_clear_on_every_plane() {
+    let node = Example::reference().snapshot();
+    for plane in Plane::ALL {
+        let verdict = node.verdict("master-2", plane, Family::Ipv4).unwrap();
+        let expected = IpSize::new(if plane == Plane::Underlay { 1500 } else { 1450 });
+        assert_eq!(verdict, Ok(&Verdict::Clear { mtu: expected }));
+    }
+}
