@@ -1,1 +1,102 @@
-//! (to come)
+//! One file a command, and what they share: flags, printing, one-off rounds.
+
+pub mod agent;
+pub mod checks;
+mod print;
+pub mod probe;
+pub mod report;
+mod rounds;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use probes::report::Severity;
+
+use crate::app::Failure;
+use crate::config::{self, Settings, duration};
+
+/// From which severity on a finding makes the exit status 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Critical findings only.
+    Critical,
+    /// Warnings and worse.
+    Warning,
+    /// Any finding.
+    Info,
+    /// None.
+    Never,
+}
+
+impl FailOn {
+    /// Whether a finding of this severity counts.
+    fn counts(self, severity: Severity) -> bool {
+        match self {
+            Self::Critical => severity >= Severity::Critical,
+            Self::Warning => severity >= Severity::Warning,
+            Self::Info => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The flag that names the configuration.
+#[derive(Debug, clap::Args)]
+pub struct ConfigFlag {
+    /// Configuration (YAML); without it, everything has its default
+    #[arg(long, value_name = "FILE", env = "MTUSCOPE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFlag {
+    fn load(&self) -> Result<Settings, Failure> {
+        Settings::load(self.config.as_deref()).map_err(|error| Failure(format!("bad configuration\n{error}")))
+    }
+}
+
+/// A literal address that a packet can be sent to.
+fn address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr =
+        text.parse().map_err(|_| "not an IP address such as 10.0.0.12 (names are not looked up)".to_owned())?;
+    match config::unusable(address) {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(address),
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address and port such as [::]:9747 or 127.0.0.1:9747".to_owned())
+}
+
+/// Longest `--wait`.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+fn wait(text: &str) -> Result<Duration, String> {
+    duration::parse(text).and_then(|wait| match wait {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        _ if wait > LONGEST_WAIT => Err("must be an hour or less".to_owned()),
+        _ => Ok(wait),
+    })
+}
+
+/// A runtime on this thread.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure(format!("cannot start the event loop: {error}; check the limit on open files")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_include_what_is_worse() {
+        let counted = |level: FailOn| Severity::ALL.into_iter().filter(|severity| level.counts(*severity)).count();
+        let levels = [FailOn::Critical, FailOn::Warning, FailOn::Info, FailOn::Never];
+        assert_eq!(levels.map(counted), [1, 2, 3, 0]);
+    }
+}

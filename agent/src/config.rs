@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use probes::config::Config;
 
+pub(crate) use reader::{nearest, unusable};
 use tree::At;
 
 /// Port of the HTTP interface.

@@ -19,6 +19,9 @@ pub const REVISION: &str = match option_env!("MTUSCOPE_REVISION") {
     None => "unknown",
 };
 
+/// The name and version of what `mtuscope probe --output json` prints.
+pub const PROBE_SCHEMA: &str = "mtuscope.probe/v1";
+
 /// The JSON Schema of the report (`mtuscope.report/v1`).
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Report).to_value()

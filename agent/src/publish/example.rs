@@ -162,6 +162,7 @@ fn tunnel() -> TunnelRow {
         df: Some(Df::Unset),
         local: Some(Ipv4Addr::new(10, 0, 0, 11).into()),
         external: false,
+        recommended_mtu: Some(IpSize::new(1350)),
     }
 }
 

@@ -4,12 +4,14 @@
 //! after that, and what could not be judged last, because it limits what the rest means. Colour marks severity and
 //! nothing else, and every colour has a word beside it. Commands are never wrapped: they are there to be copied.
 
+mod catalogue;
 mod findings;
 mod probe;
 mod style;
 mod table;
 mod tables;
 
+pub use catalogue::{Explained, catalogue, entry};
 pub use probe::probe;
 pub use style::Style;
 

@@ -86,15 +86,13 @@ fn tunnel_labels(tunnel: &TunnelRow) -> super::Labels {
     ]
 }
 
-/// One number for the node, so it belongs to a link only where a single tunnel is up.
 fn recommended(report: &Report) -> Family {
-    let family = Family::bytes("recommended_overlay_mtu", "MTU that a tunnel can have on every path without a fault.");
-    let up: BTreeSet<&str> = report.links.iter().filter(|link| link.up).map(|link| link.name.as_str()).collect();
-    let mut tunnels = report.tunnels.iter().filter(|tunnel| !tunnel.external && up.contains(tunnel.link.as_str()));
-    match (tunnels.next(), tunnels.next(), report.summary.recommended_overlay_mtu) {
-        (Some(tunnel), None, Some(mtu)) => family.with([label("link", tunnel.link.clone())], mtu.bytes()),
-        _ => family,
+    let help = "MTU that a tunnel can have on every path that no finding blames.";
+    let mut family = Family::bytes("recommended_overlay_mtu", help);
+    for tunnel in &report.tunnels {
+        family.push_known([label("link", tunnel.link.clone())], tunnel.recommended_mtu.map(|mtu| mtu.bytes()));
     }
+    family
 }
 
 fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
@@ -127,8 +125,6 @@ fn counters(report: &Report) -> Family {
 
 #[cfg(test)]
 mod tests {
-    use probes::units::IpSize;
-
     use super::super::super::example;
     use super::super::{Sample, Value};
     use super::*;
@@ -156,15 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn the_recommendation_names_a_tunnel_only_if_there_is_no_choice() {
+    fn a_recommendation_belongs_to_its_tunnel() {
         let published = example::published();
         let mut report = (*published.report).clone();
-        report.summary.recommended_overlay_mtu = Some(IpSize::new(1450));
-        assert_eq!(lines(&recommended(&report)), ["vxlan.calico 1450"]);
-        let mut second = report.tunnels[0].clone();
-        second.link = "vmbr1".into();
-        report.tunnels.push(second);
-        assert_eq!(lines(&recommended(&report)), Vec::<String>::new());
+        let unknown = TunnelRow { link: "tunl0".into(), recommended_mtu: None, ..report.tunnels[0].clone() };
+        report.tunnels.push(unknown);
+        assert_eq!(lines(&recommended(&report)), ["vxlan.calico 1350"]);
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
         let report = Arc::make_mut(&mut published.report);
         let finding = report.findings[0].clone();
         assert_eq!(age(report, &finding), "");
-        report.generated_at = report.generated_at + 90.minutes();
+        report.generated_at += 90.minutes();
         assert_eq!(age(report, &finding), "  for 90 min, since 2026-11-21T01:40:00Z\n");
     }
 

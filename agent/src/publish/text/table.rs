@@ -47,9 +47,9 @@ pub(super) fn table<const N: usize>(style: Style, header: [&str; N], rows: &[[Ce
     text
 }
 
-/// Whether a column says nothing in any row.
+/// Whether there are rows and the column says nothing in any of them.
 fn empty<const N: usize>(rows: &[[Cell; N]], column: usize) -> bool {
-    rows.iter().all(|row| matches!(row[column].text.as_str(), "" | "-"))
+    !rows.is_empty() && rows.iter().all(|row| matches!(row[column].text.as_str(), "" | "-"))
 }
 
 fn line<const N: usize>(style: Style, columns: &[usize], widths: &[usize], row: &[Cell; N]) -> String {

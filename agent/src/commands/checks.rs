@@ -1,0 +1,69 @@
+//! `mtuscope checks`: the catalogue, and one entry of it explained.
+
+use probes::checks::{ALL, by_code};
+use probes::report::Severity;
+
+use super::print;
+use crate::app::{Colour, Failure, Outcome, Output};
+use crate::config::nearest;
+use crate::publish::text::{self, Explained};
+
+/// Arguments of `checks`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  mtuscope checks                     everything that can be found
+  mtuscope checks path-black-hole     what one code means and what to do")]
+pub struct Args {
+    /// The code to explain
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
+    /// How to print the result
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+/// Every code with its severities, for metrics.
+pub(super) fn codes() -> Vec<(&'static str, &'static [Severity])> {
+    ALL.iter().map(|check| (check.entry.code, check.entry.severities)).collect()
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
+    match &args.code {
+        None => {
+            let all: Vec<Explained> = ALL.iter().map(Explained::new).collect();
+            print::result(&all, args.output, colour, |all, style| text::catalogue(all, style))?;
+        }
+        Some(code) => {
+            let check = by_code(code).ok_or_else(|| unknown(code))?;
+            print::result(&Explained::new(check), args.output, colour, text::entry)?;
+        }
+    }
+    Ok(Outcome::Fine)
+}
+
+fn unknown(code: &str) -> Failure {
+    let codes: Vec<&str> = ALL.iter().map(|check| check.entry.code).collect();
+    let hint = nearest(code, &codes).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+    Failure(format!("there is no code `{code}`; {hint}`mtuscope checks` lists them all"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_code_says_where_the_list_is() {
+        let Failure(why) = unknown("nonsense-code");
+        assert_eq!(why, "there is no code `nonsense-code`; `mtuscope checks` lists them all");
+    }
+
+    #[test]
+    fn every_code_can_be_explained() {
+        for (code, severities) in codes() {
+            let explained = Explained::new(by_code(code).unwrap());
+            assert_eq!((explained.code, explained.severities), (code, severities));
+            assert!(text::entry(&explained, text::Style::default()).contains(&explained.example), "{code}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `mtuscope probe`: the path MTU to any address.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use probes::config::{Config, StaticPeer};
+use probes::fact::Source;
+use probes::path::{Plane, VerdictName};
+use probes::report::{PathRow, ProbeReport, Published, Severity};
+use probes::units::Family;
+
+use super::print::{self, LogFormat};
+use super::{FailOn, rounds};
+use crate::app::{Colour, Failure, Outcome, Output};
+use crate::io::rights;
+use crate::publish::text;
+use crate::{config, publish};
+
+/// A black hole takes under twenty seconds even where every probe has to be repeated.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// Arguments of `probe`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  sudo mtuscope probe 10.0.0.12 10.244.2.2     to a node, and to a pod on it
+
+Exit status: 0 the path is clear or says where it is limited, 1 a black hole or unreachable, 2 not known")]
+pub struct Args {
+    /// Addresses to probe
+    #[arg(required = true, value_name = "ADDR", value_parser = super::address)]
+    addresses: Vec<IpAddr>,
+    /// From which severity on a path makes the exit status 1: black holes are critical, limits a warning
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "critical")]
+    fail_on: FailOn,
+    /// How to print the result
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
+    print::log("error", LogFormat::Text, colour)?;
+    if !rights::raise().net_raw {
+        return Err(Failure(lacks_net_raw()));
+    }
+    let rounds = rounds::last(settings(args), Path::new("/"), WAIT, |_| true);
+    let published = super::runtime()?.block_on(rounds)?;
+    if let Some((_, false)) = published.telemetry.sources.get(&Source::Probes) {
+        return Err(Failure("no probe could be sent; run `mtuscope report` to see why".into()));
+    }
+    let report = measured(args, &published);
+    print::result(&report, args.output, colour, text::probe)?;
+    if args.output == Output::Json {
+        warn(&report);
+    }
+    Ok(judge(&report, args.fail_on))
+}
+
+fn lacks_net_raw() -> String {
+    let program = std::env::current_exe().map_or_else(|_| "mtuscope".into(), |path| path.display().to_string());
+    format!(
+        "probing needs the capability CAP_NET_RAW.\n  Run it with sudo, or give the program the right once: \
+         sudo setcap cap_net_raw+p {program}\n  In Kubernetes: securityContext.capabilities.add: [NET_RAW]"
+    )
+}
+
+fn settings(args: &Args) -> Config {
+    let mut config = Config::new(config::node_name());
+    config.peers.kernel = false;
+    config.probing.confirm_rounds = 1;
+    for address in &args.addresses {
+        let name = address.to_string();
+        if config.peers.fixed.iter().all(|peer| peer.name != name) {
+            let peer = StaticPeer { name, underlay: Some(*address), overlay: None, pods: Vec::new() };
+            config.peers.fixed.push(peer);
+        }
+    }
+    config
+}
+
+/// One row for each address, in the order given.
+fn measured(args: &Args, published: &Published) -> ProbeReport {
+    let row = |address: &IpAddr| {
+        let measured = published.report.paths.iter().find(|path| path.address == *address);
+        measured.cloned().unwrap_or_else(|| unmeasured(*address))
+    };
+    ProbeReport { schema: publish::PROBE_SCHEMA, paths: args.addresses.iter().map(row).collect() }
+}
+
+/// A path that the round has no result for.
+fn unmeasured(address: IpAddr) -> PathRow {
+    PathRow {
+        peer: address.to_string(),
+        plane: Plane::Underlay,
+        family: Family::of(address),
+        address,
+        verdict: VerdictName::Unknown,
+        why: Some("it was not measured: there is no route to it, or its family is not probed".into()),
+        path_mtu: None,
+        expected_mtu: None,
+        forward_mtu: None,
+        reverse_mtu: None,
+        limited_by: None,
+        cached_mtu: None,
+        round_trip_seconds: None,
+        loss_ratio: None,
+        packets_sent: 0,
+        probed_at: None,
+    }
+}
+
+/// Tells of limits beside the JSON; the text says it itself.
+fn warn(report: &ProbeReport) {
+    for path in report.paths.iter().filter(|path| path.verdict == VerdictName::Limited) {
+        let mtu = path.path_mtu.map(|mtu| mtu.to_string()).unwrap_or_default();
+        print::note(&format!("warning: the path to {} is limited to {mtu} bytes", path.peer));
+    }
+}
+
+const fn severity(verdict: VerdictName) -> Option<Severity> {
+    match verdict {
+        VerdictName::BlackHole | VerdictName::Unreachable => Some(Severity::Critical),
+        VerdictName::Limited => Some(Severity::Warning),
+        VerdictName::Clear | VerdictName::Unknown => None,
+    }
+}
+
+/// A fault that was found outranks a path that is not known.
+fn judge(report: &ProbeReport, fail_on: FailOn) -> Outcome {
+    let fails = |path: &PathRow| severity(path.verdict).is_some_and(|severity| fail_on.counts(severity));
+    if report.paths.iter().any(fails) {
+        return Outcome::Found;
+    }
+    let unknown = report.paths.iter().any(|path| path.verdict == VerdictName::Unknown);
+    if unknown { Outcome::Inconclusive } else { Outcome::Fine }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::example;
+
+    fn report(verdicts: &[VerdictName]) -> ProbeReport {
+        let path = |verdict: &VerdictName| example::path("10.0.0.12", Plane::Underlay, "10.0.0.12", *verdict, 1400);
+        ProbeReport { schema: publish::PROBE_SCHEMA, paths: verdicts.iter().map(path).collect() }
+    }
+
+    #[test]
+    fn the_status_says_what_was_found() {
+        use VerdictName::{BlackHole, Clear, Limited, Unknown, Unreachable};
+        for (verdicts, level, wanted) in [
+            (&[Clear][..], FailOn::Critical, Outcome::Fine),
+            (&[Limited], FailOn::Critical, Outcome::Fine),
+            (&[Limited], FailOn::Warning, Outcome::Found),
+            (&[Clear, BlackHole], FailOn::Critical, Outcome::Found),
+            (&[Unreachable], FailOn::Critical, Outcome::Found),
+            (&[Unreachable], FailOn::Never, Outcome::Fine),
+            (&[Unknown], FailOn::Critical, Outcome::Inconclusive),
+            (&[Unknown], FailOn::Never, Outcome::Inconclusive),
+            (&[Unknown, BlackHole], FailOn::Critical, Outcome::Found),
+        ] {
+            assert_eq!(judge(&report(verdicts), level), wanted, "{verdicts:?} {level:?}");
+        }
+    }
+
+    #[test]
+    fn rows_keep_the_order_and_no_address_is_lost() {
+        let addresses = ["10.0.0.13", "192.0.2.1", "10.0.0.12"].map(|address| address.parse().unwrap()).to_vec();
+        let args = Args { addresses, fail_on: FailOn::Critical, output: Output::Json };
+        let report = measured(&args, &example::published());
+        let verdicts: Vec<_> = report.paths.iter().map(|path| path.verdict).collect();
+        assert_eq!(verdicts, [VerdictName::BlackHole, VerdictName::Unknown, VerdictName::Clear]);
+        assert!(report.paths[1].why.as_deref().is_some_and(|why| why.contains("no route")));
+    }
+
+    #[test]
+    fn the_missing_capability_is_named_with_the_ways_to_get_it() {
+        let message = lacks_net_raw();
+        for part in ["CAP_NET_RAW", "sudo", "setcap cap_net_raw+p", "NET_RAW"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

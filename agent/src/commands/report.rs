@@ -1,0 +1,144 @@
+//! `mtuscope report`: inspect this machine and its peers once.
+//!
+//! Without a configuration and without `--peer` it works on any Linux machine: peers come from the kernel, and if there
+//! are none, the default gateway is one.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use probes::config::StaticPeer;
+use probes::report::{Conclusion, Report};
+
+use super::print::{self, LogFormat};
+use super::{ConfigFlag, FailOn, rounds};
+use crate::app::{Colour, Failure, Outcome, Output};
+use crate::config::Settings;
+use crate::publish::text;
+
+/// Rounds follow each other so closely.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sudo mtuscope report                      this machine, its peers found in the kernel
+  sudo mtuscope report --peer 10.0.0.12     and the path to one more node
+  mtuscope report --output json | jq .findings")]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFlag,
+    /// Probe this node too; may be given several times
+    #[arg(long = "peer", value_name = "ADDR", value_parser = super::address)]
+    peers: Vec<IpAddr>,
+    /// How long to wait at most for findings to be confirmed
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = super::wait)]
+    wait: Duration,
+    /// From which severity on a finding makes the exit status 1
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "critical")]
+    fail_on: FailOn,
+    /// How to print the result
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
+    print::log("error", LogFormat::Text, colour)?;
+    let settings = settings(args)?;
+    let done = |published: &probes::report::Published| published.pending == 0;
+    let rounds = rounds::last(settings.probes, &settings.host_root, args.wait, done);
+    let published = super::runtime()?.block_on(rounds)?;
+    print::result(&*published.report, args.output, colour, text::report)?;
+    let outcome = judge(&published.report, args.fail_on);
+    if outcome == Outcome::Inconclusive {
+        print::note("nothing could be concluded; not_concluded in the report says why");
+    }
+    Ok(outcome)
+}
+
+fn settings(args: &Args) -> Result<Settings, Failure> {
+    let mut settings = args.config.load()?;
+    settings.probes.probing.interval = INTERVAL;
+    settings.probes.peers.gateway = args.config.config.is_none() && args.peers.is_empty();
+    let fixed = &mut settings.probes.peers.fixed;
+    for address in &args.peers {
+        let name = address.to_string();
+        let known = fixed.iter().any(|peer| peer.underlay == Some(*address) || peer.name == name);
+        if !known {
+            fixed.push(StaticPeer { name, underlay: Some(*address), overlay: None, pods: Vec::new() });
+        }
+    }
+    Ok(settings)
+}
+
+fn judge(report: &Report, fail_on: FailOn) -> Outcome {
+    if report.checks.values().all(|conclusion| *conclusion == Conclusion::NotConcluded) {
+        return Outcome::Inconclusive;
+    }
+    let mut loud = report.findings.iter().filter(|finding| finding.silenced_by.is_none());
+    if loud.any(|finding| fail_on.counts(finding.severity)) { Outcome::Found } else { Outcome::Fine }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use probes::report::Severity;
+
+    use super::*;
+    use crate::publish::example;
+
+    #[test]
+    fn the_status_follows_the_level() {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        assert_eq!(judge(report, FailOn::Critical), Outcome::Found);
+        assert_eq!(judge(report, FailOn::Never), Outcome::Fine);
+        report.findings.retain(|finding| finding.severity == Severity::Warning);
+        assert_eq!(judge(report, FailOn::Critical), Outcome::Fine);
+        assert_eq!(judge(report, FailOn::Warning), Outcome::Found);
+    }
+
+    #[test]
+    fn a_consequence_alone_does_not_count() {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        report.findings.retain(|finding| finding.silenced_by.is_some());
+        assert_eq!(judge(report, FailOn::Info), Outcome::Fine);
+    }
+
+    #[test]
+    fn nothing_concluded_is_not_fine() {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        report.findings.clear();
+        report.checks.values_mut().for_each(|conclusion| *conclusion = Conclusion::NotConcluded);
+        assert_eq!(judge(report, FailOn::Never), Outcome::Inconclusive);
+    }
+
+    fn args(peers: &[&str], config: Option<&str>) -> Args {
+        Args {
+            config: ConfigFlag { config: config.map(Into::into) },
+            peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
+            wait: Duration::from_secs(15),
+            fail_on: FailOn::Critical,
+            output: Output::Text,
+        }
+    }
+
+    #[test]
+    fn the_gateway_is_a_peer_only_if_nothing_else_is_named() {
+        assert!(settings(&args(&[], None)).unwrap().probes.peers.gateway);
+        assert!(!settings(&args(&["10.0.0.12"], None)).unwrap().probes.peers.gateway);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!settings(&args(&[], file.path().to_str())).unwrap().probes.peers.gateway);
+    }
+
+    #[test]
+    fn a_peer_is_added_once() {
+        let settings = settings(&args(&["10.0.0.12", "10.0.0.12", "10.0.0.13"], None)).unwrap();
+        let names: Vec<_> = settings.probes.peers.fixed.iter().map(|peer| peer.name.as_str()).collect();
+        assert_eq!(names, ["10.0.0.12", "10.0.0.13"]);
+        assert_eq!(settings.probes.probing.interval, INTERVAL);
+    }
+}
