@@ -99,7 +99,7 @@ fn send(cluster: &Cluster, trip: Trip) -> Result<()> {
 fn effects() -> Vec<Effect> {
     use Trip::{Full, Other, Pod, Remembered, Sized, Small, Tunnel};
     let effect = |recipe, fault, breaks, spares| Effect { recipe, fault, breaks, spares };
-    let size = |text: &str| Size::try_from(text.to_owned()).unwrap();
+    let size = |text: &str| Size::try_from(text.to_owned()).expect("it is written below");
     let sysctl = |key: &str, value: &str| Fault::Sysctl { node: 0, key: key.into(), value: value.into() };
     vec![
         effect(REFERENCE, Fault::LinkDown { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),

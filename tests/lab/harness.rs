@@ -48,7 +48,8 @@ fn labs_at_once() -> usize {
     thread::available_parallelism().map_or(2, usize::from) + 2
 }
 
-#[expect(clippy::print_stderr, reason = "the harness is not running yet, and a test executable talks on stderr")]
-fn report(text: &str) {
+/// Says something that no test can say, because none is running.
+#[expect(clippy::print_stderr, reason = "the harness is not running, and a test executable talks on stderr")]
+pub fn report(text: &str) {
     eprintln!("{text}");
 }

@@ -1,1 +1,134 @@
-//! (to come)
+//! Plays one scenario on one recipe: a healthy node, each near miss, the fault, healing; one agent process for it all.
+
+use jiff::Timestamp;
+
+use crate::cluster::Cluster;
+use crate::fault::make_all;
+use crate::matrix;
+use crate::recipe::Recipe;
+use crate::report::Report;
+use crate::scenario::{NearMiss, Scenario};
+use crate::service::Service;
+use crate::{Error, Result};
+
+/// Rounds that a code must stay away. One more than a finding takes to be confirmed, and the first may have begun
+/// before the change.
+const QUIET_ROUNDS: usize = 3;
+
+/// Plays a scenario.
+///
+/// # Errors
+/// If the agent says anything else than it should, with the report that shows it.
+pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
+    let cluster = Cluster::build(recipe)?;
+    let mut service = Service::start(&cluster, 0)?;
+    let process = service.id();
+    healthy(&mut service, &recipe)?;
+    for near_miss in &scenario.near_miss {
+        miss(scenario, near_miss, &cluster, &mut service)
+            .map_err(|error| error.while_doing(format!("near miss `{}`", near_miss.title)))?;
+    }
+    hit(scenario, &cluster, &mut service)?;
+    if service.id() != process {
+        return Err(Error::new("looking at the agent", "it is another process than at the start"));
+    }
+    stop(service)
+}
+
+/// Plays a recipe that nothing is wrong with: not one finding in several rounds.
+///
+/// # Errors
+/// If the agent finds anything, or cannot measure a path.
+pub fn stay_healthy(recipe: Recipe) -> Result<()> {
+    let cluster = Cluster::build(recipe)?;
+    let mut service = Service::start(&cluster, 0)?;
+    healthy(&mut service, &recipe)?;
+    rounds(&mut service, |report| match report.findings.first() {
+        None => Ok(()),
+        Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
+    })?;
+    stop(service)
+}
+
+/// Waits until nothing is found and every path is measured and clear.
+fn healthy(service: &mut Service<'_>, recipe: &Recipe) -> Result<Report> {
+    let planes: &[&str] = if recipe.overlay.is_some() { &["underlay", "overlay", "pod"] } else { &["underlay"] };
+    let since = Timestamp::now();
+    service.until("a healthy report without any finding", |report| {
+        let clear =
+            |peer, plane| report.path(peer, plane).is_some_and(|path| path.verdict == "clear" && path.packets_sent > 0);
+        report.summary.status == "healthy"
+            && report.findings.is_empty()
+            && report.measured_since(since)
+            && recipe.nodes[1..].iter().all(|peer| planes.iter().all(|plane| clear(peer, plane)))
+    })
+}
+
+fn miss(scenario: &Scenario, near_miss: &NearMiss, cluster: &Cluster, service: &mut Service<'_>) -> Result<()> {
+    let made = make_all(&near_miss.make, cluster)?;
+    rounds(service, |report| {
+        if report.has(&scenario.code) {
+            return Err(Error::new("watching", format!("{} was raised:\n{report}", scenario.code)));
+        }
+        Ok(())
+    })?;
+    made.heal()?;
+    healthy(service, &cluster.recipe).map(drop)
+}
+
+fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Result<()> {
+    let subject = scenario.expect.subject.on(&cluster.recipe);
+    let subject = subject.ok_or_else(|| Error::new("naming the subject", "this recipe has none"))?;
+    let broken = make_all(&scenario.fault, cluster)?;
+    raised(scenario, &subject, service)?;
+    let settled = rounds(service, |_| Ok(()))?;
+    probes_left(scenario, &subject, &settled)?;
+    matrix::check(&scenario.name(&cluster.recipe), &settled)?;
+    broken.heal()?;
+    healthy(service, &cluster.recipe).map(drop).map_err(|error| error.while_doing("after healing"))
+}
+
+fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Result<Report> {
+    let Scenario { code, expect, .. } = scenario;
+    let manner = if expect.silenced { "silenced" } else { "loud" };
+    service.until(&format!("{code} about {subject}, {} and {manner}", expect.severity), |report| {
+        report.finding(code, subject).is_some_and(|finding| {
+            finding.severity == expect.severity
+                && finding.silenced_by.is_some() == expect.silenced
+                && !finding.summary.is_empty()
+                && !finding.remedy.is_empty()
+        })
+    })
+}
+
+/// A finding about a peer is only worth something if somebody tried to reach it.
+fn probes_left(scenario: &Scenario, subject: &str, report: &Report) -> Result<()> {
+    let mut paths = report.paths.iter().filter(|path| path.peer == subject).peekable();
+    if paths.peek().is_none() || paths.any(|path| path.packets_sent > 0) {
+        return Ok(());
+    }
+    Err(Error::new(format!("looking for probes behind {}", scenario.code), format!("none left:\n{report}")))
+}
+
+/// Watches until every path was measured anew several times; every report on the way is looked at.
+fn rounds(service: &mut Service<'_>, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+    let mut last = service.report()?;
+    for _ in 0..QUIET_ROUNDS {
+        let since = Timestamp::now();
+        let mut failed = None;
+        last = service.until("every path to be measured anew", |report| {
+            failed = look(report).err();
+            failed.is_some() || report.measured_since(since)
+        })?;
+        failed.map_or(Ok(()), Err)?;
+    }
+    Ok(last)
+}
+
+fn stop(service: Service<'_>) -> Result<()> {
+    let status = service.stop()?;
+    if status.code() == Some(0) {
+        return Ok(());
+    }
+    Err(Error::new("ending the agent", format!("it ended with {status} after SIGTERM")))
+}

@@ -1,1 +1,193 @@
-//! (to come)
+//! Scenarios: what to break, what that must raise, and what must not raise it. One file stands beside each family of
+//! checks and reads as an operator would tell it.
+//!
+//! ```toml
+//! [[scenario]]
+//! code = "tunnel-no-headroom"
+//! title = "the network below was given a smaller MTU afterwards"
+//! fault = [{ mtu = { link = "lower", bytes = "tunnel + overhead - 1" } }]
+//! expect = { subject = { link = "tunnel" }, severity = "warning" }
+//!
+//! [[scenario.near_miss]]
+//! title = "it fits to the byte"
+//! make = [{ mtu = { link = "lower", bytes = "tunnel + overhead" } }]
+//! ```
+
+use serde::Deserialize;
+
+use crate::fault::Fault;
+use crate::recipe::{self, Recipe, Role};
+use crate::{Error, Result};
+
+/// The families' files.
+const FILES: [(&str, &str); 4] = [
+    ("links", include_str!("../../probes/src/checks/links/lab.toml")),
+    ("paths", include_str!("../../probes/src/checks/paths/lab.toml")),
+    ("overlay", include_str!("../../probes/src/checks/overlay/lab.toml")),
+    ("kernel", include_str!("../../probes/src/checks/kernel/lab.toml")),
+];
+
+/// One way to raise one code.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The code that it must raise.
+    pub code: String,
+    /// What happened, in a few words.
+    pub title: String,
+    /// What is broken, in order.
+    pub fault: Vec<Fault>,
+    /// What must come of it.
+    pub expect: Expect,
+    /// What looks like it and must not raise the code. At least one.
+    pub near_miss: Vec<NearMiss>,
+    /// The recipes to play it on, if not all that have the things named.
+    pub recipes: Option<Vec<String>>,
+}
+
+/// The finding that must appear.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// What it is about.
+    pub subject: Subject,
+    /// Its severity.
+    pub severity: String,
+    /// Whether another finding explains it.
+    #[serde(default)]
+    pub silenced: bool,
+}
+
+/// What a finding is about, by its part in the recipe.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Subject {
+    /// A link of node 0.
+    Link(Role),
+    /// A node, by number.
+    Peer(usize),
+    /// Just this word.
+    Name(String),
+}
+
+/// The fault less its one decisive fact.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NearMiss {
+    /// What is different.
+    pub title: String,
+    /// What is made, in order.
+    pub make: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    scenario: Vec<Scenario>,
+}
+
+/// Every scenario of every family.
+///
+/// # Errors
+/// If a file does not parse, or a scenario has no near miss or no recipe to be played on.
+pub fn all() -> Result<Vec<Scenario>> {
+    let mut all = Vec::new();
+    for (family, text) in FILES {
+        all.extend(parse(text).map_err(|error| error.while_doing(format!("checks/{family}/lab.toml")))?);
+    }
+    Ok(all)
+}
+
+fn parse(text: &str) -> Result<Vec<Scenario>> {
+    let File { scenario } = toml::from_str(text).map_err(|error| Error::new("parsing", error))?;
+    for one in &scenario {
+        let broken = |cause: &str| Error::new(format!("{} `{}`", one.code, one.title), cause);
+        if one.near_miss.is_empty() || one.fault.is_empty() {
+            return Err(broken("it needs a fault and a near miss"));
+        }
+        let known = |name: &String| recipe::ALL.iter().any(|recipe| recipe.name == name);
+        if !one.recipes.iter().flatten().all(known) {
+            return Err(broken("it names a recipe that there is not"));
+        }
+        if one.recipes().is_empty() {
+            return Err(broken("no recipe has the things that it names"));
+        }
+    }
+    Ok(scenario)
+}
+
+impl Scenario {
+    /// The recipes to play it on.
+    pub fn recipes(&self) -> Vec<Recipe> {
+        recipe::ALL.into_iter().filter(|recipe| self.is_for(recipe) && self.fits(recipe)).collect()
+    }
+
+    fn is_for(&self, recipe: &Recipe) -> bool {
+        self.recipes.as_ref().is_none_or(|names| names.iter().any(|name| name == recipe.name))
+    }
+
+    fn fits(&self, recipe: &Recipe) -> bool {
+        let faults = self.fault.iter().chain(self.near_miss.iter().flat_map(|near_miss| &near_miss.make));
+        faults.clone().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
+    }
+
+    /// Its name on a recipe, in test names and the matrix.
+    pub fn name(&self, recipe: &Recipe) -> String {
+        format!("{} on {}: {}", self.code, recipe.name, self.title)
+    }
+}
+
+impl Subject {
+    /// The subject's name on a recipe.
+    pub fn on(&self, recipe: &Recipe) -> Option<String> {
+        match self {
+            Self::Link(role) => recipe.link(*role).map(str::to_owned),
+            Self::Peer(node) => recipe.nodes.get(*node).map(|&name| name.to_owned()),
+            Self::Name(name) => Some(name.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = r#"
+        [[scenario]]
+        code = "link-down"
+        title = "the NIC under the bridge is down"
+        fault = [{ link_down = { link = "bridge" } }]
+        expect = { subject = { link = "bridge" }, severity = "critical" }
+        near_miss = [{ title = "another one", make = [{ link_down = { link = "spare" } }] }]
+    "#;
+
+    #[test]
+    fn is_played_wherever_its_links_exist() {
+        let scenarios = parse(ONE).unwrap();
+        let names: Vec<_> = scenarios[0].recipes().iter().map(|recipe| recipe.name).collect();
+        assert_eq!(names, ["reference", "jumbo"]);
+        assert_eq!(scenarios[0].expect.subject.on(&recipe::JUMBO).as_deref(), Some("br-storage"));
+    }
+
+    #[test]
+    fn a_scenario_that_would_prove_nothing_is_refused() {
+        for (from, to, says) in [
+            (
+                r#"near_miss = [{ title = "another one", make = [{ link_down = { link = "spare" } }] }]"#,
+                "near_miss = []",
+                "near miss",
+            ),
+            (r#"code ="#, "recipes = ['refrence']\ncode =", "names a recipe"),
+            (r#"code ="#, "recipes = ['routed']\ncode =", "no recipe has"),
+            (r#"link = "spare""#, r#"link = "spar""#, "unknown variant"),
+        ] {
+            let error = parse(&ONE.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(says), "{says}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_families_files_hold() {
+        assert!(all().unwrap().len() >= 10);
+    }
+}

@@ -1,1 +1,190 @@
-//! (to come)
+//! The agent in a node: the library that ships, in a process of its own, started from this very executable.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output};
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::cluster::Cluster;
+use crate::harness::AGENT;
+use crate::http::{self, Response};
+use crate::namespace::Namespace;
+use crate::recipe::Recipe;
+use crate::report::Report;
+use crate::wait::{self, Look};
+use crate::{Error, Result};
+
+/// Where the agent listens in its node.
+pub const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9747);
+
+/// A running agent. It is killed with this value.
+#[derive(Debug)]
+pub struct Service<'c> {
+    host: &'c Namespace,
+    child: Child,
+    log: PathBuf,
+    _directory: TempDir,
+}
+
+impl<'c> Service<'c> {
+    /// Starts the agent in a node, with every other node as a named peer, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it cannot be started, ends early, or does not become ready; with what it logged.
+    pub fn start(cluster: &'c Cluster, node: usize) -> Result<Self> {
+        Self::start_with(cluster, node, &configuration(&cluster.recipe, node))
+    }
+
+    /// As [`Self::start`], with another configuration.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(cluster: &'c Cluster, node: usize, configuration: &str) -> Result<Self> {
+        let failed = |error: io::Error| Error::new("starting the agent", error);
+        let directory = tempfile::tempdir().map_err(failed)?;
+        let (config, log) = (directory.path().join("mtuscope.yaml"), directory.path().join("log"));
+        fs::write(&config, configuration).map_err(failed)?;
+        let host = cluster.host(node);
+        let mut command = mtuscope(host)?;
+        command.arg("agent").arg("--config").arg(&config).args(["--listen", &SERVER.to_string()]);
+        let output = File::create(&log).map_err(failed)?;
+        let child = command.stdout(output.try_clone().map_err(failed)?).stderr(output).spawn().map_err(failed)?;
+        let mut service = Self { host, child, log, _directory: directory };
+        service.await_ready()?;
+        Ok(service)
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        wait::until("the agent to be ready", || {
+            self.check_alive()?;
+            Ok(match self.get("/readyz", "*/*") {
+                Ok(Response { status: 200, .. }) => Look::There(()),
+                Ok(response) => Look::NotYet(format!("{} {}", response.status, response.body)),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+        .map_err(|error| self.with_log(error))
+    }
+
+    /// Gets a path from it.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn get(&self, path: &str, accept: &str) -> Result<Response> {
+        http::get(self.host, SERVER, path, accept)
+    }
+
+    /// Its report.
+    ///
+    /// # Errors
+    /// If it does not answer, or not with a report.
+    pub fn report(&self) -> Result<Report> {
+        let response = self.get("/report", "application/json")?;
+        if response.status != 200 {
+            return Err(Error::new("asking for /report", format!("{} {}", response.status, response.body)));
+        }
+        Report::parse(&response.body)
+    }
+
+    /// Looks at its reports until one satisfies `there`.
+    ///
+    /// # Errors
+    /// If none does in time: the last report and what the agent logged.
+    pub fn until(&mut self, what: &str, mut there: impl FnMut(&Report) -> bool) -> Result<Report> {
+        let seen = wait::until(what, || {
+            self.check_alive()?;
+            let report = self.report()?;
+            Ok(if there(&report) { Look::There(report) } else { Look::NotYet(report.to_string()) })
+        });
+        seen.map_err(|error| self.with_log(error))
+    }
+
+    /// That the process started first is still the one that runs.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.with_log(Error::new("looking at the agent", format!("it ended: {status}")))),
+            Err(error) => Err(Error::new("looking at the agent", error)),
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// If it has ended already, or does not end in time.
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        self.check_alive()?;
+        let id = Pid::from_raw(i32::try_from(self.child.id()).expect("process ids are small"));
+        kill(id, Signal::SIGTERM).map_err(|errno| Error::new("ending the agent", errno))?;
+        let ended = wait::until("the agent to end after SIGTERM", || {
+            let status = self.child.try_wait().map_err(|error| Error::new("waiting for the agent", error))?;
+            Ok(status.map_or_else(|| Look::NotYet("it runs".into()), Look::There))
+        });
+        ended.map_err(|error| self.with_log(error))
+    }
+
+    fn with_log(&self, error: Error) -> Error {
+        let log = fs::read_to_string(&self.log).unwrap_or_else(|error| format!("its log cannot be read: {error}"));
+        error.check(format!("the agent's log:\n{log}"))
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command `mtuscope`, to be run in a node. It dies with the thread that starts it.
+///
+/// # Errors
+/// If this executable cannot be found.
+pub fn mtuscope(host: &Namespace) -> Result<Command> {
+    let executable = std::env::current_exe().map_err(|error| Error::new("finding this executable", error))?;
+    let mut command = host.command(executable);
+    command.arg0(AGENT).env_remove("NODE_NAME").env("NO_COLOR", "1");
+    let die_with_parent = || set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    // SAFETY: the closure makes one system call and allocates nothing, so it is safe between fork and exec.
+    unsafe { command.pre_exec(die_with_parent) };
+    Ok(command)
+}
+
+/// Runs `mtuscope` in a node to its end.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run(host: &Namespace, arguments: &[&str]) -> Result<Output> {
+    let doing = || format!("`mtuscope {}` in {}", arguments.join(" "), host.name());
+    mtuscope(host)?.args(arguments).output().map_err(|error| Error::new(doing(), error))
+}
+
+/// The configuration of a node of a recipe: short rounds, every other node named with all its addresses.
+pub fn configuration(recipe: &Recipe, node: usize) -> String {
+    let mut text = format!("node: {}\npeers:\n  kernel: true\n  static:\n", recipe.nodes[node]);
+    for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
+        let _ = write!(text, "    - {{ name: {name}, underlay: {}", recipe.underlay_address(peer));
+        if let Some(overlay) = recipe.overlay {
+            let _ = write!(text, ", overlay: {}, pod: {}", overlay.tunnel_address(peer), overlay.pod_address(peer));
+        }
+        text += " }\n";
+    }
+    text + "probing: { interval: 1s, confirm_rounds: 2 }\n"
+}

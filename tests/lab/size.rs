@@ -52,6 +52,12 @@ impl Size {
     }
 }
 
+impl From<u32> for Size {
+    fn from(number: u32) -> Self {
+        Self { text: number.to_string(), terms: vec![(1, Term::Number(number))] }
+    }
+}
+
 impl fmt::Debug for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

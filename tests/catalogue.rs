@@ -1,0 +1,56 @@
+//! The catalogue on a real kernel: every scenario beside the checks, on every recipe that has its things.
+
+use std::process::ExitCode;
+
+use lab::harness::{self, test};
+use lab::scenario::Scenario;
+use lab::{Error, Result, matrix, play, recipe, scenario};
+use libtest_mimic::Trial;
+
+fn main() -> ExitCode {
+    let code = harness::main(|| {
+        let mut tests = vec![test("every code has a scenario", every_code_has_a_scenario)];
+        tests
+            .extend(recipe::ALL.map(|recipe| {
+                test(format!("nothing is found on {}", recipe.name), move || play::stay_healthy(recipe))
+            }));
+        match scenario::all() {
+            Ok(all) => tests.extend(all.into_iter().flat_map(plays)),
+            Err(error) => tests.push(test("the scenarios can be read", || Err(error))),
+        }
+        tests
+    });
+    match matrix::write() {
+        Ok(()) => code,
+        Err(error) => {
+            harness::report(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plays(scenario: Scenario) -> Vec<Trial> {
+    let one = |recipe| {
+        let scenario = scenario.clone();
+        test(scenario.name(&recipe), move || play::play(&scenario, recipe))
+    };
+    scenario.recipes().into_iter().map(one).collect()
+}
+
+fn every_code_has_a_scenario() -> Result<()> {
+    let all = scenario::all()?;
+    let bare: Vec<_> = probes::checks::ALL
+        .iter()
+        .map(|check| check.entry.code)
+        .filter(|code| !all.iter().any(|scenario| scenario.code == *code))
+        .collect();
+    let unknown: Vec<_> =
+        all.iter().map(|scenario| &scenario.code).filter(|code| probes::checks::by_code(code).is_none()).collect();
+    if bare.is_empty() && unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        "walking the catalogue",
+        format!("codes without a scenario: {bare:?}; scenarios whose code is not in the catalogue: {unknown:?}"),
+    ))
+}

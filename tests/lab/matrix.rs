@@ -1,0 +1,73 @@
+//! The matrix: which codes each fault raises, loud or silenced, on each recipe.
+//!
+//! It is committed, so that a rule that starts to speak about somebody else's fault is seen in review. A run with
+//! [`REWRITE`] set writes it anew; any other run compares the rows that it played.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
+
+use crate::report::Report;
+use crate::{Error, Result};
+
+/// The environment variable that makes a run write the matrix instead of comparing it.
+pub const REWRITE: &str = "MTUSCOPE_WRITE_MATRIX";
+
+const HEAD: &str = "# What each fault raises\n\n\
+    Written by the lab's run, one row for each scenario and recipe. Silenced findings are explained by a loud one.\n\n\
+    | code on recipe: fault | loud | silenced |\n|---|---|---|\n";
+
+static ROWS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// Compares what a fault raised with the committed row, or keeps it for [`write`].
+///
+/// # Errors
+/// If the row is another one, or missing.
+pub fn check(name: &str, report: &Report) -> Result<()> {
+    let row = row(name, report);
+    if env::var_os(REWRITE).is_some() {
+        ROWS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), row);
+        return Ok(());
+    }
+    let text = fs::read_to_string(path()).map_err(|error| Error::new("reading the matrix", error))?;
+    if text.lines().any(|line| line == row) {
+        return Ok(());
+    }
+    let committed = text.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap_or("no row");
+    Err(Error::new("comparing with the matrix", format!("found\n{row}\ncommitted\n{committed}"))
+        .check(format!("if the change is meant, run again with {REWRITE}=1 and say why in the commit")))
+}
+
+/// Writes the rows of this run over the committed ones, if [`REWRITE`] asks for it.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write() -> Result<()> {
+    let rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let text = rows.values().fold(HEAD.to_owned(), |text, row| text + row + "\n");
+    fs::write(path(), text).map_err(|error| Error::new(format!("writing {}", path().display()), error))
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("matrix.md")
+}
+
+fn row(name: &str, report: &Report) -> String {
+    let (silenced, loud): (Vec<_>, Vec<_>) = report.findings.iter().partition(|finding| finding.silenced_by.is_some());
+    let mut row = format!("| {name} |");
+    for findings in [loud, silenced] {
+        let mut cell: Vec<_> = findings
+            .iter()
+            .map(|finding| format!("{} {} ({})", finding.code, finding.subject, finding.severity))
+            .collect();
+        cell.sort();
+        cell.dedup();
+        let _ = write!(row, " {} |", cell.join(", "));
+    }
+    row
+}

@@ -1,0 +1,223 @@
+//! A report as a reader outside sees it: only what the published contract names.
+//!
+//! It is parsed from JSON by types of the lab's own, so a field that is renamed fails here as it would fail a user.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// What `mtuscope report` prints and `/report` serves.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Report {
+    /// Name and version of the schema.
+    pub schema: String,
+    /// The node's name.
+    pub node: String,
+    /// When it was made.
+    pub generated_at: Timestamp,
+    /// The verdict in short.
+    pub summary: Summary,
+    /// Links.
+    pub links: Vec<Link>,
+    /// Tunnels.
+    pub tunnels: Vec<Tunnel>,
+    /// Paths.
+    pub paths: Vec<Path>,
+    /// Findings.
+    pub findings: Vec<Finding>,
+    /// Checks that could not conclude.
+    pub not_concluded: Vec<NotConcluded>,
+}
+
+/// The verdict in short.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Summary {
+    /// `healthy`, `warning`, `critical` or `unknown`.
+    pub status: String,
+    /// Peers known.
+    pub peers: usize,
+    /// The MTU that the overlay can have.
+    pub recommended_overlay_mtu: Option<u32>,
+}
+
+/// A link.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Link {
+    /// Name.
+    pub name: String,
+    /// What it is for.
+    pub role: String,
+    /// Device MTU in bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// The link below.
+    pub lower: Option<String>,
+    /// The bridge that it is a port of.
+    pub master: Option<String>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Tunnel {
+    /// Name.
+    pub link: String,
+    /// Kind.
+    pub kind: String,
+    /// Device MTU in bytes.
+    pub mtu: u32,
+    /// What it adds, in bytes.
+    pub overhead: Option<u32>,
+    /// The link below.
+    pub lower: Option<String>,
+    /// Room left below, in bytes.
+    pub headroom: Option<i64>,
+    /// Network identifier.
+    pub id: Option<u32>,
+    /// UDP port.
+    pub port: Option<u16>,
+}
+
+/// A path.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Path {
+    /// The peer's name, or the address as given to `probe`.
+    pub peer: String,
+    /// `underlay`, `overlay` or `pod`.
+    pub plane: String,
+    /// The probed address.
+    pub address: String,
+    /// The verdict.
+    pub verdict: String,
+    /// Why, where the verdict does not say it all.
+    pub why: Option<String>,
+    /// The largest packet that passed, in bytes.
+    pub path_mtu: Option<u32>,
+    /// What it should carry, in bytes.
+    pub expected_mtu: Option<u32>,
+    /// The hop that limits it.
+    pub limited_by: Option<LimitedBy>,
+    /// What the kernel remembers, in bytes.
+    pub cached_mtu: Option<u32>,
+    /// Packets sent for the last measurement.
+    pub packets_sent: u32,
+    /// When it was measured.
+    pub probed_at: Option<Timestamp>,
+}
+
+/// A hop that limits a path.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LimitedBy {
+    /// Its address; absent for a link of this machine.
+    pub address: Option<String>,
+    /// What it reported, in bytes.
+    pub reported_mtu: Option<u32>,
+}
+
+/// A finding.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Finding {
+    /// Code.
+    pub code: String,
+    /// Severity.
+    pub severity: String,
+    /// What it is about.
+    pub subject: String,
+    /// One sentence.
+    pub summary: String,
+    /// What to do.
+    pub remedy: Vec<String>,
+    /// The finding that causes it, if one does.
+    pub silenced_by: Option<String>,
+    /// Typed by code.
+    pub evidence: BTreeMap<String, serde_json::Value>,
+}
+
+/// A check that could not conclude.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NotConcluded {
+    /// Code.
+    pub code: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What `mtuscope probe` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProbeReport {
+    /// Name and version of the schema.
+    pub schema: String,
+    /// One path for each address.
+    pub paths: Vec<Path>,
+}
+
+impl Report {
+    /// Parses a report.
+    ///
+    /// # Errors
+    /// If it is no JSON, lacks a field of the contract, or has another schema.
+    pub fn parse(text: &str) -> Result<Self> {
+        let report: Self =
+            serde_json::from_str(text).map_err(|error| Error::new("parsing the report", format!("{error}\n{text}")))?;
+        if report.schema != "mtuscope.report/v1" {
+            return Err(Error::new("parsing the report", format!("its schema is {}", report.schema)));
+        }
+        Ok(report)
+    }
+
+    /// The finding of a code about a subject.
+    pub fn finding(&self, code: &str, subject: &str) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.code == code && finding.subject == subject)
+    }
+
+    /// Whether any finding has this code.
+    pub fn has(&self, code: &str) -> bool {
+        self.findings.iter().any(|finding| finding.code == code)
+    }
+
+    /// The path to a peer on a plane.
+    pub fn path(&self, peer: &str, plane: &str) -> Option<&Path> {
+        self.paths.iter().find(|path| path.peer == peer && path.plane == plane)
+    }
+
+    /// Whether every path was measured after `since`.
+    pub fn measured_since(&self, since: Timestamp) -> bool {
+        !self.paths.is_empty() && self.paths.iter().all(|path| path.probed_at.is_some_and(|at| at >= since))
+    }
+}
+
+impl ProbeReport {
+    /// Parses what `probe` printed.
+    ///
+    /// # Errors
+    /// If it is no JSON, lacks a field of the contract, or has another schema.
+    pub fn parse(text: &str) -> Result<Self> {
+        let report: Self = serde_json::from_str(text)
+            .map_err(|error| Error::new("parsing what `probe` printed", format!("{error}\n{text}")))?;
+        if report.schema != "mtuscope.probe/v1" {
+            return Err(Error::new("parsing what `probe` printed", format!("its schema is {}", report.schema)));
+        }
+        Ok(report)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.summary.status, self.generated_at)?;
+        for Finding { severity, code, subject, summary, silenced_by, .. } in &self.findings {
+            let silenced = silenced_by.as_ref().map(|by| format!(" (silenced by {by})")).unwrap_or_default();
+            write!(f, "\n  {severity} {code} {subject}{silenced}: {summary}")?;
+        }
+        for Path { peer, plane, verdict, path_mtu, expected_mtu, packets_sent, why, .. } in &self.paths {
+            write!(f, "\n  path {peer} {plane}: {verdict} {path_mtu:?} of {expected_mtu:?}, {packets_sent} packets")?;
+            why.iter().try_for_each(|why| write!(f, ", {why}"))?;
+        }
+        self.not_concluded
+            .iter()
+            .try_for_each(|NotConcluded { code, reason }| write!(f, "\n  not concluded {code}: {reason}"))
+    }
+}
