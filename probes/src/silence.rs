@@ -29,7 +29,7 @@ fn causes(standing: &[Standing], cause: usize, effect: usize, node: &Snapshot) -
         return false;
     }
     let (cause, effect) = (&standing[cause].candidate, &standing[effect].candidate);
-    let listed = cause.entry.silences.contains(&effect.entry.code);
+    let listed = cause.causes && cause.entry.silences.contains(&effect.entry.code);
     listed && (cause.breaks.contains(&effect.subject) || node.carries(&cause.subject, &effect.subject))
 }
 
