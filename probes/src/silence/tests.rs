@@ -138,3 +138,14 @@ fn a_cause_may_name_what_it_breaks_beyond_the_topology() {
     standing[0].candidate.breaks = vec![on("a", Plane::Underlay)];
     assert_eq!(apply(&mut standing, &nothing()), [None, Some(0), None]);
 }
+
+#[test]
+fn what_breaks_nothing_else_is_no_cause() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Critical, on("a", Plane::Overlay)),
+    ];
+    standing[0].candidate.causes = false;
+    assert_eq!(apply(&mut standing, &nothing()), [None, None]);
+    assert_eq!(standing[0].candidate.severity, Severity::Warning);
+}
