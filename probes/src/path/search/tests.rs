@@ -324,10 +324,11 @@ fn a_link_that_takes_nothing_is_unreachable() {
 }
 
 #[test]
-fn a_size_that_a_filter_here_drops_is_silent() {
+fn a_size_that_a_filter_here_drops_is_silent_and_this_machine_is_named() {
     let refuses = (1401..=1500).map(|size| (size, NotSent::Filtered)).collect();
     let run = drive(1500, Network { refuses, ..Network::clean() });
-    assert_eq!(*run.verdict(), black_hole(1400, None));
+    let here = Limit { address: None, reported_mtu: None, ttl: None };
+    assert_eq!(*run.verdict(), black_hole(1400, Some(here)));
     assert_eq!(run.measured.sent as usize, run.sizes.len(), "what was not sent is not counted");
 }
 
