@@ -3,8 +3,8 @@
 //! A burst over the usual sizes, then bursts that split what is left, each waited for once: time goes by rounds, not by
 //! packets. A lost packet looks like an edge, so nothing rests on one silence: the size above the edge must be silent
 //! [`SILENCES`] times, and once more for every loss seen on this path among sizes that pass. At least
-//! [`WITNESSED`] of the silences must fall into rounds in which a companion of a size that passes was answered: a host that dies
-//! during the search is no black hole.
+//! [`WITNESSED`] of the silences must fall into rounds in which a companion of a size that passes was answered: a
+//! host that dies during the search is no black hole.
 
 use std::collections::BTreeSet;
 
