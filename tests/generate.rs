@@ -25,7 +25,8 @@ fn the_probe_schema_is_committed() {
 #[test]
 fn readme_lists_the_catalogue() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
-    let (before, rest) = readme.split_once("<!-- catalogue:begin -->\n").expect("README.md marks where the table begins");
+    let (before, rest) =
+        readme.split_once("<!-- catalogue:begin -->\n").expect("README.md marks where the table begins");
     let (_, after) = rest.split_once("<!-- catalogue:end -->").expect("README.md marks where the table ends");
     let wanted = format!("{before}<!-- catalogue:begin -->\n{}<!-- catalogue:end -->{after}", catalogue());
     committed("README.md", &wanted);
@@ -35,7 +36,8 @@ fn readme_lists_the_catalogue() {
 fn report_schema() -> Value {
     let mut generator: SchemaGenerator = SchemaSettings::draft2020_12().into_generator();
     let mut report = Report::json_schema(&mut generator).to_value();
-    let codes: Vec<Value> = ALL.iter().map(|check| by_code(check.entry.code, check.evidence_schema(&mut generator))).collect();
+    let codes: Vec<Value> =
+        ALL.iter().map(|check| by_code(check.entry.code, check.evidence_schema(&mut generator))).collect();
     let mut definitions: Map<String, Value> = generator.take_definitions(true);
     let finding = definitions.get_mut("Finding").and_then(Value::as_object_mut).expect("a report has findings");
     finding.insert("allOf".into(), Value::Array(codes));
