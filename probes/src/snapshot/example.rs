@@ -197,8 +197,14 @@ impl Example {
     pub(crate) fn peer(mut self, name: &str, link: &str, underlay: &str) -> Self {
         let route = self.to(ip(underlay), 24, None, link);
         self.lookups.insert(ip(underlay), Fact::Known(route));
-        let (overlay, pods) = (None, Vec::new());
-        self.peers.push(Peer { name: name.into(), underlay: Some(ip(underlay)), overlay, pods, gateway: false });
+        self.peers.push(Peer {
+            name: name.into(),
+            underlay: Some(ip(underlay)),
+            overlay: None,
+            pods: Vec::new(),
+            tunnel: None,
+            gateway: false,
+        });
         self
     }
 
@@ -209,6 +215,7 @@ impl Example {
         let mac = Mac([0x66, 0, 0, 0, 0, u8::try_from(at).unwrap()]);
         let destination = self.peers[at].underlay;
         self.peers[at].overlay = Some(ip(overlay));
+        self.peers[at].tunnel = Some(tunnel.into());
         self.peers[at].pods = pods.iter().copied().map(ip).collect();
         for address in pods.iter().chain([&overlay]) {
             let route = self.to(ip(overlay), 26, Some(ip(overlay)), tunnel);

@@ -21,7 +21,8 @@ use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::{Link, LinkIndex};
-use crate::path::{Plane, Verdict};
+use crate::path::{PathKey, Plane, Verdict};
+use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
@@ -101,7 +102,7 @@ impl Check for LinkDown {
                 Some(Fault::Whole) => {
                     raised.insert(link.index);
                     let evidence = evidence(node, link);
-                    let breaks = paths_of(node, &evidence.peers);
+                    let breaks = paths_of(node, &evidence);
                     judgement.raise_breaking(subject(link), Severity::Critical, evidence, breaks);
                 }
                 Some(Fault::Part(severity)) => judgement.raise_alone(subject(link), severity, evidence(node, link)),
@@ -126,6 +127,7 @@ impl Check for LinkDown {
         let (carries, peers) = (words::list(&evidence.carries), words::list(&evidence.peers));
         match (evidence.carries.is_empty(), evidence.peers.is_empty()) {
             (true, true) => format!("{told}."),
+            (true, false) if evidence.state.tunnel => format!("{told}, so no pod reaches pods on {peers}."),
             (true, false) => format!("{told}, so nothing reaches {peers}."),
             (false, true) => format!("{told}, so nothing passes {carries} above it."),
             (false, false) => format!("{told}, so nothing passes {carries} above it or reaches {peers}."),
@@ -288,7 +290,8 @@ fn evidence(node: &Snapshot, link: &Link) -> Evidence {
     }
 }
 
-/// Peers whose path leaves by the link, or whose subnet is on it or above it: their routes may be gone with it.
+/// Peers whose path leaves by the link, whose subnet is on it or above it, or whom the tunnel's tables name: their routes
+/// may be gone with it.
 fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     let here: Vec<_> = std::iter::once(link).chain(above.iter().copied()).map(|link| link.index).collect();
     let own: Vec<_> = here.iter().flat_map(|&index| node.tables.addresses_of(index)).collect();
@@ -297,12 +300,19 @@ fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
         let mut paths = node.paths.iter().filter(|(key, _)| key.peer == peer);
         paths.any(|(_, path)| path.via.contains(&link.index))
     };
-    let peers = node.peers.iter().filter(|peer| peer.underlay.is_some_and(near) || leaves(&peer.name));
+    let behind = |tunnel: &str| link.name == tunnel || above.iter().any(|above| above.name == tunnel);
+    let reached = |peer: &&Peer| {
+        peer.underlay.is_some_and(near) || leaves(&peer.name) || peer.tunnel.as_deref().is_some_and(behind)
+    };
+    let peers = node.peers.iter().filter(reached);
     peers.map(|peer| peer.name.clone()).collect()
 }
 
-fn paths_of(node: &Snapshot, peers: &[String]) -> Vec<Subject> {
-    node.paths.keys().filter(|key| peers.contains(&key.peer)).map(Subject::path).collect()
+/// Every path to these peers; a tunnel does not carry the ones between the nodes themselves.
+fn paths_of(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
+    let carried = |key: &&PathKey| evidence.peers.contains(&key.peer);
+    let paths = node.paths.keys().filter(carried);
+    paths.filter(|key| !evidence.state.tunnel || key.plane != Plane::Underlay).map(Subject::path).collect()
 }
 
 #[cfg(test)]

@@ -62,6 +62,22 @@ fn a_tunnel_that_is_set_down_is_raised() {
 }
 
 #[test]
+fn a_tunnel_takes_its_routes_along_and_is_still_known_to_carry_its_peers() {
+    let mut node = Example::reference().with("vxlan.calico", set_down);
+    let overlays: Vec<_> =
+        node.peers.iter().flat_map(|peer| peer.overlay.into_iter().chain(peer.pods.clone())).collect();
+    node.lookups.retain(|address, _| !overlays.contains(address));
+    let judgement = judge(&node);
+    let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+    assert_eq!(
+        LinkDown::summary(&raised.subject, &raised.evidence),
+        "vxlan.calico is set down, so no pod reaches pods on master-2 and master-3."
+    );
+    let underlay = |subject: &Subject| matches!(subject, Subject::Path { plane: Plane::Underlay, .. });
+    assert_eq!((raised.breaks.len(), raised.breaks.iter().any(underlay)), (4, false), "{:?}", raised.breaks);
+}
+
+#[test]
 fn links_without_a_part_in_the_way_may_be_down() {
     let tunnel = Tunnel {
         kind: TunnelKind::Ipip,
