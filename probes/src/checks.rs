@@ -363,6 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn evidence_is_what_its_schema_says() {
+        let mut generator = SchemaGenerator::default();
+        for check in ALL {
+            let schema = check.evidence_schema(&mut generator);
+            let declared = schema.get("properties").and_then(|properties| properties.as_object()).unwrap();
+            let evidence = check.example().evidence;
+            let evidence = evidence.as_object().unwrap();
+            let required = schema.get("required").and_then(|required| required.as_array()).unwrap();
+            assert!(evidence.keys().all(|key| declared.contains_key(key)), "{}", check.entry.code);
+            assert!(required.iter().all(|key| evidence.contains_key(key.as_str().unwrap())), "{}", check.entry.code);
+            let described = |schema: &serde_json::Value| schema.get("description").is_some();
+            assert!(declared.values().all(described), "{}: {schema:?}", check.entry.code);
+        }
+    }
+
+    #[test]
     fn examples_have_a_sentence_and_a_fix() {
         for check in ALL {
             let example = check.example();

@@ -96,8 +96,8 @@ impl Prober {
         self.finished.retain(|(finished, _)| finished != path);
     }
 
-    /// What became of a transmit. `now` is to be read **before** the transmit is handed to the kernel: a round trip on this
-    /// machine can be over by the time that the system call returns.
+    /// What became of a transmit. `now` is to be read **before** the transmit is handed to the kernel: a round trip
+    /// on this machine can be over by the time that the system call returns.
     pub fn on_sent(&mut self, id: TransmitId, sent: Sent, now: Mono) {
         if matches!(sent, Sent::Failed(_)) {
             self.count(ErrorKind::SendFailed);

@@ -322,7 +322,7 @@ pub struct SettingRow {
 /// The neighbour table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NeighboursRow {
-    /// Entries that garbage collection may take; absent if the table could not be read.
+    /// IPv4 entries that garbage collection may take; absent if the table could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<usize>,
     /// The machine-wide limit (`gc_thresh3`), where read.

@@ -2,7 +2,8 @@
 //!
 //! A finding is silenced if another one lists its code and carries its subject. It names the loud cause at the end of
 //! that chain. The cause is as severe as the worst of its consequences; where its entry has no such severity, the
-//! consequence stays loud: what pages must never hide under what does not.
+//! consequence stays loud: what pages must never hide under what does not. A finding that breaks nothing else (a bond
+//! that lost its spare) is no cause, whatever its entry lists.
 
 use crate::history::Standing;
 use crate::report::Severity;
@@ -25,11 +26,11 @@ pub fn apply(standing: &mut [Standing], node: &Snapshot) -> Vec<Option<usize>> {
 }
 
 fn causes(standing: &[Standing], cause: usize, effect: usize, node: &Snapshot) -> bool {
-    if cause == effect {
+    if cause == effect || !standing[cause].candidate.causes {
         return false;
     }
     let (cause, effect) = (&standing[cause].candidate, &standing[effect].candidate);
-    let listed = cause.entry.silences.contains(&effect.entry.code);
+    let listed = cause.causes && cause.entry.silences.contains(&effect.entry.code);
     listed && (cause.breaks.contains(&effect.subject) || node.carries(&cause.subject, &effect.subject))
 }
 

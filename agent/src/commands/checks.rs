@@ -63,7 +63,8 @@ mod tests {
         for (code, severities) in codes() {
             let explained = Explained::new(by_code(code).unwrap());
             assert_eq!((explained.code, explained.severities), (code, severities));
-            assert!(text::entry(&explained, text::Style::default()).contains(&explained.example), "{code}");
+            let wide = text::Style { width: 10_000, ..text::Style::default() };
+            assert!(text::entry(&explained, wide).contains(&explained.example), "{code}");
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Sends logs to standard error. `MTUSCOPE_LOG` sets the level (`debug`, `mtuscope=trace`), `level` holds without it.
+/// Sends logs to standard error. `MTUSCOPE_LOG` sets the level (`debug`, `agent::io=trace`), `level` holds without it.
 ///
 /// A second call in one process changes nothing.
 pub(super) fn log(level: &str, format: LogFormat, colour: Colour) -> Result<(), Failure> {

@@ -20,6 +20,9 @@ use crate::{config, publish};
 /// A black hole takes under twenty seconds even where every probe has to be repeated.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// A person waits, and a single round is short: ten times what an agent may send by default.
+const PACKETS_PER_SECOND: u32 = 2_000;
+
 /// Arguments of `probe`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
@@ -68,7 +71,9 @@ fn lacks_net_raw() -> String {
 fn settings(args: &Args) -> Config {
     let mut config = Config::new(config::node_name());
     config.peers.kernel = false;
+    config.peers.this_machine = true;
     config.probing.confirm_rounds = 1;
+    config.probing.packets_per_second = PACKETS_PER_SECOND;
     for address in &args.addresses {
         let name = address.to_string();
         if config.peers.fixed.iter().all(|peer| peer.name != name) {

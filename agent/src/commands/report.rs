@@ -59,7 +59,10 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
 fn settings(args: &Args) -> Result<Settings, Failure> {
     let mut settings = args.config.load()?;
     settings.probes.probing.interval = INTERVAL;
-    settings.probes.peers.gateway = args.config.config.is_none() && args.peers.is_empty();
+    let configured = args.config.config.is_some();
+    settings.probes.peers.gateway = !configured && args.peers.is_empty();
+    // A configuration is shared by all nodes and names this one too; the command line is typed for this one.
+    settings.probes.peers.this_machine = !configured;
     let fixed = &mut settings.probes.peers.fixed;
     for address in &args.peers {
         let name = address.to_string();

@@ -225,7 +225,7 @@ mod tests {
         let mut wanted = Settings::new("master-1");
         wanted.listen = "192.0.2.1:9000".parse().unwrap();
         wanted.host_root = "/host".into();
-        wanted.probes.peers = Peers { kernel: false, gateway: false, fixed: vec![peer, lone] };
+        wanted.probes.peers = Peers { kernel: false, fixed: vec![peer, lone], ..Peers::default() };
         wanted.probes.probing =
             Probing { interval: Duration::from_secs(90), confirm_rounds: 3, packets_per_second: 500 };
         (wanted.stable_peers, wanted.ecmp_ports) = (30, 16);

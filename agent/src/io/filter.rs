@@ -1,14 +1,15 @@
 //! The packet filter of the raw ICMP socket, as classic BPF.
 //!
-//! Every raw ICMP socket of a machine is handed every ICMP packet that comes in. Without a filter, somebody's `ping -f` wakes this
-//! process for each packet; with it, the kernel keeps back what cannot concern a probe. It lets through
+//! Every raw ICMP socket of a machine is handed every ICMP packet that comes in. Without a filter, somebody's flood
+//! ping wakes this process for each packet; with it, the kernel keeps back what cannot concern a probe. It lets through
 //!
 //! - echo replies with this process's identifier,
 //! - errors (destination unreachable, time exceeded, parameter problem) that quote an echo request with this
-//!   process's identifier, a UDP packet from its own port, or a UDP packet to a tunnel's port, whose inside only user space
-//!   can look into.
+//!   process's identifier, a UDP packet from its own port, or a UDP packet to a tunnel's port, whose inside only user
+//!   space can look into.
 //!
-//! It is no safeguard: what comes through is checked again. A load beyond a packet's end makes the kernel drop the packet.
+//! It is no safeguard: what comes through is checked again. A load beyond a packet's end makes the kernel drop the
+//! packet.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +79,8 @@ impl Filter {
     }
 }
 
-/// X is the IP header's length. Replies end here; errors go on with X moved by the quoted IP header's length, and A the quoted protocol.
+/// X is the IP header's length. Replies end here; errors go on with X moved by the quoted IP header's length, and A
+/// the quoted protocol.
 const fn classify(id: u32) -> [Instruction; 19] {
     [
         load(op::LDX_HEADER, 0),

@@ -1,14 +1,14 @@
 //! Packets out and in: one raw ICMP socket for all paths, one UDP socket, TCP attempts.
 //!
-//! - The kernel builds the IP header; `IP_PMTUDISC_PROBE` sets DF and ignores cached path MTUs. No `IP_RECVERR`: with it, the
-//!   error of one destination is returned by the next send to another, and that packet is not sent.
+//! - The kernel builds the IP header; `IP_PMTUDISC_PROBE` sets DF and ignores cached path MTUs. No `IP_RECVERR`: with
+//!   it, the error of one destination is returned by the next send to another, and that packet is not sent.
 //! - [`filter`](super::filter) is attached first, and what came before it is thrown away.
-//! - Batches: when `sendmmsg` stops at a message, the next call returns that message's error, which is reported, and sending goes on
-//!   behind it. `EAGAIN` and `ENOBUFS` say "later" and are no answer: the rest waits here.
+//! - Batches: when `sendmmsg` stops at a message, the next call returns that message's error, which is reported, and
+//!   sending goes on behind it. `EAGAIN` and `ENOBUFS` say "later" and are no answer: the rest waits here.
 //! - The kernel stamps packets when they come in, so a busy machine's delay is not taken for the network's.
 //!
-//! [`Packets::recv`] keeps all state in `self` and does not wait between taking something out of the kernel and returning
-//! it: it can be dropped at any time, as `select!` does.
+//! [`Packets::recv`] keeps all state in `self` and does not wait between taking something out of the kernel and
+//! returning it: it can be dropped at any time, as `select!` does.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -81,8 +81,8 @@ enum HeldUp {
 }
 
 impl Packets {
-    /// Opens the sockets for probes with this ICMP identifier. Needs a tokio runtime with I/O and time. `epoch` is where the
-    /// driver's clock starts: [`Datagram::at`] is the time since then.
+    /// Opens the sockets for probes with this ICMP identifier. Needs a tokio runtime with I/O and time. `epoch` is
+    /// where the driver's clock starts: [`Datagram::at`] is the time since then.
     ///
     /// # Errors
     /// [`Reason::Denied`] without `CAP_NET_RAW`; [`Reason::Failed`] with operation and error for anything else.
@@ -220,8 +220,8 @@ impl Packets {
     }
 }
 
-/// Sends at once. Where the socket's buffer is full, tries once more in a way that makes tokio forget that the socket was
-/// writable, so that waiting for it waits for news.
+/// Sends at once. Where the socket's buffer is full, tries once more in a way that makes tokio forget that the socket
+/// was writable, so that waiting for it waits for news.
 fn try_send<T>(socket: &AsyncFd<Socket>, send: impl Fn(&Socket) -> io::Result<T>) -> io::Result<T> {
     match send(socket.get_ref()) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.try_io(Interest::WRITABLE, send),
@@ -239,8 +239,8 @@ fn udp_socket() -> io::Result<Socket> {
 }
 
 fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
-    // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here takes
-    // it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
+    // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
+    // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
     let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
     watched.map_err(|error| failed("watch a socket for readiness", &error.into_parts().1))
 }

@@ -1,11 +1,12 @@
 //! The words of every example on each set-up, for a reader, and machines that the whole catalogue must judge alike.
 
 use super::{ALL, Candidate, judge_all};
+use crate::history::Standing;
 use crate::path::Plane;
-use crate::remedy;
 use crate::snapshot::Setup;
 use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
 use crate::snapshot::setup::{Cni, Host};
+use crate::{remedy, silence};
 
 /// Every example's sentence and remedy. The examples are worded for Calico's device; `tunnel` takes its place.
 fn told(cni: Cni, host: Host, tunnel: &str) -> String {
@@ -46,19 +47,27 @@ fn judged(example: &Example) -> (Vec<String>, Vec<String>) {
     (raised, unread)
 }
 
+/// The directory is given in full: a test run without the right to ask cargo for the workspace would not find it.
+fn assert_golden(name: &str, text: &str) {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/checks/snapshots");
+    insta::with_settings!({ snapshot_path => directory, prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
 #[test]
 fn calico_on_proxmox() {
-    insta::assert_snapshot!(told(Cni::Calico, Host::Proxmox, "vxlan.calico"));
+    assert_golden("calico_on_proxmox", &told(Cni::Calico, Host::Proxmox, "vxlan.calico"));
 }
 
 #[test]
 fn flannel_on_a_plain_host() {
-    insta::assert_snapshot!(told(Cni::Flannel, Host::Plain, "flannel.1"));
+    assert_golden("flannel_on_a_plain_host", &told(Cni::Flannel, Host::Plain, "flannel.1"));
 }
 
 #[test]
 fn a_tunnel_of_no_known_cni_on_a_plain_host() {
-    insta::assert_snapshot!(told(Cni::Unknown, Host::Plain, "vxlan0"));
+    assert_golden("unknown_on_a_plain_host", &told(Cni::Unknown, Host::Plain, "vxlan0"));
 }
 
 #[test]
@@ -87,13 +96,12 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
 fn loud(example: &Example) -> Vec<String> {
     let node = example.snapshot();
     let looked = judge_all(&node).into_iter().filter_map(|outcome| outcome.result.ok());
-    let raised: Vec<Candidate> = looked.flat_map(|looked| looked.raised).collect();
-    let silences = |cause: &Candidate, effect: &Candidate| {
-        let carries = node.carries(&cause.subject, &effect.subject) || cause.breaks.contains(&effect.subject);
-        cause.causes && carries && cause.entry.silences.contains(&effect.entry.code)
-    };
-    let alone = |one: &&Candidate| !raised.iter().any(|cause| silences(cause, one));
-    raised.iter().filter(alone).map(|one| format!("{} {}", one.entry.code, one.subject)).collect()
+    let raised = looked.flat_map(|looked| looked.raised);
+    let mut standing: Vec<_> =
+        raised.map(|candidate| Standing { candidate, since: jiff::Timestamp::UNIX_EPOCH }).collect();
+    let causes = silence::apply(&mut standing, &node);
+    let loud = standing.iter().zip(causes).filter(|(_, cause)| cause.is_none());
+    loud.map(|(one, _)| format!("{} {}", one.candidate.entry.code, one.candidate.subject)).collect()
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn candidate(entry: &'static Entry) -> Candidate {
         evidence: serde_json::Value::Null,
         fixes: Vec::new(),
         breaks: Vec::new(),
+        causes: true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::{Link, NeighbourState};
+use crate::kernel::{Link, Neighbour, NeighbourState};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, Role, SettingRow, TunnelRow};
 use crate::snapshot::topology::TunnelView;
@@ -131,13 +131,15 @@ pub(super) fn settings(node: &Snapshot) -> Vec<SettingRow> {
 
 pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {
     let Some(entries) = node.tables.neighbours.known() else { return NeighboursRow::default() };
+    // Permanent and externally learned entries are exempt from garbage collection since Linux 5.0.
     let kept = |state| matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
+    let counts = |entry: &Neighbour| entry.address.is_ipv4() && !kept(entry.state) && !entry.external;
     let failed = entries.iter().filter(|entry| entry.state == NeighbourState::Failed).filter_map(|entry| {
         let link = node.tables.link(entry.link)?.name.clone();
         Some(NeighbourRow { address: entry.address, link, state: entry.state })
     });
     NeighboursRow {
-        entries: Some(entries.iter().filter(|entry| !kept(entry.state) && !entry.external).count()),
+        entries: Some(entries.iter().filter(|entry| counts(entry)).count()),
         limit: None,
         failed: failed.collect(),
     }

@@ -6,13 +6,13 @@
 //! 2. What the kernel here does not take (`EMSGSIZE`) costs no packet: the largest size that it takes is searched by
 //!    halving, and becomes the new full size.
 //! 3. An ICMP error is a **hint**: it chooses the next size and decides nothing. The MTU that it names is probed; once
-//!    that is answered, and the full size has had two round trips to be answered as well, the path is limited. An answer
-//!    always wins over an error. A forged error thus costs packets, not truth; who could forge one in time must
+//!    that is answered, and the full size has had two round trips to be answered as well, the path is limited. An
+//!    answer always wins over an error. A forged error thus costs packets, not truth; who could forge one in time must
 //!    have seen the probe, and could have dropped it as well.
-//! 4. While nothing is answered, three references and other protocols are tried ([`reach`]).
-//! 5. Once something is answered, silence above it is narrowed to two neighbouring sizes ([`narrow`]), and the
-//!    upper one must stay silent again and again, while a companion of a size that passes is answered, before anything is
-//!    called a black hole. What [`BUDGET`] packets do not settle is unknown: never a guess.
+//! 4. While nothing is answered, three references and other protocols are tried (`reach`).
+//! 5. Once something is answered, silence above it is narrowed to two neighbouring sizes (`narrow`), and the
+//!    upper one must stay silent again and again, while a companion of a size that passes is answered, before
+//!    anything is called a black hole. What [`BUDGET`] packets do not settle is unknown: never a guess.
 //!
 //! Silence counts from when a probe really left, so waiting for the packet budget is no silence.
 

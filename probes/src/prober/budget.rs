@@ -1,7 +1,7 @@
 //! How many packets leave in a second, over all paths.
 //!
-//! A token bucket, kept as one time: when the bucket would be full again (the generic cell rate algorithm of ITU-T I.371).
-//! A bucket holds a quarter of a second's packets, and never less than what one clean path and a burst need.
+//! A token bucket, kept as one time: when the bucket would be full again (the generic cell rate algorithm of ITU-T
+//! I.371). A bucket holds a quarter of a second's packets, and never less than what one clean path and a burst need.
 
 use std::time::Duration;
 

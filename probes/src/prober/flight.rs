@@ -1,8 +1,8 @@
 //! Who sent what: probes under way, known by what an ICMP quote keeps of them.
 //!
 //! Eight bytes behind the IP header is all that an error must quote, so an echo is known by destination and sequence,
-//! a UDP probe by destination and port. Sequences are drawn at random: whoever is probed learns its own, and must not learn
-//! those of others. A cookie over secret, destination, sequence and size is checked wherever enough came back. A
+//! a UDP probe by destination and port. Sequences are drawn at random: whoever is probed learns its own, and must not
+//! learn those of others. A cookie over secret, destination, sequence and size is checked wherever enough came back. A
 //! sequence that is done with stays in quarantine, so that an answer that comes late matches nothing new.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

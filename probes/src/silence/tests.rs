@@ -41,6 +41,7 @@ fn finding(entry: &'static Entry, severity: Severity, subject: Subject) -> Stand
         evidence: serde_json::Value::Null,
         fixes: Vec::new(),
         breaks: Vec::new(),
+        causes: true,
     };
     Standing { candidate, since: Timestamp::UNIX_EPOCH }
 }
@@ -66,6 +67,16 @@ fn a_cause_silences_what_it_lists_and_carries() {
         finding(&EFFECT, Severity::Warning, on("a", Plane::Overlay)),
     ];
     assert_eq!(apply(&mut standing, &nothing()), [None, Some(0)]);
+}
+
+#[test]
+fn what_breaks_nothing_silences_nothing() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Warning, on("a", Plane::Overlay)),
+    ];
+    standing[0].candidate.causes = false;
+    assert_eq!(apply(&mut standing, &nothing()), [None, None]);
 }
 
 #[test]
@@ -126,4 +137,15 @@ fn a_cause_may_name_what_it_breaks_beyond_the_topology() {
     ];
     standing[0].candidate.breaks = vec![on("a", Plane::Underlay)];
     assert_eq!(apply(&mut standing, &nothing()), [None, Some(0), None]);
+}
+
+#[test]
+fn what_breaks_nothing_else_is_no_cause() {
+    let mut standing = [
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Critical, on("a", Plane::Overlay)),
+    ];
+    standing[0].candidate.causes = false;
+    assert_eq!(apply(&mut standing, &nothing()), [None, None]);
+    assert_eq!(standing[0].candidate.severity, Severity::Warning);
 }

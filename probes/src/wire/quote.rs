@@ -1,9 +1,9 @@
 //! What an ICMP error quotes: the start of the packet that it is about.
 //!
-//! RFC 792 asks for the IP header and eight bytes, which is all that can be counted on: destination, protocol, and the ICMP
-//! identifier and sequence or the UDP ports. RFC 1812 §4.3.2.3 asks for as much as fits into 576 bytes, which
-//! reaches through a VXLAN header to the inner packet. The quote's own lengths are not checked against its bytes: it is cut
-//! short by design.
+//! RFC 792 asks for the IP header and eight bytes, which is all that can be counted on: destination, protocol, and
+//! the ICMP identifier and sequence or the UDP ports. RFC 1812 §4.3.2.3 asks for as much as fits into 576 bytes, which
+//! reaches through a VXLAN header to the inner packet. The quote's own lengths are not checked against its bytes: it
+//! is cut short by design.
 
 use std::net::IpAddr;
 

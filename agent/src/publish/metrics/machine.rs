@@ -116,7 +116,7 @@ fn neighbours(report: &Report) -> [Family; 2] {
 }
 
 fn counters(report: &Report) -> Family {
-    let mut family = Family::counter("kernel_counter", "Counters of the kernel that bear on packets of full size.");
+    let mut family = Family::counter("kernel_events", "Counters of the kernel that bear on packets of full size.");
     for (name, count) in &report.counters {
         family.push([label("name", name.clone())], *count);
     }

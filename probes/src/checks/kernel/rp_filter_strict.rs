@@ -1,11 +1,11 @@
 //! Strict reverse-path filtering where packets of a peer come in by another link than the route to it leaves by.
 //!
-//! The effective value is the larger of `all` and the link's own. Strict (1) drops a packet whose source the kernel
-//! would not answer by the same link; the drop is silent and counted. That is right on a machine with one way to each
-//! peer, so a strict value alone is no finding. It is one where the tables show two ways: the route leaves by M, and a
-//! packet can come back on a strict L, neither of which stands on the other, because L's subnet holds the peer, or the
-//! address that the peer answers to is L's (the tunnel's local address, the route's source). That is a warning; it is
-//! critical once the drop counter rises while such a peer fails.
+//! The effective value is the larger of `all` and the link's own; IPv6 has no such setting. Strict (1) drops a packet
+//! whose source the kernel would not answer by the same link; the drop is silent and counted. That is right on a
+//! machine with one way to each peer, so a strict value alone is no finding. It is one where the tables show two ways:
+//! the route leaves by M, and a packet can come back on a strict L, neither of which stands on the other, because L's
+//! subnet holds the peer, or the address that the peer answers to is L's (the tunnel's local address, the route's
+//! source). That is a warning; it is critical once the drop counter rises while such a peer fails.
 //!
 //! Tables do not show everything (a peer may answer by any of its own links). So a counter that rose by at least
 //! [`SEVERAL`] while a peer is unreachable counts as proof too, on a machine with a second, strict, addressed link.
@@ -171,7 +171,7 @@ struct Seen {
 
 impl Seen {
     fn look(&mut self, node: &Snapshot, peer: &Peer, strict: &[&Link]) -> Result<(), Unread> {
-        let Some(address) = peer.underlay else { return Ok(()) };
+        let Some(address) = peer.underlay.filter(IpAddr::is_ipv4) else { return Ok(()) };
         let Some(route) = node.lookups.get(&address) else { return Ok(()) };
         let Some(route) = route.read()? else { return Ok(()) };
         let Some(leaves) = route.hops.first().and_then(|hop| node.tables.link(hop.link)) else { return Ok(()) };

@@ -3,8 +3,8 @@
 //! A burst over the usual sizes, then bursts that split what is left, each waited for once: time goes by rounds, not by
 //! packets. A lost packet looks like an edge, so nothing rests on one silence: the size above the edge must be silent
 //! [`SILENCES`] times, and once more for every loss seen on this path among sizes that pass. At least
-//! [`WITNESSED`] of the silences must fall into rounds in which a companion of a size that passes was answered: a host that dies
-//! during the search is no black hole.
+//! [`WITNESSED`] of the silences must fall into rounds in which a companion of a size that passes was answered: a
+//! host that dies during the search is no black hole.
 
 use std::collections::BTreeSet;
 
@@ -134,17 +134,19 @@ impl Search {
         self.narrow.witnessed.filter(|&(size, _)| size == edge).map_or(0, |(_, silences)| silences)
     }
 
-    /// Signalled if an error speaks of the very size above the edge; else the errors about larger sizes are of another hop.
+    /// Signalled if an error speaks of the very size above the edge; else the errors about larger sizes are of another
+    /// hop. A filter of this machine that drops the size is named as this machine.
     fn edge_verdict(&self, carries: IpSize, drops: IpSize) -> Verdict {
-        let hints = |tries: &Tries| tries.hints.clone();
-        let edge = self.sizes.get(&drops).map(hints).unwrap_or_default();
-        if let Some(&by) = edge.first() {
+        let edge = self.sizes.get(&drops);
+        if let Some(&by) = edge.and_then(|tries| tries.hints.first()) {
             return Verdict::Limited { mtu: carries, by };
         }
-        let earlier = self.sizes.range(drops..).flat_map(|(_, tries)| &tries.hints).copied();
+        let filter =
+            edge.filter(|tries| tries.filtered > 0).map(|_| Limit { address: None, reported_mtu: None, ttl: None });
         let local = (self.top < self.expected).then(|| self.local_limit());
-        let nearest = earlier.min_by_key(|hint: &Limit| hint.reported_mtu.unwrap_or(IpSize::MAX));
-        Verdict::BlackHole { carries, drops, by: nearest.or(local) }
+        let earlier = self.sizes.range(drops..).flat_map(|(_, tries)| &tries.hints).copied();
+        let nearest = earlier.min_by_key(|hint| hint.reported_mtu.unwrap_or(IpSize::MAX));
+        Verdict::BlackHole { carries, drops, by: filter.or(nearest).or(local) }
     }
 
     fn give_up(&mut self, carries: IpSize, drops: IpSize, now: Mono) {

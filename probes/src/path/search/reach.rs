@@ -1,10 +1,10 @@
 //! Is anybody there? What to do while nothing is answered.
 //!
 //! Three references, over [`WINDOW`]: a neighbour that does not answer is given up by the kernel only after 3.08 s
-//! (three solicitations, one second apart), and only then does "host unreachable" come, from this machine's own address.
-//! Meanwhile UDP ports that nobody listens on, and TCP ports that a node has, are tried: hosts that filter ICMP echo answer
-//! those with port unreachable, SYN-ACK or RST. Then the host is there and the path MTU is unknown, which is another
-//! thing than unreachable.
+//! (three solicitations, one second apart), and only then does "host unreachable" come, from this machine's own
+//! address. Meanwhile UDP ports that nobody listens on, and TCP ports that a node has, are tried: hosts that filter
+//! ICMP echo answer those with port unreachable, SYN-ACK or RST. Then the host is there and the path MTU is unknown,
+//! which is another thing than unreachable.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Beyond [`TCP_TIMEOUT`], when a TCP attempt is given up though nobody said how it went.
 const TCP_GRACE: Duration = Duration::from_secs(1);
-/// traceroute's first port and the next two: three, for error messages are limited in rate. Then this agent's own port and the
-/// kubelet's.
+/// traceroute's first port and the next two: three, for error messages are limited in rate. Then this agent's own
+/// port and the kubelet's.
 const OTHERS: [Carrier; 5] = [
     Carrier::Udp { port: 33_434 },
     Carrier::Udp { port: 33_435 },

@@ -215,7 +215,9 @@ fn every_edge_is_exact_and_confirmed_within_the_budget() {
 
 proptest! {
     #[test]
-    fn every_edge_below_any_expected_size_is_exact((expected, carries) in (85u32..=65_535).prop_flat_map(|expected| (Just(expected), 84..expected))) {
+    fn every_edge_below_any_expected_size_is_exact(
+        (carries, expected) in (84u32..65_535).prop_flat_map(|carries| (Just(carries), carries + 1..=65_535)),
+    ) {
         let run = drive(expected, Network::black_hole(carries));
         prop_assert_eq!(run.verdict(), &black_hole(carries, None));
         prop_assert!(run.measured.sent <= BUDGET);
@@ -324,10 +326,11 @@ fn a_link_that_takes_nothing_is_unreachable() {
 }
 
 #[test]
-fn a_size_that_a_filter_here_drops_is_silent() {
+fn a_size_that_a_filter_here_drops_is_silent_and_this_machine_is_named() {
     let refuses = (1401..=1500).map(|size| (size, NotSent::Filtered)).collect();
     let run = drive(1500, Network { refuses, ..Network::clean() });
-    assert_eq!(*run.verdict(), black_hole(1400, None));
+    let here = Limit { address: None, reported_mtu: None, ttl: None };
+    assert_eq!(*run.verdict(), black_hole(1400, Some(here)));
     assert_eq!(run.measured.sent as usize, run.sizes.len(), "what was not sent is not counted");
 }
 

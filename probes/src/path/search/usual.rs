@@ -32,7 +32,7 @@ const USUAL: [u32; 31] = [
     4352,   // FDDI (RFC 1390)
     8000,   // round number of cautious jumbo set-ups
     8166,   // IEEE 802.4 (RFC 1191 §7.1)
-    8500,   // Azure and some storage networks
+    8500,   // AWS transit gateways
     8896,   // Google Cloud's largest
     8950,   // VXLAN over 9000
     8951,   // VXLAN over AWS's 9001

@@ -120,6 +120,16 @@ fn a_counter_that_rises_while_a_peer_is_lost_is_proof_without_tables() {
 }
 
 #[test]
+fn ipv6_peers_are_not_filtered() {
+    let mut node = two_ways(1);
+    let detour = node.lookups[&ip("10.0.0.12")].clone();
+    node = node.address("vmbr1", "fd00::11", 64);
+    node.peers[0].underlay = Some(ip("fd00::12"));
+    node.lookups.insert(ip("fd00::12"), detour);
+    assert_eq!(severity(&node), None);
+}
+
+#[test]
 fn a_link_that_is_down_drops_nothing() {
     assert_eq!(severity(&two_ways(1).with("vmbr1", |link| link.carrier = Some(false))), None);
 }
