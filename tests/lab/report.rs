@@ -169,11 +169,6 @@ impl Report {
         Ok(report)
     }
 
-    /// The finding of a code about a subject.
-    pub fn finding(&self, code: &str, subject: &str) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.code == code && finding.subject == subject)
-    }
-
     /// Whether any finding has this code.
     pub fn has(&self, code: &str) -> bool {
         self.findings.iter().any(|finding| finding.code == code)
