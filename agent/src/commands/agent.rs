@@ -17,9 +17,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::print::{self, LogFormat};
 use super::{ConfigFlag, checks};
-use crate::app::{Colour, Failure, Outcome};
 use crate::config::Settings;
 use crate::driver;
+use crate::outcome::{Colour, Failure, Outcome};
 use crate::publish::http::{self, Bounds, Site};
 use crate::publish::{REVISION, VERSION};
 
