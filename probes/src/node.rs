@@ -22,7 +22,8 @@ use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
-use crate::snapshot::{Setup, Snapshot, Tables, Topology};
+use crate::snapshot::{Setup, Snapshot, Topology};
+use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, PeerSource, Telemetry, Traffic};
 use crate::units::{Family, Mono, Now};
 

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 
 use crate::config::{Peers, StaticPeer};
 use crate::kernel::RouteKind;
-use crate::snapshot::Tables;
-use crate::snapshot::tables::covers;
+use crate::tables::Tables;
+use crate::tables::covers;
 
 use discovery::Found;
 

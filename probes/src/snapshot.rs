@@ -5,7 +5,6 @@
 #[cfg(test)]
 pub(crate) mod example;
 pub mod setup;
-pub mod tables;
 pub mod topology;
 
 use std::collections::BTreeMap;
@@ -13,16 +12,16 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::checks::Subject;
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Counters, LinkIndex, Route};
 use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
+use crate::subject::Subject;
+use crate::tables::Tables;
 use crate::units::{Family, IpSize};
 
 pub use setup::Setup;
-pub use tables::Tables;
 pub use topology::Topology;
 
 /// One machine at one time.

@@ -10,7 +10,7 @@ use crate::kernel::HostFile;
 use crate::kernel::golden;
 use crate::prober::Means;
 use crate::report::{Conclusion, Report, Status};
-use crate::snapshot::tables::covers;
+use crate::tables::covers;
 use crate::units::IpSize;
 
 const IDENTITY: Identity = Identity { id: 7, secret: 42 };

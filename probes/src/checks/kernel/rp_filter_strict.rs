@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::OverlayUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex};
 use crate::path::{Plane, Verdict};
@@ -26,8 +26,9 @@ use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
-use crate::snapshot::tables::covers;
 use crate::snapshot::topology::owner;
+use crate::subject::Subject;
+use crate::tables::covers;
 
 /// The rule.
 #[derive(Debug)]

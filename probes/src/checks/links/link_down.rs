@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::OverlayUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::{Link, LinkIndex};
 use crate::path::{PathKey, Plane, Verdict};
@@ -27,7 +27,8 @@ use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
-use crate::snapshot::tables::covers;
+use crate::subject::Subject;
+use crate::tables::covers;
 
 /// The rule.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::Link;
 use crate::path::{Plane, Verdict};
@@ -20,6 +20,7 @@ use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
+use crate::subject::Subject;
 use crate::units::LinkMtu;
 
 /// The rule.
