@@ -21,7 +21,7 @@ const HEAD: &str = "# What each fault raises\n\n\
 
 static ROWS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// Compares what a fault raised with the committed row, or keeps it for [`write`].
+/// Compares what a fault raised with the committed row, or keeps it for [`write()`].
 ///
 /// # Errors
 /// If the row is another one, or missing.

@@ -7,6 +7,7 @@ use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{LinkIndex, Route, RouteKind};
 use crate::path::{PathKey, Plane, Target, TunnelEnd};
 use crate::peers::Peer;
+use crate::report::Role;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::IpSize;
 
@@ -51,13 +52,21 @@ fn route(node: &Snapshot, address: IpAddr) -> Option<&Route> {
 }
 
 /// The smallest of route and device MTU over every next hop, cached path MTUs left out; on the underlay no more than
-/// the operator means it to be.
+/// the operator means it to be. To a pod no more than the pods here can send: where routes lead straight to a peer, its
+/// NIC takes more than pods that are made for a tunnel, and their smaller links are no fault of the path.
 fn expected(node: &Snapshot, key: &PathKey) -> Option<IpSize> {
     let route = route(node, key.address)?;
     let devices = route.hops.iter().filter_map(|hop| node.tables.link(hop.link)).map(|link| link.mtu.carries());
     let meant = node.expect.underlay_mtu.filter(|_| key.plane == Plane::Underlay);
+    let pods = largest_pod(node).filter(|_| key.plane == Plane::Pod);
     let device = devices.min()?;
-    Some(route.mtu.into_iter().chain(meant).fold(device, Ord::min).min(IpSize::MAX))
+    Some(route.mtu.into_iter().chain(meant).chain(pods).fold(device, Ord::min).min(IpSize::MAX))
+}
+
+/// The largest packet that a pod of this machine can send; `None` where it has none.
+fn largest_pod(node: &Snapshot) -> Option<IpSize> {
+    let pods = node.tables.links().iter().filter(|link| node.topology.role(link.index) == Role::Pod);
+    pods.map(|link| link.mtu.carries()).max()
 }
 
 fn via(node: &Snapshot, address: IpAddr) -> Vec<LinkIndex> {
@@ -75,4 +84,28 @@ fn tunnel_end(node: &Snapshot, address: IpAddr) -> Option<TunnelEnd> {
     let device = node.tables.link(hop.link)?.tunnel.as_ref()?;
     let vtep = node.tables.far_end(hop.link, hop.gateway.unwrap_or(address)).or(device.remote)?;
     Some(TunnelEnd { vtep, port: device.port?, overhead: tunnel.overhead? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::example::{Example, ip};
+
+    fn expected_of(node: &Example, plane: Plane, address: &str) -> u32 {
+        let key = PathKey { peer: "master-2".into(), plane, address: ip(address) };
+        expected(&node.snapshot(), &key).unwrap().bytes()
+    }
+
+    #[test]
+    fn pods_that_are_made_for_a_tunnel_are_expected_to_send_no_more_on_a_direct_route() {
+        let mut node = Example::reference();
+        node.lookups.insert(ip("10.244.2.2"), node.lookups[&ip("10.0.0.12")].clone());
+        assert_eq!(expected_of(&node, Plane::Pod, "10.244.2.2"), 1450);
+        assert_eq!(expected_of(&node, Plane::Underlay, "10.0.0.12"), 1500);
+        let mixed = node.pod("cali0badc0ffee1", 9000, "10.244.1.9");
+        assert_eq!(expected_of(&mixed, Plane::Pod, "10.244.2.2"), 1500, "the route still bounds it");
+        let mut bare = Example::empty().device("eth0", "device", 1500).peer("master-2", "eth0", "10.0.0.12");
+        bare.lookups.insert(ip("10.244.2.2"), bare.lookups[&ip("10.0.0.12")].clone());
+        assert_eq!(expected_of(&bare, Plane::Pod, "10.244.2.2"), 1500, "no pod here says less");
+    }
 }

@@ -61,13 +61,19 @@ fn consequences(report: &Report, cause: &Finding) -> String {
         .findings
         .iter()
         .filter(|finding| finding.silenced_by.as_deref() == Some(id.as_str()))
-        .map(|finding| format!("{} {}", finding.code, clean(&finding.subject)))
+        .map(|finding| format!("{} {}{}", finding.code, clean(&finding.subject), plane(finding)))
         .collect();
     let named = effects.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match effects.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }
+}
+
+/// On which plane, where a code can be raised on several.
+fn plane(finding: &Finding) -> String {
+    let plane = finding.evidence.get("plane").and_then(Value::as_str);
+    plane.map(|plane| format!(" ({plane})")).unwrap_or_default()
 }
 
 /// Typed evidence as `name value` pairs.

@@ -12,6 +12,7 @@
 //! only if a peer through the bridge is unreachable. Neither is taken for the cause of anything.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -102,7 +103,7 @@ impl Check for LinkDown {
                 Some(Fault::Whole) => {
                     raised.insert(link.index);
                     let evidence = evidence(node, link);
-                    let breaks = paths_of(node, &evidence);
+                    let breaks = paths_of(node, link, &evidence.peers);
                     judgement.raise_breaking(subject(link), Severity::Critical, evidence, breaks);
                 }
                 Some(Fault::Part(severity)) => judgement.raise_alone(subject(link), severity, evidence(node, link)),
@@ -127,9 +128,12 @@ impl Check for LinkDown {
         let (carries, peers) = (words::list(&evidence.carries), words::list(&evidence.peers));
         match (evidence.carries.is_empty(), evidence.peers.is_empty()) {
             (true, true) => format!("{told}."),
-            (true, false) if evidence.state.tunnel => format!("{told}, so no pod reaches pods on {peers}."),
+            (true, false) if evidence.state.tunnel => format!("{told}, so pods here reach none on {peers}."),
             (true, false) => format!("{told}, so nothing reaches {peers}."),
             (false, true) => format!("{told}, so nothing passes {carries} above it."),
+            (false, false) if evidence.state.tunnel => {
+                format!("{told}, so nothing passes {carries} above it, and pods here reach none on {peers}.")
+            }
             (false, false) => format!("{told}, so nothing passes {carries} above it or reaches {peers}."),
         }
     }
@@ -290,8 +294,8 @@ fn evidence(node: &Snapshot, link: &Link) -> Evidence {
     }
 }
 
-/// Peers whose path leaves by the link, whose subnet is on it or above it, or whom the tunnel's tables name: their routes
-/// may be gone with it.
+/// Peers whose path leaves by the link, or whose subnet is on it or above it: their routes may be gone with it. A
+/// tunnel that is down has lost its routes and neighbours, but forwarding entries still tell whom it leads to.
 fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     let here: Vec<_> = std::iter::once(link).chain(above.iter().copied()).map(|link| link.index).collect();
     let own: Vec<_> = here.iter().flat_map(|&index| node.tables.addresses_of(index)).collect();
@@ -300,19 +304,30 @@ fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
         let mut paths = node.paths.iter().filter(|(key, _)| key.peer == peer);
         paths.any(|(_, path)| path.via.contains(&link.index))
     };
-    let behind = |tunnel: &str| link.name == tunnel || above.iter().any(|above| above.name == tunnel);
-    let reached = |peer: &&Peer| {
-        peer.underlay.is_some_and(near) || leaves(&peer.name) || peer.tunnel.as_deref().is_some_and(behind)
-    };
-    let peers = node.peers.iter().filter(reached);
-    peers.map(|peer| peer.name.clone()).collect()
+    let far = |address| here.iter().any(|&index| leads_to(node, index, address));
+    let reached = |address| near(address) || far(address);
+    let behind = |peer: &Peer| std::iter::once(&link).chain(above).any(|link| is_behind(peer, link));
+    let gone = |peer: &&Peer| peer.underlay.is_some_and(reached) || leaves(&peer.name) || behind(peer);
+    node.peers.iter().filter(gone).map(|peer| peer.name.clone()).collect()
 }
 
-/// Every path to these peers; a tunnel does not carry the ones between the nodes themselves.
-fn paths_of(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
-    let carried = |key: &&PathKey| evidence.peers.contains(&key.peer);
-    let paths = node.paths.keys().filter(carried);
-    paths.filter(|key| !evidence.state.tunnel || key.plane != Plane::Underlay).map(Subject::path).collect()
+/// Whether the tunnel's tables named the peer when they were last there.
+fn is_behind(peer: &Peer, tunnel: &Link) -> bool {
+    peer.tunnel.as_deref() == Some(tunnel.name.as_str())
+}
+
+/// Whether the link is a tunnel with a far end of this address.
+fn leads_to(node: &Snapshot, link: LinkIndex, address: IpAddr) -> bool {
+    let fixed = node.tables.link(link).and_then(|link| link.tunnel.as_ref()?.remote);
+    node.tables.remotes_of(link).map(|(_, end)| end).chain(fixed).any(|end| end == address)
+}
+
+/// The paths that end with the link. A tunnel takes nothing away from the way to its own far ends.
+fn paths_of(node: &Snapshot, link: &Link, peers: &[String]) -> Vec<Subject> {
+    let behind = |name: &str| node.peers.iter().any(|peer| peer.name == name && is_behind(peer, link));
+    let leads = |key: &PathKey| leads_to(node, link.index, key.address) || behind(&key.peer);
+    let beside = |key: &PathKey| key.plane == Plane::Underlay && leads(key);
+    node.paths.keys().filter(|key| peers.contains(&key.peer) && !beside(key)).map(Subject::path).collect()
 }
 
 #[cfg(test)]

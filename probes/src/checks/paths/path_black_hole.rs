@@ -51,7 +51,8 @@ pub struct Evidence {
     /// Path MTU that the kernel has cached, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached: Option<IpSize>,
-    /// A usual device MTU exactly 4 bytes below `carries`: a veth or bridge on the way lets those through.
+    /// A usual device MTU exactly 4 bytes below the largest packet on the wire (`carries` and, through a tunnel, its
+    /// headers): a veth or bridge on the way lets those through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub likely_device_mtu: Option<LinkMtu>,
     /// The tunnel by which pods reach this peer, and the MTU that would fit it to the path.
@@ -166,7 +167,11 @@ pub(super) fn outer(plane: Plane, tunnel: Option<&Fit>) -> u32 {
 
 fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
     let Verdict::BlackHole { carries, drops, by } = case.verdict else { return None };
-    let likely = likely_device_mtu(*carries);
+    let grows = match case.key.plane {
+        Plane::Underlay => 0,
+        Plane::Overlay | Plane::Pod => tunnel_of(node, case.path).map_or(0, |(_, overhead)| overhead),
+    };
+    let likely = likely_device_mtu(carries.plus(grows));
     Some(Evidence {
         peer: case.key.peer.clone(),
         plane: case.key.plane,
@@ -177,11 +182,11 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
         limited_by: *by,
         cached: case.path.cached,
         likely_device_mtu: likely,
-        tunnel: Fit::new(node, case, likely.map_or(*carries, LinkMtu::carries)),
+        tunnel: Fit::new(node, case, likely.map_or(*carries, |mtu| mtu.carries().less(grows))),
     })
 }
 
-/// A usual device MTU that a veth or bridge would let this size through at.
+/// A usual device MTU that a veth or bridge would let packets of this size on the wire through at.
 fn likely_device_mtu(carries: IpSize) -> Option<LinkMtu> {
     let mtu = carries.less(VLAN_HLEN).bytes();
     USUAL.contains(&mtu).then_some(LinkMtu::new(mtu))
@@ -221,6 +226,15 @@ mod tests {
     fn a_size_four_above_a_usual_mtu_names_the_device() {
         assert_eq!(at(Plane::Underlay, 1404).likely_device_mtu, Some(LinkMtu::new(1400)));
         assert_eq!(at(Plane::Underlay, 1403).likely_device_mtu, None);
+    }
+
+    #[test]
+    fn through_a_tunnel_the_device_is_one_that_the_wrapped_packet_meets() {
+        let evidence = at(Plane::Overlay, 1354);
+        assert_eq!(evidence.likely_device_mtu, Some(LinkMtu::new(1400)), "1354 + 50 = 1400 + 4");
+        assert_eq!(evidence.tunnel.unwrap().mtu, LinkMtu::new(1350));
+        assert_eq!(at(Plane::Overlay, 1404).likely_device_mtu, Some(LinkMtu::new(1450)));
+        assert_eq!(at(Plane::Overlay, 1284).likely_device_mtu, None, "1334 on the wire is nothing usual");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fact::Fact;
 use crate::kernel::{Tunnel, TunnelKind};
-use crate::snapshot::example::{Example, failed, no_right, silent};
+use crate::snapshot::example::{Example, failed, ip, no_right, silent};
 
 fn judge(example: &Example) -> Judgement<Evidence> {
     LinkDown::judge(&example.snapshot()).unwrap()
@@ -62,19 +62,25 @@ fn a_tunnel_that_is_set_down_is_raised() {
 }
 
 #[test]
-fn a_tunnel_takes_its_routes_along_and_is_still_known_to_carry_its_peers() {
+fn a_tunnel_that_lost_its_routes_still_tells_whom_it_led_to() {
     let mut node = Example::reference().with("vxlan.calico", set_down);
-    let overlays: Vec<_> =
-        node.peers.iter().flat_map(|peer| peer.overlay.into_iter().chain(peer.pods.clone())).collect();
-    node.lookups.retain(|address, _| !overlays.contains(address));
+    node.tables.neighbours = Fact::Known(Vec::new());
+    for address in ["10.244.2.0", "10.244.2.2", "10.244.3.0", "10.244.3.2"] {
+        node.lookups.insert(ip(address), node.lookups[&ip("10.0.0.12")].clone());
+    }
     let judgement = judge(&node);
     let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
     assert_eq!(
         LinkDown::summary(&raised.subject, &raised.evidence),
-        "vxlan.calico is set down, so no pod reaches pods on master-2 and master-3."
+        "vxlan.calico is set down, so pods here reach none on master-2 and master-3."
     );
-    let underlay = |subject: &Subject| matches!(subject, Subject::Path { plane: Plane::Underlay, .. });
-    assert_eq!((raised.breaks.len(), raised.breaks.iter().any(underlay)), (4, false), "{:?}", raised.breaks);
+    let count = |plane| {
+        let broken = raised.breaks.iter().filter(|one| matches!(one, Subject::Path { plane: of, .. } if *of == plane));
+        broken.count()
+    };
+    assert_eq!(Plane::ALL.map(count), [0, 2, 2], "the nodes themselves are reached");
+    node.tables.forwarding = Fact::Known(Vec::new());
+    assert_eq!(judge(&node).raised[0].evidence.peers, ["master-2", "master-3"], "it is remembered who was behind it");
 }
 
 #[test]
