@@ -39,6 +39,12 @@ pub(super) fn speaks_for_itself(tunnel: &str, tables: &Tables) -> bool {
     readable && tables.link_named(tunnel).is_some_and(Link::works)
 }
 
+/// Whether a tunnel is gone and one of those `present` leads to a peer that it led to.
+pub(super) fn is_succeeded(tunnel: &str, old: &[Found], present: &[(String, Vec<Found>)]) -> bool {
+    let leads_to = |memory: &Found| present.iter().flat_map(|(_, fresh)| fresh).any(|found| found.is_same_node(memory));
+    !present.iter().any(|(name, _)| name == tunnel) && old.iter().any(leads_to)
+}
+
 /// What is known of a tunnel's peers, given what was remembered and what its tables tell.
 pub(super) fn recall(old: &[Found], fresh: Vec<Found>, speaks: bool) -> Vec<Found> {
     let mut known: Vec<Found> = Vec::new();

@@ -158,6 +158,28 @@ fn a_tunnel_that_is_down_or_unread_forgets_nobody() {
 }
 
 #[test]
+fn a_tunnel_that_is_gone_keeps_its_peers_until_another_leads_to_them() {
+    let mut directory = Directory::default();
+    update(&mut directory, &tables());
+    let mut deleted = tables();
+    deleted.links = Fact::Known(vec![link(NIC, "eth0", None)]);
+    assert_eq!(update(&mut directory, &deleted), both(), "a tunnel that somebody deleted is the fault to be found");
+    let mut renamed = tables();
+    renamed.links = Fact::Known(vec![link(NIC, "eth0", None), link(TUNNEL, "vxlan0", Some(vxlan()))]);
+    assert_eq!(update(&mut directory, &renamed), both());
+    let mut left = renamed;
+    let third = |address: &IpAddr| *address == ip("10.244.3.0") || *address == ip("10.0.0.13");
+    let gone = |address: Option<IpAddr>| address.is_some_and(|address| third(&address));
+    let Fact::Known(routes) = &mut left.routes else { unreachable!() };
+    routes.retain(|route| !gone(route.hops.first().and_then(|hop| hop.gateway)));
+    let Fact::Known(neighbours) = &mut left.neighbours else { unreachable!() };
+    neighbours.retain(|entry| !third(&entry.address));
+    let Fact::Known(forwarding) = &mut left.forwarding else { unreachable!() };
+    forwarding.retain(|entry| !gone(entry.destination));
+    assert_eq!(update(&mut directory, &left), both()[..1], "the old name remembers nobody");
+}
+
+#[test]
 fn a_named_peer_takes_in_what_the_kernel_knows_of_it() {
     let named = |underlay: Option<&str>, overlay: Option<&str>, pods: &[&str]| StaticPeer {
         name: "master-2".into(),
