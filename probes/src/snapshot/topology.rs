@@ -155,10 +155,12 @@ impl Topology {
 }
 
 /// Whether a tunnel device is in use. Modules leave fallback devices behind (`tunl0`, `sit0`, `gre0`) that are down and
-/// have no address; a tunnel whose operator gave it an address, a remote or a VNI is meant to work even while down.
+/// have no address; a tunnel whose operator gave it an address or a remote is meant to work even while down. Cilium's
+/// never has either: it is known by its name.
 fn tunnel_in_use(link: &Link, tables: &Tables) -> bool {
     let Some(tunnel) = &link.tunnel else { return false };
     link.up
+        || (tunnel.external && link.name.starts_with("cilium_"))
         || tunnel.remote.is_some()
         || tables.addresses_of(link.index).next().is_some()
         || tables.remotes_of(link.index).next().is_some()
@@ -238,16 +240,28 @@ fn directly_below(
     }
 }
 
-/// The ports by which a bridge reaches the wire: hardware, bonds and VLANs; where it has none of these (a machine that
-/// is itself a container has a veth for a NIC), whatever is neither a pod's nor a guest's.
+/// The ports by which a bridge reaches the wire: hardware, bonds and VLANs. A machine that is itself a container has a
+/// veth for a NIC: there it is what is named as the kernel and udev name NICs, beside the veths of guests; where nothing
+/// is, whatever is neither a pod's nor a guest's.
 fn uplinks(ports: Vec<&Link>) -> BTreeSet<LinkIndex> {
     let wired = |port: &&Link| matches!(port.kind.as_str(), "device" | "bond" | "team" | "vlan" | "macvlan");
     let hardware: BTreeSet<_> = ports.iter().filter(|port| wired(port)).map(|port| port.index).collect();
     if !hardware.is_empty() {
         return hardware;
     }
+    let named: BTreeSet<_> = ports.iter().filter(|port| named_as_nic(&port.name)).map(|port| port.index).collect();
+    if !named.is_empty() {
+        return named;
+    }
     ports.iter().filter(|port| port.kind != "tun").map(|port| port.index).collect()
 }
+
+fn named_as_nic(name: &str) -> bool {
+    NICS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The kernel's `eth0` and systemd-udevd's predictable names. Not `en` alone: AWS names pods' links `eni...`.
+const NICS: [&str; 7] = ["eth", "eno", "enp", "ens", "enx", "enP", "ib"];
 
 #[cfg(test)]
 mod tests;

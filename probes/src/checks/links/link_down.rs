@@ -294,7 +294,8 @@ fn evidence(node: &Snapshot, link: &Link) -> Evidence {
 }
 
 /// Peers whose path leaves by the link, or whose subnet is on it or above it: their routes may be gone with it. A
-/// tunnel that is down has lost its routes and neighbours, but forwarding entries still tell whom it leads to.
+/// tunnel that is down has lost its routes and neighbours, but forwarding entries still tell whom it leads to. Who
+/// answers by the link is reached without it.
 fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     let here: Vec<_> = std::iter::once(link).chain(above.iter().copied()).map(|link| link.index).collect();
     let own: Vec<_> = here.iter().flat_map(|&index| node.tables.addresses_of(index)).collect();
@@ -306,7 +307,14 @@ fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     let far = |address| here.iter().any(|&index| leads_to(node, index, address));
     let reached = |address| near(address) || far(address);
     let peers = node.peers.iter().filter(|peer| peer.underlay.is_some_and(reached) || leaves(&peer.name));
+    let peers = peers.filter(|peer| !answers_by(node, link, &peer.name));
     peers.map(|peer| peer.name.clone()).collect()
+}
+
+/// Whether a peer answers by what stands on the link all the same: a guest on the same bridge.
+fn answers_by(node: &Snapshot, link: &Link, peer: &str) -> bool {
+    let mut paths = node.paths.iter().filter(|(key, path)| key.peer == peer && path.via.contains(&link.index));
+    paths.any(|(_, path)| path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some()))
 }
 
 /// Whether the link is a tunnel with a far end of this address.
