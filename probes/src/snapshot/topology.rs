@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::fact::Fact;
-use crate::kernel::{Link, LinkIndex, Route, RouteKind};
+use crate::kernel::{Link, LinkIndex, Route, RouteKind, Tunnel, TunnelKind};
 use crate::overhead;
 use crate::peers::Peer;
 use crate::report::Role;
@@ -183,7 +183,7 @@ fn view(link: &Link, tables: &Tables, lookups: &BTreeMap<IpAddr, Fact<Route>>) -
         lower,
         lower_link: lower.and_then(|index| tables.link(index)).map(|lower| (lower.name.clone(), lower.mtu)),
         external: tunnel.external,
-        carries_pods: carries_prefixes(tables, link.index),
+        carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, link.index),
     }
 }
 
@@ -191,6 +191,17 @@ fn view(link: &Link, tables: &Tables, lookups: &BTreeMap<IpAddr, Fact<Route>>) -
 pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
     tables.addresses.known()?.iter().find(|own| own.address == address).map(|own| own.link)
 }
+
+/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard whatever its peers, are as often
+/// an administrator's way to another site, with an MTU of its own that pods never meet: only names tell these apart.
+fn may_carry_pods(link: &Link, tunnel: &Tunnel) -> bool {
+    let fixed = tunnel.remote.is_some_and(|remote| !remote.is_unspecified() && !remote.is_multicast());
+    let private = fixed || tunnel.kind == TunnelKind::Wireguard;
+    !private || POD_TUNNELS.iter().any(|part| link.name.contains(part))
+}
+
+/// What CNIs put into the names of such tunnels: Calico, Flannel, Cilium, Kilo, kube-router.
+const POD_TUNNELS: [&str; 7] = ["cali", "flannel", "cilium", "kilo", "kube", "wg-v6", "tun-"];
 
 /// Routes through a tunnel that somebody put there: VXLAN's and IPIP's have a gateway, WireGuard's have none.
 fn carries_prefixes(tables: &Tables, tunnel: LinkIndex) -> bool {
