@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::kernel::{Link, NeighbourState, RouteKind};
+use crate::kernel::{Link, Neighbour, NeighbourState, RouteKind};
 use crate::snapshot::Tables;
 
 /// One node as found: either half may be missing.
@@ -85,14 +85,15 @@ fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
     found
 }
 
-/// Tunnel addresses of peers: gateways of routes through the tunnel, and its neighbours. IPv4 first, so that a
+/// Tunnel addresses of peers: gateways of routes through the tunnel, and the neighbours that a CNI wrote into it. One that
+/// the kernel resolved by itself is any host of a network that is stretched over the tunnel. IPv4 first, so that a
 /// dual-stack peer is known by its IPv4 address.
 fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
     let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
     let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);
     let gateways = hops.filter_map(|hop| hop.gateway);
-    let resolved = |state| !matches!(state, NeighbourState::Noarp | NeighbourState::None);
-    let neighbours = tables.neighbours_of(link.index).filter(|entry| resolved(entry.state)).map(|entry| entry.address);
+    let written = |entry: &&Neighbour| entry.state == NeighbourState::Permanent || entry.external;
+    let neighbours = tables.neighbours_of(link.index).filter(written).map(|entry| entry.address);
     gateways.chain(neighbours).filter(is_unicast).collect()
 }
 

@@ -129,6 +129,19 @@ fn a_lost_neighbour_is_found_by_its_route() {
 }
 
 #[test]
+fn a_host_that_was_merely_resolved_through_a_tunnel_is_no_peer() {
+    let mut stretched = tables();
+    let Fact::Known(neighbours) = &mut stretched.neighbours else { unreachable!() };
+    for (address, state) in [("10.244.9.8", NeighbourState::Failed), ("10.244.9.9", NeighbourState::Reachable)] {
+        neighbours.push(Neighbour { state, ..neighbour(address, 9) });
+    }
+    assert_eq!(update(&mut Directory::default(), &stretched), both());
+    let Fact::Known(neighbours) = &mut stretched.neighbours else { unreachable!() };
+    neighbours.last_mut().unwrap().external = true;
+    assert_eq!(update(&mut Directory::default(), &stretched).len(), 3, "one that a control plane wrote");
+}
+
+#[test]
 fn a_peer_is_forgotten_when_every_trace_is_gone() {
     let mut directory = Directory::default();
     update(&mut directory, &tables());
