@@ -4,7 +4,8 @@
 //! tables: a route names the peer's tunnel address, the neighbour table its MAC, the forwarding table its node address.
 //! One of the three may be missing – that is the very fault to be found – so a peer that was once complete is
 //! remembered: a lost half is filled in from memory, and a peer is only forgotten when every trace of it is gone from
-//! a tunnel that is there, up and readable. A tunnel that is down has flushed its tables and says nothing.
+//! a tunnel that is there, up and readable. A tunnel that is down has flushed its tables and says nothing; neither does
+//! one that is gone, until another leads to one of its peers: then it was renamed, or the CNI was replaced.
 
 mod discovery;
 
@@ -78,7 +79,9 @@ impl Directory {
     }
 
     fn discover(&mut self, tables: &Tables) -> Vec<Behind> {
-        for (tunnel, fresh) in discovery::all(tables) {
+        let present = discovery::all(tables);
+        self.remembered.retain(|tunnel, old| !discovery::is_succeeded(tunnel, old, &present));
+        for (tunnel, fresh) in present {
             let old = self.remembered.remove(&tunnel).unwrap_or_default();
             let speaks = discovery::speaks_for_itself(&tunnel, tables);
             self.remembered.insert(tunnel, discovery::recall(&old, fresh, speaks));

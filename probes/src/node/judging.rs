@@ -6,15 +6,15 @@ use std::sync::Arc;
 use crate::checks::{self, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::Standing;
-use crate::kernel::NeighbourState;
-use crate::path::{Plane, Unreachable, Verdict};
+use crate::kernel::{LinkIndex, NeighbourState};
+use crate::path::{PathKey, Plane, Unreachable, Verdict};
 use crate::remedy;
 use crate::report::{
     Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary,
 };
 use crate::silence;
-use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
+use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
@@ -198,17 +198,38 @@ fn loud(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
 
 /// For each tunnel the MTU that it can have on its lower link and on every underlay path that carries what it should.
 /// A path that carries less is blamed by a finding and left out, so that one bad hop does not shrink the cluster; but
-/// where every path is blamed, the smaller size is what the network is.
+/// where every path is blamed, the smaller size is what the network is. A path that goes through the tunnel itself, to
+/// the far end of another tunnel on top of it, does not bound it.
 fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
-    let underlay = || node.paths.iter().filter(|(key, _)| key.plane == Plane::Underlay);
-    let verdicts = || underlay().filter_map(|(_, path)| path.verdict().ok());
-    let clear = verdicts().filter(|verdict| matches!(verdict, Verdict::Clear { .. })).filter_map(Verdict::path_mtu);
-    let Some(carries) = clear.min().or_else(|| verdicts().filter_map(Verdict::path_mtu).min()) else {
-        return BTreeMap::new();
-    };
     let fits = |tunnel: &TunnelView| {
+        let carries = carries_below(node, tunnel.link)?;
         let lower = tunnel.lower_link.as_ref().map_or(carries, |(_, mtu)| mtu.carries());
         Some((tunnel.name.clone(), lower.min(carries).less(tunnel.overhead?)))
     };
     node.topology.tunnels().iter().filter(|tunnel| !tunnel.external).filter_map(fits).collect()
+}
+
+/// The smallest size that the underlay paths below a tunnel carry.
+fn carries_below(node: &Snapshot, tunnel: LinkIndex) -> Option<IpSize> {
+    let below = |key: &PathKey, path: &Path| key.plane == Plane::Underlay && !path.via.contains(&tunnel);
+    let paths = || node.paths.iter().filter(|(key, path)| below(key, path));
+    let verdicts = || paths().filter_map(|(_, path)| path.verdict().ok());
+    let clear = verdicts().filter(|verdict| matches!(verdict, Verdict::Clear { .. })).filter_map(Verdict::path_mtu);
+    clear.min().or_else(|| verdicts().filter_map(Verdict::path_mtu).min())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::example::Example;
+
+    #[test]
+    fn a_tunnel_on_top_of_a_tunnel_does_not_bound_the_lower_one() {
+        let node = Example::flannel()
+            .vxlan("nest", 1400, Some("flannel.1"), "10.42.0.0")
+            .peer("inside", "flannel.1", "10.42.1.0")
+            .behind_tunnel("inside", "nest", "10.9.2.0", &[]);
+        let sizes: Vec<_> = recommended(&node.snapshot()).into_iter().collect();
+        assert_eq!(sizes, [("flannel.1".into(), IpSize::new(1450)), ("nest".into(), IpSize::new(1400))]);
+    }
 }

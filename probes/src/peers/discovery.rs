@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::kernel::{Link, NeighbourState, RouteKind};
+use crate::kernel::{Link, Neighbour, NeighbourState, RouteKind};
 use crate::tables::Tables;
 
 /// One node as found: either half may be missing.
@@ -37,6 +37,12 @@ pub(super) fn speaks_for_itself(tunnel: &str, tables: &Tables) -> bool {
     let readable =
         tables.routes.known().is_some() && tables.neighbours.known().is_some() && tables.forwarding.known().is_some();
     readable && tables.link_named(tunnel).is_some_and(Link::works)
+}
+
+/// Whether a tunnel is gone and one of those `present` leads to a peer that it led to.
+pub(super) fn is_succeeded(tunnel: &str, old: &[Found], present: &[(String, Vec<Found>)]) -> bool {
+    let leads_to = |memory: &Found| present.iter().flat_map(|(_, fresh)| fresh).any(|found| found.is_same_node(memory));
+    !present.iter().any(|(name, _)| name == tunnel) && old.iter().any(leads_to)
 }
 
 /// What is known of a tunnel's peers, given what was remembered and what its tables tell.
@@ -79,14 +85,15 @@ fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
     found
 }
 
-/// Tunnel addresses of peers: gateways of routes through the tunnel, and its neighbours. IPv4 first, so that a
+/// Tunnel addresses of peers: gateways of routes through the tunnel, and the neighbours that a CNI wrote into it. One that
+/// the kernel resolved by itself is any host of a network that is stretched over the tunnel. IPv4 first, so that a
 /// dual-stack peer is known by its IPv4 address.
 fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
     let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
     let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);
     let gateways = hops.filter_map(|hop| hop.gateway);
-    let resolved = |state| !matches!(state, NeighbourState::Noarp | NeighbourState::None);
-    let neighbours = tables.neighbours_of(link.index).filter(|entry| resolved(entry.state)).map(|entry| entry.address);
+    let written = |entry: &&Neighbour| entry.state == NeighbourState::Permanent || entry.external;
+    let neighbours = tables.neighbours_of(link.index).filter(written).map(|entry| entry.address);
     gateways.chain(neighbours).filter(is_unicast).collect()
 }
 

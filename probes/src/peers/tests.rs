@@ -129,6 +129,19 @@ fn a_lost_neighbour_is_found_by_its_route() {
 }
 
 #[test]
+fn a_host_that_was_merely_resolved_through_a_tunnel_is_no_peer() {
+    let mut stretched = tables();
+    let Fact::Known(neighbours) = &mut stretched.neighbours else { unreachable!() };
+    for (address, state) in [("10.244.9.8", NeighbourState::Failed), ("10.244.9.9", NeighbourState::Reachable)] {
+        neighbours.push(Neighbour { state, ..neighbour(address, 9) });
+    }
+    assert_eq!(update(&mut Directory::default(), &stretched), both());
+    let Fact::Known(neighbours) = &mut stretched.neighbours else { unreachable!() };
+    neighbours.last_mut().unwrap().external = true;
+    assert_eq!(update(&mut Directory::default(), &stretched).len(), 3, "one that a control plane wrote");
+}
+
+#[test]
 fn a_peer_is_forgotten_when_every_trace_is_gone() {
     let mut directory = Directory::default();
     update(&mut directory, &tables());
@@ -155,6 +168,28 @@ fn a_tunnel_that_is_down_or_unread_forgets_nobody() {
     let unread = Unread::new(Source::Fdb, Reason::Failed { what: "test".into() });
     let blind = Tables { forwarding: Fact::Unread(unread), neighbours: Fact::Known(Vec::new()), ..tables() };
     assert_eq!(update(&mut directory, &blind), both());
+}
+
+#[test]
+fn a_tunnel_that_is_gone_keeps_its_peers_until_another_leads_to_them() {
+    let mut directory = Directory::default();
+    update(&mut directory, &tables());
+    let mut deleted = tables();
+    deleted.links = Fact::Known(vec![link(NIC, "eth0", None)]);
+    assert_eq!(update(&mut directory, &deleted), both(), "a tunnel that somebody deleted is the fault to be found");
+    let mut renamed = tables();
+    renamed.links = Fact::Known(vec![link(NIC, "eth0", None), link(TUNNEL, "vxlan0", Some(vxlan()))]);
+    assert_eq!(update(&mut directory, &renamed), both());
+    let mut left = renamed;
+    let third = |address: &IpAddr| *address == ip("10.244.3.0") || *address == ip("10.0.0.13");
+    let gone = |address: Option<IpAddr>| address.is_some_and(|address| third(&address));
+    let Fact::Known(routes) = &mut left.routes else { unreachable!() };
+    routes.retain(|route| !gone(route.hops.first().and_then(|hop| hop.gateway)));
+    let Fact::Known(neighbours) = &mut left.neighbours else { unreachable!() };
+    neighbours.retain(|entry| !third(&entry.address));
+    let Fact::Known(forwarding) = &mut left.forwarding else { unreachable!() };
+    forwarding.retain(|entry| !gone(entry.destination));
+    assert_eq!(update(&mut directory, &left), both()[..1], "the old name remembers nobody");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::fact::Fact;
-use crate::kernel::{Link, LinkIndex, Route, RouteKind};
+use crate::kernel::{Link, LinkIndex, Route, RouteKind, Tunnel, TunnelKind};
 use crate::overhead;
 use crate::peers::Peer;
 use crate::report::Role;
@@ -155,10 +155,12 @@ impl Topology {
 }
 
 /// Whether a tunnel device is in use. Modules leave fallback devices behind (`tunl0`, `sit0`, `gre0`) that are down and
-/// have no address; a tunnel whose operator gave it an address, a remote or a VNI is meant to work even while down.
+/// have no address; a tunnel whose operator gave it an address or a remote is meant to work even while down. Cilium's
+/// never has either: it is known by its name.
 fn tunnel_in_use(link: &Link, tables: &Tables) -> bool {
     let Some(tunnel) = &link.tunnel else { return false };
     link.up
+        || (tunnel.external && link.name.starts_with("cilium_"))
         || tunnel.remote.is_some()
         || tables.addresses_of(link.index).next().is_some()
         || tables.remotes_of(link.index).next().is_some()
@@ -181,7 +183,7 @@ fn view(link: &Link, tables: &Tables, lookups: &BTreeMap<IpAddr, Fact<Route>>) -
         lower,
         lower_link: lower.and_then(|index| tables.link(index)).map(|lower| (lower.name.clone(), lower.mtu)),
         external: tunnel.external,
-        carries_pods: carries_prefixes(tables, link.index),
+        carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, link.index),
     }
 }
 
@@ -189,6 +191,17 @@ fn view(link: &Link, tables: &Tables, lookups: &BTreeMap<IpAddr, Fact<Route>>) -
 pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
     tables.addresses.known()?.iter().find(|own| own.address == address).map(|own| own.link)
 }
+
+/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard whatever its peers, are as often
+/// an administrator's way to another site, with an MTU of its own that pods never meet: only names tell these apart.
+fn may_carry_pods(link: &Link, tunnel: &Tunnel) -> bool {
+    let fixed = tunnel.remote.is_some_and(|remote| !remote.is_unspecified() && !remote.is_multicast());
+    let private = fixed || tunnel.kind == TunnelKind::Wireguard;
+    !private || POD_TUNNELS.iter().any(|part| link.name.contains(part))
+}
+
+/// What CNIs put into the names of such tunnels: Calico, Flannel, Cilium, Kilo, kube-router.
+const POD_TUNNELS: [&str; 7] = ["cali", "flannel", "cilium", "kilo", "kube", "wg-v6", "tun-"];
 
 /// Routes through a tunnel that somebody put there: VXLAN's and IPIP's have a gateway, WireGuard's have none.
 fn carries_prefixes(tables: &Tables, tunnel: LinkIndex) -> bool {
@@ -238,16 +251,28 @@ fn directly_below(
     }
 }
 
-/// The ports by which a bridge reaches the wire: hardware, bonds and VLANs; where it has none of these (a machine that
-/// is itself a container has a veth for a NIC), whatever is neither a pod's nor a guest's.
+/// The ports by which a bridge reaches the wire: hardware, bonds and VLANs. A machine that is itself a container has a
+/// veth for a NIC: there it is what is named as the kernel and udev name NICs, beside the veths of guests; where nothing
+/// is, whatever is neither a pod's nor a guest's.
 fn uplinks(ports: Vec<&Link>) -> BTreeSet<LinkIndex> {
     let wired = |port: &&Link| matches!(port.kind.as_str(), "device" | "bond" | "team" | "vlan" | "macvlan");
     let hardware: BTreeSet<_> = ports.iter().filter(|port| wired(port)).map(|port| port.index).collect();
     if !hardware.is_empty() {
         return hardware;
     }
+    let named: BTreeSet<_> = ports.iter().filter(|port| named_as_nic(&port.name)).map(|port| port.index).collect();
+    if !named.is_empty() {
+        return named;
+    }
     ports.iter().filter(|port| port.kind != "tun").map(|port| port.index).collect()
 }
+
+fn named_as_nic(name: &str) -> bool {
+    NICS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The kernel's `eth0` and systemd-udevd's predictable names. Not `en` alone: AWS names pods' links `eni...`.
+const NICS: [&str; 7] = ["eth", "eno", "enp", "ens", "enx", "enP", "ib"];
 
 #[cfg(test)]
 mod tests;

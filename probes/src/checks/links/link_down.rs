@@ -296,7 +296,8 @@ fn evidence(node: &Snapshot, link: &Link) -> Evidence {
 }
 
 /// Peers whose path leaves by the link, or whose subnet is on it or above it: their routes may be gone with it. A
-/// tunnel that is down has lost its routes and neighbours, but forwarding entries still tell whom it leads to.
+/// tunnel that is down has lost its routes and neighbours, but forwarding entries still tell whom it leads to. Who
+/// answers by the link is reached without it.
 fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     let here: Vec<_> = std::iter::once(link).chain(above.iter().copied()).map(|link| link.index).collect();
     let own: Vec<_> = here.iter().flat_map(|&index| node.tables.addresses_of(index)).collect();
@@ -309,12 +310,19 @@ fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     let reached = |address| near(address) || far(address);
     let behind = |peer: &Peer| std::iter::once(&link).chain(above).any(|link| is_behind(peer, link));
     let gone = |peer: &&Peer| peer.underlay.is_some_and(reached) || leaves(&peer.name) || behind(peer);
-    node.peers.iter().filter(gone).map(|peer| peer.name.clone()).collect()
+    let peers = node.peers.iter().filter(gone).filter(|peer| !answers_by(node, link, &peer.name));
+    peers.map(|peer| peer.name.clone()).collect()
 }
 
 /// Whether the tunnel's tables named the peer when they were last there.
 fn is_behind(peer: &Peer, tunnel: &Link) -> bool {
     peer.tunnel.as_deref() == Some(tunnel.name.as_str())
+}
+
+/// Whether a peer answers by what stands on the link all the same: a guest on the same bridge.
+fn answers_by(node: &Snapshot, link: &Link, peer: &str) -> bool {
+    let mut paths = node.paths.iter().filter(|(key, path)| key.peer == peer && path.via.contains(&link.index));
+    paths.any(|(_, path)| path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some()))
 }
 
 /// Whether the link is a tunnel with a far end of this address.

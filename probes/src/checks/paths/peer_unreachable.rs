@@ -93,6 +93,7 @@ impl Check for PeerUnreachable {
         let state = match neighbour {
             Some(NeighbourState::Failed) => format!("; nothing resolves {next_hop}{on}"),
             Some(NeighbourState::Incomplete) => format!("; {next_hop} is not resolved{on} yet"),
+            Some(state) if is_doubtful(*state) => format!("; {next_hop} was resolved{on} before"),
             Some(_) => format!("; {next_hop} is resolved{on}"),
             None => on,
         };
@@ -103,10 +104,12 @@ impl Check for PeerUnreachable {
         let Evidence { peer, address, leaves_by, neighbour, .. } = evidence;
         let resolved = neighbour.and_then(|state| match state {
             NeighbourState::Failed => Some(false),
+            state if is_doubtful(state) => None,
             NeighbourState::Incomplete | NeighbourState::None => None,
             _ => Some(true),
         });
-        vec![Fix::PeerAnswers { peer: peer.clone(), address: *address, link: leaves_by.clone(), resolved }]
+        let peer = if evidence.gateway { "the gateway".to_owned() } else { peer.clone() };
+        vec![Fix::PeerAnswers { peer, address: *address, link: leaves_by.clone(), resolved }]
     }
 
     fn example() -> (Subject, Severity, Evidence) {
@@ -126,6 +129,11 @@ impl Check for PeerUnreachable {
             evidence,
         )
     }
+}
+
+/// Whether the entry is left from before: the kernel has not asked again, or has had no answer yet.
+const fn is_doubtful(state: NeighbourState) -> bool {
+    matches!(state, NeighbourState::Stale | NeighbourState::Delay | NeighbourState::Probe)
 }
 
 /// What came back, as the end of a sentence.
@@ -204,6 +212,22 @@ mod tests {
         );
         let resolved = &judge(&with_neighbour(lost(), NeighbourState::Reachable)).raised[0];
         assert!(PeerUnreachable::summary(&resolved.subject, &resolved.evidence).ends_with("is resolved on vmbr1."));
+    }
+
+    #[test]
+    fn an_entry_from_before_proves_neither_wire_nor_filter() {
+        let resolved = |state| {
+            let raised = judge(&with_neighbour(lost(), state)).raised.remove(0);
+            let told = PeerUnreachable::summary(&raised.subject, &raised.evidence);
+            let [Fix::PeerAnswers { resolved, .. }] = PeerUnreachable::fixes(&raised.subject, &raised.evidence)[..]
+            else {
+                panic!("one fix")
+            };
+            (resolved, told.ends_with("10.0.0.12 was resolved on vmbr1 before."))
+        };
+        assert_eq!(resolved(NeighbourState::Probe), (None, true));
+        assert_eq!(resolved(NeighbourState::Stale), (None, true));
+        assert_eq!(resolved(NeighbourState::Reachable), (Some(true), false));
     }
 
     #[test]

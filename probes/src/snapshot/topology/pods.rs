@@ -15,7 +15,7 @@ use crate::tables::Tables;
 const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];
 
 /// Bridges of container engines and hypervisors: what hangs on them is no pod.
-const OTHERS_BRIDGES: [&str; 6] = ["docker", "br-", "virbr", "lxcbr", "lxdbr", "podman"];
+const OTHERS_BRIDGES: [&str; 9] = ["docker", "br-", "virbr", "lxcbr", "lxdbr", "incusbr", "podman", "vmbr", "fwbr"];
 
 /// The host ends of pods' links. `underlay` are links known to carry peers.
 pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<LinkIndex> {

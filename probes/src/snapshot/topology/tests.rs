@@ -193,3 +193,37 @@ fn wireguard_routes_have_no_gateway_and_still_carry_pods() {
     routes.last_mut().unwrap().protocol = 80;
     assert!(routed.snapshot().topology.carries_pods("wireguard.cali"));
 }
+
+/// A Proxmox host in a container: guests' veths beside the NIC's on its bridges.
+fn hypervisor() -> Example {
+    let elsewhere = |link: &mut Link| link.other_namespace = Some(9);
+    let guests = ["fwpr101p1", "veth102i0", "veth103i0"];
+    let with_guests = guests.into_iter().fold(Example::reference(), |node, guest| {
+        node.device(guest, "veth", 1500).port(guest, "vmbr1").with(guest, elsewhere)
+    });
+    with_guests.with("enp5s0", elsewhere).with("enp5s0", |link| link.kind = "veth".into())
+}
+
+#[test]
+fn guests_beside_the_nic_of_a_bridge_are_neither_pods_nor_ways_to_the_wire() {
+    let node = hypervisor().snapshot();
+    assert_roles(&node, &REFERENCE);
+    assert_roles(&node, &[("fwpr101p1", Role::Other), ("veth102i0", Role::Other), ("veth103i0", Role::Other)]);
+    assert_eq!(chain(&node, "vmbr1"), ["vmbr1", "enp5s0"]);
+}
+
+#[test]
+fn an_administrators_tunnel_to_another_site_carries_no_pods() {
+    let change = |change: fn(&mut Tunnel)| move |link: &mut Link| change(link.tunnel.as_mut().unwrap());
+    let node = Example::reference()
+        .vxlan("site", 1300, Some("vmbr0"), "192.168.0.11")
+        .with("site", change(|tunnel| tunnel.remote = Some(ip("192.168.9.9"))))
+        .route("10.96.0.0", 16, Some("10.97.0.2"), "site")
+        .vxlan("wg0", 1420, None, "0.0.0.0")
+        .with("wg0", change(|tunnel| tunnel.kind = TunnelKind::Wireguard))
+        .route("10.98.0.0", 16, Some("10.99.0.2"), "wg0")
+        .snapshot();
+    for (link, carries) in [("site", false), ("wg0", false), ("vmbr0", false), ("vxlan.calico", true)] {
+        assert_eq!(node.topology.carries_pods(link), carries, "{link}");
+    }
+}

@@ -34,6 +34,9 @@ fn healthy_machines_are_quiet() {
 #[test]
 fn a_dead_nic_is_one_finding_that_names_the_bridge_and_the_peers() {
     let node = Example::reference().with("enp5s0", set_down).with("vmbr1", no_carrier);
+    let node = ["master-2", "master-3"]
+        .iter()
+        .fold(node, |node, peer| Plane::ALL.iter().fold(node, |node, &plane| node.verdict(peer, plane, silent())));
     let judgement = judge(&node);
     let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
     assert_eq!((&raised.subject, raised.severity), (&Subject::Link("enp5s0".into()), Severity::Critical));
@@ -48,6 +51,14 @@ fn a_dead_nic_is_one_finding_that_names_the_bridge_and_the_peers() {
 }
 
 #[test]
+fn a_guest_that_answers_on_the_same_bridge_is_not_lost_with_the_nic() {
+    let node = Example::reference().with("enp5s0", set_down).peer("guest", "vmbr1", "10.0.0.101");
+    let node = node.verdict("master-2", Plane::Underlay, silent()).verdict("master-2", Plane::Overlay, silent());
+    let judgement = judge(&node.verdict("master-2", Plane::Pod, silent()));
+    assert_eq!(judgement.raised[0].evidence.peers, ["master-2"]);
+}
+
+#[test]
 fn peers_are_known_by_their_subnet_when_the_route_to_them_is_gone() {
     let mut node = Example::reference().with("vmbr1", set_down);
     node.lookups.clear();
@@ -59,6 +70,17 @@ fn peers_are_known_by_their_subnet_when_the_route_to_them_is_gone() {
 #[test]
 fn a_tunnel_that_is_set_down_is_raised() {
     assert_eq!(subjects(&Example::reference().with("vxlan.calico", set_down)), critical("vxlan.calico"));
+}
+
+#[test]
+fn a_tunnel_without_address_and_entries_of_its_own_is_missed_as_well() {
+    let external = |link: &mut Link| {
+        let tunnel = link.tunnel.as_mut().unwrap();
+        (tunnel.external, tunnel.local, tunnel.df) = (true, None, None);
+    };
+    let cilium = Example::flannel().alone().vxlan("cilium_vxlan", 1500, None, "0.0.0.0").with("cilium_vxlan", external);
+    assert_eq!(subjects(&cilium), []);
+    assert_eq!(subjects(&cilium.with("cilium_vxlan", set_down)), critical("cilium_vxlan"));
 }
 
 #[test]
@@ -140,6 +162,7 @@ fn a_bond_that_lost_one_member_is_a_warning_that_silences_nothing() {
 #[test]
 fn a_bond_that_lost_all_members_is_down_itself() {
     let node = bonded().with("eth0", no_carrier).with("eth1", set_down).with("bond0", no_carrier);
+    let node = node.verdict("b", Plane::Underlay, silent());
     assert_eq!(subjects(&node), critical("bond0"));
     let raised = &judge(&node).raised[0];
     assert_eq!(
