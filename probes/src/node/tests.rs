@@ -287,3 +287,17 @@ fn a_gateway_taken_for_want_of_a_peer_may_be_silent() {
     assert_eq!(report.paths[0].verdict.name(), "unknown");
     assert_eq!((report.summary.status, published.pending), (Status::Unknown, 0));
 }
+
+#[test]
+fn a_limit_of_this_machine_names_no_hop() {
+    let own = |address: &str| Limit { address: Some(address.parse().unwrap()), reported_mtu: None, ttl: None };
+    let mut tables = Tables::unread();
+    tables.addresses = Fact::Known(kernel::address::decode(&golden::addresses()).rows);
+    let mtu = IpSize::new(1350);
+    let told = |address: &str| match own_words(Verdict::Limited { mtu, by: own(address) }, &tables) {
+        Verdict::Limited { by, .. } => by.address,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told("10.0.0.11"), None, "vmbr1's own address");
+    assert_eq!(told("10.0.0.1"), Some("10.0.0.1".parse().unwrap()));
+}

@@ -52,6 +52,7 @@ fn nothing() -> Snapshot {
     let tables = Tables::unread();
     Snapshot {
         counters_before: tables.counters.clone(),
+        counters_untroubled: tables.counters.clone(),
         tables,
         peers: Vec::new(),
         lookups: BTreeMap::new(),
