@@ -287,3 +287,19 @@ fn a_gateway_taken_for_want_of_a_peer_may_be_silent() {
     assert_eq!(report.paths[0].verdict.name(), "unknown");
     assert_eq!((report.summary.status, published.pending), (Status::Unknown, 0));
 }
+
+#[test]
+fn the_last_peer_takes_its_findings_along_when_it_leaves() {
+    let mut config = Config::new("n1");
+    config.peers.kernel = false;
+    config.peers.gateway = true;
+    let mut world = World::new(config, |_, size| if size > 1400 { Wire::Silent } else { Wire::Answers });
+    world.round();
+    let found = |published: &Published| published.report.findings.iter().any(|one| one.code == "path-black-hole");
+    assert!(found(&world.round()));
+    world.facts = || RawFacts { routes: Err(Unread::new(Source::Routes, Reason::NotYet)), ..facts() };
+    assert!(found(&world.round()), "who cannot look does not know that it left");
+    world.facts = || RawFacts { routes: Ok(Vec::new()), ..facts() };
+    let gone = world.round();
+    assert!(!found(&gone) && gone.report.paths.is_empty(), "{:?}", gone.report.findings);
+}
