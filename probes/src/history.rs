@@ -3,7 +3,8 @@
 //! A measured finding is raised after as many rounds in agreement as the operator asks for; one that was read from the
 //! kernel at once. One clean round clears. A finding that keeps coming back within [`FLAP_WINDOW`] takes longer to
 //! clear each time (1, 2, 4, then 8 clean rounds), so that a flapping link is one finding and not a stream of alerts.
-//! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean.
+//! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean. What is no longer there
+//! to be looked at, a peer that left, is forgotten at once, even if it was the last one and nothing can be concluded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -60,6 +61,11 @@ impl History {
             }
         }
         self.memories.retain(|_, memory| memory.is_worth_keeping(now.mono));
+    }
+
+    /// Forgets what is about subjects that are gone.
+    pub fn forget(&mut self, gone: impl Fn(&Subject) -> bool) {
+        self.memories.retain(|(_, subject), _| !gone(subject));
     }
 
     /// Findings that stand.

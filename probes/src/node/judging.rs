@@ -27,6 +27,7 @@ impl Node {
         let outcomes = checks::judge_all(&self.snapshot);
         let not_concluded = not_concluded(&outcomes, &self.snapshot);
         let conclusions = outcomes.iter().map(conclusion).collect();
+        self.forget_lost_peers();
         self.history.update(outcomes, now);
         self.finish_telemetry(now);
         let report = self.report(not_concluded, conclusions, now);
@@ -36,6 +37,16 @@ impl Node {
             telemetry: self.telemetry.clone(),
             pending: self.history.pending(),
         })));
+    }
+
+    /// Peers that left take their findings along. Where the tables that name peers could not be read, nobody left.
+    fn forget_lost_peers(&mut self) {
+        let Snapshot { tables, paths, .. } = &self.snapshot;
+        if tables.links.known().is_none() || tables.routes.known().is_none() {
+            return;
+        }
+        let there: BTreeSet<Subject> = paths.keys().map(Subject::path).collect();
+        self.history.forget(|subject| matches!(subject, Subject::Path { .. }) && !there.contains(subject));
     }
 
     fn finish_telemetry(&mut self, now: Now) {

@@ -301,3 +301,19 @@ fn a_limit_of_this_machine_names_no_hop() {
     assert_eq!(told("10.0.0.11"), None, "vmbr1's own address");
     assert_eq!(told("10.0.0.1"), Some("10.0.0.1".parse().unwrap()));
 }
+
+#[test]
+fn the_last_peer_takes_its_findings_along_when_it_leaves() {
+    let mut config = Config::new("n1");
+    config.peers.kernel = false;
+    config.peers.gateway = true;
+    let mut world = World::new(config, |_, size| if size > 1400 { Wire::Silent } else { Wire::Answers });
+    world.round();
+    let found = |published: &Published| published.report.findings.iter().any(|one| one.code == "path-black-hole");
+    assert!(found(&world.round()));
+    world.facts = || RawFacts { routes: Err(Unread::new(Source::Routes, Reason::NotYet)), ..facts() };
+    assert!(found(&world.round()), "who cannot look does not know that it left");
+    world.facts = || RawFacts { routes: Ok(Vec::new()), ..facts() };
+    let gone = world.round();
+    assert!(!found(&gone) && gone.report.paths.is_empty(), "{:?}", gone.report.findings);
+}

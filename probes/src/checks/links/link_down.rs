@@ -8,7 +8,7 @@
 //! evidence, because a dead NIC takes the carrier of its bridge away. A bridge shows no more than that if its only
 //! working ports are guests', so a bridge or bond also counts as down when all of its ways to the wire are.
 //!
-//! One way of several: a bond works on and has lost its spare, a warning. A bridge's port may be unused; it is raised
+//! One way of several: a bond, or a route with several next hops, works on and has lost its spare, a warning. A bridge's port may be unused; it is raised
 //! only if a peer through the bridge is unreachable. Neither is taken for the cause of anything.
 
 use std::collections::BTreeSet;
@@ -20,13 +20,13 @@ use serde::Serialize;
 use crate::checks::overlay::OverlayUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
-use crate::fact::{Reason, Source, Unread};
-use crate::kernel::{Link, LinkIndex};
+use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::{Hop, Link, LinkIndex};
 use crate::path::{PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::{Role, Severity};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::tables::covers;
 
@@ -212,7 +212,9 @@ fn fault(node: &Snapshot, link: &Link) -> Option<Fault> {
     if !is_down(node, link) {
         return None;
     }
-    let Some(master) = group(node, link.index) else { return Some(Fault::Whole) };
+    let Some(master) = group(node, link.index) else {
+        return Some(if is_spare_leg(node, link) { Fault::Part(Severity::Warning) } else { Fault::Whole });
+    };
     if siblings(node, master.index).iter().all(|&way| is_dead(node, way)) {
         return None;
     }
@@ -220,6 +222,22 @@ fn fault(node: &Snapshot, link: &Link) -> Option<Fault> {
         "bridge" => port_fault(node, master),
         _ => Some(Fault::Part(Severity::Warning)),
     }
+}
+
+/// Whether nothing stands on the link, and every peer that is reached by it has another next hop that works.
+fn is_spare_leg(node: &Snapshot, link: &Link) -> bool {
+    let by_link = |hop: &Hop| node.topology.chain(hop.link).contains(&link.index);
+    let spared = |key: &PathKey| {
+        let route = node.lookups.get(&key.address).and_then(Fact::known);
+        route.is_some_and(|route| route.hops.iter().any(|hop| !by_link(hop) && !is_dead(node, hop.link)))
+    };
+    let mut leaving = node.paths.iter().filter(|(_, path)| path.via.contains(&link.index)).peekable();
+    let carries = needed(node).into_iter().any(|above| node.topology.stands_on(&above.name, &link.name));
+    !carries && leaving.peek().is_some() && leaving.all(|(key, path)| spared(key) && answers(path))
+}
+
+fn answers(path: &Path) -> bool {
+    path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some())
 }
 
 /// Whether a bridge's port that is down is missed while another one works.
@@ -322,7 +340,7 @@ fn is_behind(peer: &Peer, tunnel: &Link) -> bool {
 /// Whether a peer answers by what stands on the link all the same: a guest on the same bridge.
 fn answers_by(node: &Snapshot, link: &Link, peer: &str) -> bool {
     let mut paths = node.paths.iter().filter(|(key, path)| key.peer == peer && path.via.contains(&link.index));
-    paths.any(|(_, path)| path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some()))
+    paths.any(|(_, path)| answers(path))
 }
 
 /// Whether the link is a tunnel with a far end of this address.

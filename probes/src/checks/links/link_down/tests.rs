@@ -173,6 +173,24 @@ fn a_bond_that_lost_all_members_is_down_itself() {
 }
 
 #[test]
+fn a_leg_of_a_route_with_two_next_hops_is_a_spare_while_its_peers_answer() {
+    let mut node = Example::empty()
+        .device("eth0", "device", 1500)
+        .device("eth1", "device", 1500)
+        .peer("b", "eth0", "10.9.9.9")
+        .with("eth0", set_down);
+    assert_eq!(subjects(&node), critical("eth0"), "the only next hop");
+    let other = Hop { gateway: Some(ip("10.1.2.2")), link: node.index("eth1") };
+    let both = node.lookups[&ip("10.9.9.9")].clone().map(|mut route| {
+        route.hops.push(other);
+        route
+    });
+    node.lookups.insert(ip("10.9.9.9"), both);
+    assert_eq!(subjects(&node), [("eth0".into(), Severity::Warning)]);
+    assert_eq!(subjects(&node.verdict("b", Plane::Underlay, silent())), critical("eth0"), "it is missed");
+}
+
+#[test]
 fn a_port_of_a_bridge_with_another_way_out_counts_when_a_peer_is_lost() {
     let spare =
         Example::reference().device("enp7s0", "device", 1500).port("enp7s0", "vmbr1").with("enp7s0", no_carrier);
