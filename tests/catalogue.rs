@@ -1,5 +1,6 @@
 //! The catalogue on a real kernel: every scenario beside the checks, on every recipe that has its things.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use lab::harness::{self, test};
@@ -8,25 +9,36 @@ use lab::{Error, Result, matrix, play, recipe, scenario};
 use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
-    let code = harness::main(|| {
-        let mut tests = vec![test("every code has a scenario", every_code_has_a_scenario)];
-        tests
-            .extend(recipe::ALL.map(|recipe| {
-                test(format!("nothing is found on {}", recipe.name), move || play::stay_healthy(recipe))
-            }));
-        match scenario::all() {
-            Ok(all) => tests.extend(all.into_iter().flat_map(plays)),
-            Err(error) => tests.push(test("the scenarios can be read", || Err(error))),
-        }
-        tests
-    });
-    match matrix::write() {
+    let code = harness::main(tests);
+    let written = scenario::all().and_then(|all| matrix::write(&rows(&all)));
+    match written {
         Ok(()) => code,
         Err(error) => {
             harness::report(&error.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+fn tests() -> Vec<Trial> {
+    let mut tests = vec![test("every code has a scenario", every_code_has_a_scenario)];
+    tests.extend(
+        recipe::ALL
+            .map(|recipe| test(format!("nothing is found on {}", recipe.name), move || play::stay_healthy(recipe))),
+    );
+    match scenario::all() {
+        Ok(all) => {
+            let rows = rows(&all);
+            tests.push(test("the matrix has a row for every play", move || matrix::is_complete(&rows)));
+            tests.extend(all.into_iter().flat_map(plays));
+        }
+        Err(error) => tests.push(test("the scenarios can be read", || Err(error))),
+    }
+    tests
+}
+
+fn rows(all: &[Scenario]) -> BTreeSet<String> {
+    all.iter().flat_map(|scenario| scenario.recipes().into_iter().map(|recipe| scenario.name(&recipe))).collect()
 }
 
 fn plays(scenario: Scenario) -> Vec<Trial> {

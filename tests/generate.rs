@@ -70,14 +70,13 @@ fn catalogue() -> String {
 }
 
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap() + "\n"
+    format!("{value:#}\n")
 }
 
 fn committed(path: &str, wanted: &str) {
     let file = repository().join(path);
     if std::env::var_os("MTUSCOPE_REGENERATE").is_some() {
-        fs::write(&file, wanted).unwrap();
-        return;
+        return fs::write(&file, wanted).expect("the checkout is the developer's own");
     }
     let found = fs::read_to_string(&file).unwrap_or_default();
     assert!(found == wanted, "{path} is stale: MTUSCOPE_REGENERATE=1 cargo test --test generate writes it anew");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use lab::cluster::Cluster;
 use lab::echo::{ping, ping_by_memory};
-use lab::fault::Fault;
+use lab::fault::{Fault, make_all};
 use lab::harness::{self, test};
 use lab::namespace::Namespace;
 use lab::recipe::{self, JUMBO, REFERENCE, ROUTED, Recipe, Role};
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             .into();
         tests.extend(effects().into_iter().map(Effect::into_test));
         tests.push(test("a namespace goes with its value", namespaces_vanish));
+        tests.push(test("strict filtering refuses the peer's ARP and counts nothing", strict_refuses_arp));
         tests.push(test("a command that fails says which and why", commands_explain));
         tests
     })
@@ -141,6 +142,33 @@ fn namespaces_vanish() -> Result<()> {
         let links = other.sh("ip -o link show")?;
         Ok(if links.contains("far") { Look::NotYet(links) } else { Look::There(()) })
     })
+}
+
+/// A kernel fact: where peers share a subnet, strict rp_filter drops the peer's ARP requests as well. Once the peer has
+/// forgotten our hardware address it sends nothing more, and the drop counter stands still while the path stays dead.
+fn strict_refuses_arp() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let (host, peer) = (cluster.host(0), cluster.host(1));
+    let strict = Fault::Sysctl { node: 0, key: "net/ipv4/conf/{lower}/rp_filter".into(), value: "1".into() };
+    let broken = make_all(&[Fault::AsymmetricRoute { node: 0, to: 1 }, strict], &cluster)?;
+    let before = filtered(host)?;
+    assert!(send(&cluster, Trip::Small).is_err());
+    let counted = filtered(host)?;
+    assert!(counted > before, "the peer still knows our hardware address: its answer comes, and is counted");
+    peer.run("ip", ["neighbour", "flush", "to", &REFERENCE.underlay_address(0).to_string()])?;
+    assert!(send(&cluster, Trip::Small).is_err());
+    assert_eq!(filtered(host)?, counted, "the peer cannot resolve us, so nothing comes that could be counted");
+    broken.heal()
+}
+
+/// `IPReversePathFilter` of a namespace.
+fn filtered(namespace: &Namespace) -> Result<u64> {
+    let text = namespace.sh("cat /proc/net/netstat")?;
+    let mut rows = text.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (rows.next().into_iter().flatten(), rows.next().into_iter().flatten());
+    let value =
+        names.zip(values).find(|(name, _)| *name == "IPReversePathFilter").and_then(|(_, value)| value.parse().ok());
+    value.ok_or_else(|| Error::new("reading IPReversePathFilter", text))
 }
 
 fn commands_explain() -> Result<()> {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use probes::report::Severity;
 
-use crate::app::Failure;
 use crate::config::{self, Settings, duration};
+use crate::outcome::Failure;
 
 /// From which severity on a finding makes the exit status 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod driver;
 pub mod io;
+pub mod outcome;
 pub mod publish;
 
 pub use app::run;

@@ -23,11 +23,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::fact::Unread;
-use crate::path::Plane;
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
-use crate::units::Family;
+use crate::subject::Subject;
 
 /// One rule of the catalogue.
 pub trait Check {
@@ -113,44 +112,6 @@ pub enum Alert {
         /// The reason.
         why: &'static str,
     },
-}
-
-/// What a finding is about. Stable across recreated links and renumbered peers: never an index or an address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
-    /// A link, by name.
-    Link(String),
-    /// All pod links of the machine.
-    Pods,
-    /// A kernel setting, by name.
-    Setting(&'static str),
-    /// A path to a peer.
-    Path {
-        /// The peer's name.
-        peer: String,
-        /// The network that is crossed.
-        plane: Plane,
-        /// Address family.
-        family: Family,
-    },
-}
-
-impl Subject {
-    /// The subject of a path.
-    pub fn path(key: &crate::path::PathKey) -> Self {
-        Self::Path { peer: key.peer.clone(), plane: key.plane, family: key.family() }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Link(name) => f.write_str(name),
-            Self::Pods => f.write_str("pods"),
-            Self::Setting(name) => f.write_str(name),
-            Self::Path { peer, .. } => f.write_str(peer),
-        }
-    }
 }
 
 /// What a rule saw.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::checks::{Candidate, Confirm, Looked, Outcome, Subject};
+use crate::checks::{Candidate, Confirm, Looked, Outcome};
+use crate::subject::Subject;
 use crate::units::{Mono, Now};
 
 /// A finding that comes back within this time of being cleared is flapping.

@@ -22,6 +22,8 @@ pub mod remedy;
 pub mod report;
 pub mod silence;
 pub mod snapshot;
+pub mod subject;
+pub mod tables;
 pub mod telemetry;
 pub mod units;
 pub mod wire;

@@ -18,11 +18,12 @@ use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::History;
 use crate::kernel::{self, RawFacts, RawMessage, RawRoutes};
-use crate::path::{Measured, PathKey, Plane, Verdict};
+use crate::path::{Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
-use crate::snapshot::{Setup, Snapshot, Tables, Topology};
+use crate::snapshot::{Setup, Snapshot, Topology};
+use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, PeerSource, Telemetry, Traffic};
 use crate::units::{Family, Mono, Now};
 
@@ -68,6 +69,7 @@ pub struct Node {
     telemetry: Telemetry,
     snapshot: Snapshot,
     tunnel_ports: BTreeSet<u16>,
+    troubled: bool,
     phase: Phase,
     round_started: Mono,
     next_round: Mono,
@@ -100,6 +102,7 @@ impl Node {
             directory: Directory::default(),
             probing: Ok(()),
             tunnel_ports: BTreeSet::new(),
+            troubled: false,
             phase: Phase::Idle,
             round_started: now.mono,
             next_round: now.mono,
@@ -170,6 +173,9 @@ impl Node {
             *known = PeerSource { peers, succeeded: succeeded.or(known.succeeded) };
         }
         self.snapshot.counters_before = tables.counters.clone();
+        if !self.troubled {
+            self.snapshot.counters_untroubled = tables.counters.clone();
+        }
         self.snapshot.setup = Setup::new(&tables);
         self.snapshot.peers = merged.peers;
         self.snapshot.tables = tables;
@@ -230,7 +236,8 @@ impl Node {
         if !self.prober.is_idle() {
             return None;
         }
-        if self.met_trouble() {
+        self.troubled = self.met_trouble();
+        if self.troubled {
             self.phase = Phase::Rereading;
             return Some(Output::ReadFacts);
         }
@@ -242,6 +249,7 @@ impl Node {
         while let Some((key, measured)) = self.prober.poll_measured(now.mono) {
             self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
             if let Some(path) = self.snapshot.paths.get_mut(&key) {
+                let measured = Measured { verdict: own_words(measured.verdict, &self.snapshot.tables), ..measured };
                 path.measured = Fact::Known(measured);
                 path.probed_at = Some(now.wall);
             }
@@ -262,10 +270,21 @@ impl Node {
     }
 }
 
+/// A limit that this machine itself signals – a tunnel whose outer packet does not fit – has no hop's address.
+fn own_words(verdict: Verdict, tables: &Tables) -> Verdict {
+    let own = |by: Limit| Limit { address: by.address.filter(|&address| !tables.is_own(address)), ..by };
+    match verdict {
+        Verdict::Limited { mtu, by } => Verdict::Limited { mtu, by: own(by) },
+        Verdict::BlackHole { carries, drops, by } => Verdict::BlackHole { carries, drops, by: by.map(own) },
+        other => other,
+    }
+}
+
 fn nothing_known(config: &Config) -> Snapshot {
     let tables = Tables::unread();
     Snapshot {
         counters_before: tables.counters.clone(),
+        counters_untroubled: tables.counters.clone(),
         setup: Setup::default(),
         topology: Topology::default(),
         tables,

@@ -14,8 +14,8 @@ use std::net::IpAddr;
 
 use crate::config::{Peers, StaticPeer};
 use crate::kernel::RouteKind;
-use crate::snapshot::Tables;
-use crate::snapshot::tables::covers;
+use crate::tables::Tables;
+use crate::tables::covers;
 
 use discovery::Found;
 
@@ -30,6 +30,8 @@ pub struct Peer {
     pub overlay: Option<IpAddr>,
     /// Addresses of pods on it.
     pub pods: Vec<IpAddr>,
+    /// The tunnel device whose tables name it, or named it before the tunnel went down.
+    pub tunnel: Option<String>,
     /// Whether it is the default gateway, taken for want of a peer.
     pub gateway: bool,
 }
@@ -76,7 +78,7 @@ impl Directory {
         Merged { peers, sources }
     }
 
-    fn discover(&mut self, tables: &Tables) -> Vec<Found> {
+    fn discover(&mut self, tables: &Tables) -> Vec<Behind> {
         let present = discovery::all(tables);
         self.remembered.retain(|tunnel, old| !discovery::is_succeeded(tunnel, old, &present));
         for (tunnel, fresh) in present {
@@ -84,20 +86,27 @@ impl Directory {
             let speaks = discovery::speaks_for_itself(&tunnel, tables);
             self.remembered.insert(tunnel, discovery::recall(&old, fresh, speaks));
         }
-        let mut all: Vec<Found> = Vec::new();
-        for found in self.remembered.values().flatten() {
-            if !all.iter().any(|seen| seen.is_same_node(found)) {
-                all.push(*found);
+        let mut all: Vec<Behind> = Vec::new();
+        for (tunnel, found) in self.remembered.iter().flat_map(|(tunnel, all)| all.iter().map(move |one| (tunnel, one)))
+        {
+            if !all.iter().any(|seen| seen.found.is_same_node(found)) {
+                all.push(Behind { tunnel: tunnel.clone(), found: *found });
             }
         }
         all
     }
 }
 
-fn merge(node: &str, config: &Peers, mut found: Vec<Found>, tables: &Tables) -> Vec<Peer> {
+/// A node, and the tunnel whose tables name it.
+struct Behind {
+    tunnel: String,
+    found: Found,
+}
+
+fn merge(node: &str, config: &Peers, mut found: Vec<Behind>, tables: &Tables) -> Vec<Peer> {
     let mut peers = Vec::new();
     for named in &config.fixed {
-        let same = found.iter().position(|found| is_same(named, found, tables));
+        let same = found.iter().position(|behind| is_same(named, &behind.found, tables));
         let kernel = same.map(|index| found.swap_remove(index));
         let is_own = || named.underlay.into_iter().chain(named.overlay).any(|address| tables.is_own(address));
         if !config.this_machine && (named.name == node || is_own()) {
@@ -105,21 +114,22 @@ fn merge(node: &str, config: &Peers, mut found: Vec<Found>, tables: &Tables) -> 
         }
         peers.push(Peer {
             name: named.name.clone(),
-            underlay: named.underlay.or(kernel.and_then(|found| found.underlay)),
-            overlay: named.overlay.or(kernel.and_then(|found| found.overlay)),
+            underlay: named.underlay.or(kernel.as_ref().and_then(|behind| behind.found.underlay)),
+            overlay: named.overlay.or(kernel.as_ref().and_then(|behind| behind.found.overlay)),
             pods: named.pods.clone(),
+            tunnel: kernel.map(|behind| behind.tunnel),
             gateway: false,
         });
     }
-    peers.extend(found.into_iter().filter_map(|found| discovered(found, tables)));
+    peers.extend(found.into_iter().filter_map(|behind| discovered(behind, tables)));
     peers
 }
 
-fn discovered(found: Found, tables: &Tables) -> Option<Peer> {
-    let Found { underlay, overlay } = found;
+fn discovered(behind: Behind, tables: &Tables) -> Option<Peer> {
+    let Behind { tunnel, found: Found { underlay, overlay } } = behind;
     let name = underlay.or(overlay)?.to_string();
     let own = underlay.into_iter().chain(overlay).any(|address| tables.is_own(address));
-    (!own).then_some(Peer { name, underlay, overlay, pods: Vec::new(), gateway: false })
+    (!own).then_some(Peer { name, underlay, overlay, pods: Vec::new(), tunnel: Some(tunnel), gateway: false })
 }
 
 fn is_same(named: &StaticPeer, found: &Found, tables: &Tables) -> bool {
@@ -140,7 +150,8 @@ fn default_gateway(tables: &Tables) -> Option<Peer> {
     let defaults = routes.filter(|route| route.prefix == 0 && route.kind == RouteKind::Unicast);
     let best = defaults.filter(|route| route.table == MAIN_TABLE && route.destination.is_ipv4());
     let gateway = best.min_by_key(|route| route.priority)?.hops.iter().find_map(|hop| hop.gateway)?;
-    Some(Peer { name: GATEWAY.into(), underlay: Some(gateway), overlay: None, pods: Vec::new(), gateway: true })
+    let underlay = Some(gateway);
+    Some(Peer { name: GATEWAY.into(), underlay, overlay: None, pods: Vec::new(), tunnel: None, gateway: true })
 }
 
 /// `RT_TABLE_MAIN`.

@@ -5,7 +5,6 @@
 #[cfg(test)]
 pub(crate) mod example;
 pub mod setup;
-pub mod tables;
 pub mod topology;
 
 use std::collections::BTreeMap;
@@ -13,16 +12,16 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::checks::Subject;
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Counters, LinkIndex, Route};
 use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
+use crate::subject::Subject;
+use crate::tables::Tables;
 use crate::units::{Family, IpSize};
 
 pub use setup::Setup;
-pub use tables::Tables;
 pub use topology::Topology;
 
 /// One machine at one time.
@@ -32,6 +31,8 @@ pub struct Snapshot {
     pub tables: Tables,
     /// Counters as they stood before this round's probes, to compare with those in `tables`.
     pub counters_before: Fact<Counters>,
+    /// Counters as they stood before the trouble that is under way; before this round's probes where there is none.
+    pub counters_untroubled: Fact<Counters>,
     /// Peers.
     pub peers: Vec<Peer>,
     /// The kernel's route to each peer address, cached path MTUs ignored.
@@ -109,7 +110,17 @@ impl Snapshot {
 
     /// How much a counter rose while this round's probes were under way.
     pub fn risen(&self, counter: &str) -> Option<u64> {
-        let before = self.counters_before.known()?.get(counter)?;
+        self.risen_since(&self.counters_before, counter)
+    }
+
+    /// How much a counter rose since the last round that met no trouble. A cause may keep working without being counted
+    /// again: a peer whose ARP is dropped sends nothing more that could be.
+    pub fn risen_in_trouble(&self, counter: &str) -> Option<u64> {
+        self.risen_since(&self.counters_untroubled, counter)
+    }
+
+    fn risen_since(&self, earlier: &Fact<Counters>, counter: &str) -> Option<u64> {
+        let before = earlier.known()?.get(counter)?;
         let after = self.tables.counters.known()?.get(counter)?;
         Some(after.saturating_sub(*before))
     }

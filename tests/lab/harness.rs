@@ -43,9 +43,9 @@ fn started_as_agent() -> bool {
     name.as_deref().map(Path::new).and_then(Path::file_name) == Some(OsStr::new(AGENT))
 }
 
-/// How many labs run side by side: they wait more than they work, but a verdict must not starve.
+/// How many labs run side by side: a lab waits most of its time, but a verdict must not starve.
 fn labs_at_once() -> usize {
-    thread::available_parallelism().map_or(2, usize::from) + 2
+    4 * thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Says something that no test can say, because none is running.

@@ -33,6 +33,13 @@ pub enum Forgery {
         /// The alleged MTU in bytes.
         mtu: u16,
     },
+    /// The same by somebody who does not see the request and guesses its id.
+    GuessedFragNeeded {
+        /// The alleged hop.
+        from: Ipv4Addr,
+        /// The alleged MTU in bytes.
+        mtu: u16,
+    },
     /// An echo reply in the name of the destination: right id and sequence, but none of the request's data.
     Reply,
     /// The same request, byte for byte after the IP header, sent to a third host, which answers it.
@@ -121,10 +128,10 @@ fn request(wire: &Socket) -> Option<Vec<u8>> {
 fn forge(request: &[u8], forgery: Forgery) -> Vec<u8> {
     let (source, destination) = (address(request, 12), address(request, 16));
     match forgery {
-        Forgery::FragNeeded { from, mtu } => {
-            let mut message = vec![3, 4, 0, 0, 0, 0];
-            message.extend(mtu.to_be_bytes());
-            message.extend(&request[..IP_HEADER + ICMP_HEADER]);
+        Forgery::FragNeeded { from, mtu } => packet(from, source, frag_needed(request, mtu)),
+        Forgery::GuessedFragNeeded { from, mtu } => {
+            let mut message = frag_needed(request, mtu);
+            message[ICMP_HEADER + IP_HEADER + 4] ^= 0xff;
             packet(from, source, message)
         }
         Forgery::Reply => {
@@ -134,6 +141,14 @@ fn forge(request: &[u8], forgery: Forgery) -> Vec<u8> {
         }
         Forgery::SameIdElsewhere { from, to } => packet(from, to, request[IP_HEADER..].to_vec()),
     }
+}
+
+/// Type 3, code 4, with the request's IP header and first eight bytes.
+fn frag_needed(request: &[u8], mtu: u16) -> Vec<u8> {
+    let mut message = vec![3, 4, 0, 0, 0, 0];
+    message.extend(mtu.to_be_bytes());
+    message.extend(&request[..IP_HEADER + ICMP_HEADER]);
+    message
 }
 
 fn address(packet: &[u8], at: usize) -> Ipv4Addr {

@@ -22,6 +22,7 @@ pub mod play;
 pub mod recipe;
 pub mod report;
 pub mod scenario;
+pub mod schema;
 pub mod service;
 pub mod size;
 pub mod wait;

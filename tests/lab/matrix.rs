@@ -3,7 +3,7 @@
 //! It is committed, so that a rule that starts to speak about somebody else's fault is seen in review. A run with
 //! [`REWRITE`] set writes it anew; any other run compares the rows that it played.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +21,7 @@ const HEAD: &str = "# What each fault raises\n\n\
 
 static ROWS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// Compares what a fault raised with the committed row, or keeps it for [`write`].
+/// Compares what a fault raised with the committed row, or keeps it for [`write()`].
 ///
 /// # Errors
 /// If the row is another one, or missing.
@@ -31,26 +31,50 @@ pub fn check(name: &str, report: &Report) -> Result<()> {
         ROWS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), row);
         return Ok(());
     }
-    let text = fs::read_to_string(path()).map_err(|error| Error::new("reading the matrix", error))?;
-    if text.lines().any(|line| line == row) {
+    let rows = committed()?;
+    let committed = rows.get(name).map_or("no row", String::as_str);
+    if committed == row {
         return Ok(());
     }
-    let committed = text.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap_or("no row");
     Err(Error::new("comparing with the matrix", format!("found\n{row}\ncommitted\n{committed}"))
         .check(format!("if the change is meant, run again with {REWRITE}=1 and say why in the commit")))
 }
 
-/// Writes the rows of this run over the committed ones, if [`REWRITE`] asks for it.
+/// Writes the rows of this run over the committed ones, if [`REWRITE`] asks for it. `plays` names every row that there
+/// should be: rows of plays that were filtered out stay as they are, rows of plays that are gone go.
 ///
 /// # Errors
-/// If the file cannot be written.
-pub fn write() -> Result<()> {
-    let rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
-    if rows.is_empty() {
+/// If the file cannot be read or written.
+pub fn write(plays: &BTreeSet<String>) -> Result<()> {
+    let played = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
+    if played.is_empty() {
         return Ok(());
     }
+    let mut rows = committed()?;
+    rows.retain(|name, _| plays.contains(name));
+    rows.extend(played.clone());
     let text = rows.values().fold(HEAD.to_owned(), |text, row| text + row + "\n");
     fs::write(path(), text).map_err(|error| Error::new(format!("writing {}", path().display()), error))
+}
+
+/// That the committed matrix has a row for every play and no other.
+///
+/// # Errors
+/// If a row is missing or left over.
+pub fn is_complete(plays: &BTreeSet<String>) -> Result<()> {
+    let rows: BTreeSet<_> = committed()?.into_keys().collect();
+    if rows == *plays || env::var_os(REWRITE).is_some() {
+        return Ok(());
+    }
+    let (missing, left): (Vec<_>, Vec<_>) = (plays.difference(&rows).collect(), rows.difference(plays).collect());
+    Err(Error::new("walking the matrix", format!("rows missing: {missing:?}; rows left over: {left:?}"))
+        .check(format!("run the catalogue with {REWRITE}=1")))
+}
+
+fn committed() -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path()).map_err(|error| Error::new("reading the matrix", error))?;
+    let rows = text.lines().skip(HEAD.lines().count());
+    Ok(rows.filter_map(|row| Some((row.split('|').nth(1)?.trim().to_owned(), row.to_owned()))).collect())
 }
 
 fn path() -> PathBuf {

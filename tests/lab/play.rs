@@ -8,7 +8,7 @@ use crate::matrix;
 use crate::recipe::Recipe;
 use crate::report::Report;
 use crate::scenario::{NearMiss, Scenario};
-use crate::service::Service;
+use crate::service::{self, Service};
 use crate::{Error, Result};
 
 /// Rounds that a code must stay away. One more than a finding takes to be confirmed, and the first may have begun
@@ -21,7 +21,8 @@ const QUIET_ROUNDS: usize = 3;
 /// If the agent says anything else than it should, with the report that shows it.
 pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
-    let mut service = Service::start(&cluster, 0)?;
+    let given = make_all(&scenario.given, &cluster)?;
+    let mut service = Service::start_with(&cluster, 0, &configuration(scenario, &recipe)?)?;
     let process = service.id();
     healthy(&mut service, &recipe)?;
     for near_miss in &scenario.near_miss {
@@ -32,7 +33,14 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     if service.id() != process {
         return Err(Error::new("looking at the agent", "it is another process than at the start"));
     }
-    stop(service)
+    stop(service)?;
+    given.heal()
+}
+
+fn configuration(scenario: &Scenario, recipe: &Recipe) -> Result<String> {
+    let plain = service::configuration(recipe, 0);
+    let Some(underlay) = &scenario.underlay else { return Ok(plain) };
+    Ok(format!("{plain}expect: {{ underlay_mtu: {} }}\n", underlay.on(&recipe.sizes())?))
 }
 
 /// Plays a recipe that nothing is wrong with: not one finding in several rounds.
@@ -92,8 +100,10 @@ fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Resu
     let Scenario { code, expect, .. } = scenario;
     let manner = if expect.silenced { "silenced" } else { "loud" };
     service.until(&format!("{code} about {subject}, {} and {manner}", expect.severity), |report| {
-        report.finding(code, subject).is_some_and(|finding| {
-            finding.severity == expect.severity
+        report.findings.iter().any(|finding| {
+            finding.code == *code
+                && finding.subject == subject
+                && finding.severity == expect.severity
                 && finding.silenced_by.is_some() == expect.silenced
                 && !finding.summary.is_empty()
                 && !finding.remedy.is_empty()

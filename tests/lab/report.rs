@@ -8,6 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::schema::Schema;
 use crate::{Error, Result};
 
 /// What `mtuscope report` prints and `/report` serves.
@@ -161,17 +162,13 @@ impl Report {
     /// # Errors
     /// If it is no JSON, lacks a field of the contract, or has another schema.
     pub fn parse(text: &str) -> Result<Self> {
+        Schema::Report.check(text).map_err(|error| error.check(text))?;
         let report: Self =
             serde_json::from_str(text).map_err(|error| Error::new("parsing the report", format!("{error}\n{text}")))?;
         if report.schema != "mtuscope.report/v1" {
             return Err(Error::new("parsing the report", format!("its schema is {}", report.schema)));
         }
         Ok(report)
-    }
-
-    /// The finding of a code about a subject.
-    pub fn finding(&self, code: &str, subject: &str) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.code == code && finding.subject == subject)
     }
 
     /// Whether any finding has this code.
@@ -196,6 +193,7 @@ impl ProbeReport {
     /// # Errors
     /// If it is no JSON, lacks a field of the contract, or has another schema.
     pub fn parse(text: &str) -> Result<Self> {
+        Schema::Probe.check(text).map_err(|error| error.check(text))?;
         let report: Self = serde_json::from_str(text)
             .map_err(|error| Error::new("parsing what `probe` printed", format!("{error}\n{text}")))?;
         if report.schema != "mtuscope.probe/v1" {

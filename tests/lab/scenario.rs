@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::fault::Fault;
 use crate::recipe::{self, Recipe, Role};
+use crate::size::Size;
 use crate::{Error, Result};
 
 /// The families' files.
@@ -35,6 +36,11 @@ pub struct Scenario {
     pub code: String,
     /// What happened, in a few words.
     pub title: String,
+    /// What the cluster is like before anything breaks, if not as the recipe has it.
+    #[serde(default)]
+    pub given: Vec<Fault>,
+    /// What the operator says that the underlay carries.
+    pub underlay: Option<Size>,
     /// What is broken, in order.
     pub fault: Vec<Fault>,
     /// What must come of it.
@@ -127,8 +133,10 @@ impl Scenario {
     }
 
     fn fits(&self, recipe: &Recipe) -> bool {
-        let faults = self.fault.iter().chain(self.near_miss.iter().flat_map(|near_miss| &near_miss.make));
-        faults.clone().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
+        let faults =
+            self.given.iter().chain(&self.fault).chain(self.near_miss.iter().flat_map(|near_miss| &near_miss.make));
+        let named = self.underlay.iter().all(|size| size.fits(&recipe.sizes()));
+        named && faults.into_iter().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
     }
 
     /// Its name on a recipe, in test names and the matrix.

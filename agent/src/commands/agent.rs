@@ -17,9 +17,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::print::{self, LogFormat};
 use super::{ConfigFlag, checks};
-use crate::app::{Colour, Failure, Outcome};
 use crate::config::Settings;
 use crate::driver;
+use crate::outcome::{Colour, Failure, Outcome};
 use crate::publish::http::{self, Bounds, Site};
 use crate::publish::{REVISION, VERSION};
 
@@ -33,7 +33,7 @@ MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,
-    /// Where to serve HTTP; outweighs the configuration [default: [::]:9747]
+    /// Where to serve HTTP; outweighs the configuration (`[::]:9747` if neither says)
     #[arg(long, value_name = "ADDR:PORT", env = "MTUSCOPE_LISTEN", value_parser = super::listen)]
     listen: Option<SocketAddr>,
     /// How logs look

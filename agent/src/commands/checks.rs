@@ -4,8 +4,8 @@ use probes::checks::{ALL, by_code};
 use probes::report::Severity;
 
 use super::print;
-use crate::app::{Colour, Failure, Outcome, Output};
 use crate::config::nearest;
+use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text::{self, Explained};
 
 /// Arguments of `checks`.

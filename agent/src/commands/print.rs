@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{Colour, Failure, Output};
+use crate::outcome::{Colour, Failure, Output};
 use crate::publish::text::Style;
 
 /// Narrowest and widest layout: below, tables say nothing; above, lines are hard to follow.

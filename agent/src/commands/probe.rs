@@ -12,8 +12,8 @@ use probes::units::Family;
 
 use super::print::{self, LogFormat};
 use super::{FailOn, rounds};
-use crate::app::{Colour, Failure, Outcome, Output};
 use crate::io::rights;
+use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text;
 use crate::{config, publish};
 

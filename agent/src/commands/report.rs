@@ -11,8 +11,8 @@ use probes::report::{Conclusion, Report};
 
 use super::print::{self, LogFormat};
 use super::{ConfigFlag, FailOn, rounds};
-use crate::app::{Colour, Failure, Outcome, Output};
 use crate::config::Settings;
+use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text;
 
 /// Rounds follow each other so closely.

@@ -14,8 +14,8 @@ use probes::config::Config;
 use probes::report::Published;
 use tokio::time::{Instant, interval_at, sleep_until};
 
-use crate::app::Failure;
 use crate::driver;
+use crate::outcome::Failure;
 
 /// What is quicker than this needs no progress bar.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -13,11 +13,12 @@ pub use peer_unreachable::PeerUnreachable;
 
 use std::collections::BTreeMap;
 
-use crate::checks::{Judgement, Raised, Subject};
+use crate::checks::{Judgement, Raised};
 use crate::fact::{Reason, Source, Unread};
 use crate::path::{PathKey, Plane, Verdict};
 use crate::report::Severity;
 use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
 use crate::units::IpSize;
 
 /// One path under judgement.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::checks::{self, Outcome, Subject};
+use crate::checks::{self, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::Standing;
 use crate::kernel::{LinkIndex, NeighbourState};
@@ -15,6 +15,7 @@ use crate::report::{
 use crate::silence;
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
 use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::kernel::{Link, Neighbour, NeighbourState};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
-use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, Role, SettingRow, TunnelRow};
+use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, SettingRow, TunnelRow};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::IpSize;
@@ -120,13 +120,12 @@ pub(super) fn settings(node: &Snapshot) -> Vec<SettingRow> {
         value,
         wanted: wanted("net.ipv4.ip_forward"),
     });
-    let compared = |link: &&Link| !matches!(node.topology.role(link.index), Role::Pod) && !link.is_loopback();
     let filter = |link: &Link| {
         let value = *node.tables.rp_filter(link).known()?;
         let key = format!("net.ipv4.conf.{}.rp_filter", link.name);
         Some(SettingRow { name: "rp_filter".into(), link: link.name.clone(), value, wanted: wanted(&key) })
     };
-    forward.into_iter().chain(node.tables.links().iter().filter(compared).filter_map(filter)).collect()
+    forward.into_iter().chain(node.tables.links().iter().filter_map(filter)).collect()
 }
 
 pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {

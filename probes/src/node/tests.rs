@@ -10,7 +10,7 @@ use crate::kernel::HostFile;
 use crate::kernel::golden;
 use crate::prober::Means;
 use crate::report::{Conclusion, Report, Status};
-use crate::snapshot::tables::covers;
+use crate::tables::covers;
 use crate::units::IpSize;
 
 const IDENTITY: Identity = Identity { id: 7, secret: 42 };
@@ -302,4 +302,18 @@ fn the_last_peer_takes_its_findings_along_when_it_leaves() {
     world.facts = || RawFacts { routes: Ok(Vec::new()), ..facts() };
     let gone = world.round();
     assert!(!found(&gone) && gone.report.paths.is_empty(), "{:?}", gone.report.findings);
+}
+
+#[test]
+fn a_limit_of_this_machine_names_no_hop() {
+    let own = |address: &str| Limit { address: Some(address.parse().unwrap()), reported_mtu: None, ttl: None };
+    let mut tables = Tables::unread();
+    tables.addresses = Fact::Known(kernel::address::decode(&golden::addresses()).rows);
+    let mtu = IpSize::new(1350);
+    let told = |address: &str| match own_words(Verdict::Limited { mtu, by: own(address) }, &tables) {
+        Verdict::Limited { by, .. } => by.address,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told("10.0.0.11"), None, "vmbr1's own address");
+    assert_eq!(told("10.0.0.1"), Some("10.0.0.1".parse().unwrap()));
 }

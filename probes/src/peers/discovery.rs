@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::kernel::{Link, Neighbour, NeighbourState, RouteKind};
-use crate::snapshot::Tables;
+use crate::tables::Tables;
 
 /// One node as found: either half may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::*;
-use crate::checks::{Alert, Area, Candidate, Confirm, Entry, Subject};
+use crate::checks::{Alert, Area, Candidate, Confirm, Entry};
 use crate::config::Expect;
 use crate::path::Plane;
-use crate::snapshot::{Setup, Tables, Topology};
+use crate::snapshot::{Setup, Topology};
+use crate::subject::Subject;
+use crate::tables::Tables;
 use crate::units::Family;
 
 const fn entry(code: &'static str, severities: &'static [Severity], silences: &'static [&'static str]) -> Entry {
@@ -50,6 +52,7 @@ fn nothing() -> Snapshot {
     let tables = Tables::unread();
     Snapshot {
         counters_before: tables.counters.clone(),
+        counters_untroubled: tables.counters.clone(),
         tables,
         peers: Vec::new(),
         lookups: BTreeMap::new(),

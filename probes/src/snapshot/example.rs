@@ -23,6 +23,7 @@ use super::{Path, Setup, Snapshot, Tables, Topology};
 pub(crate) struct Example {
     pub(crate) tables: Tables,
     pub(crate) counters_before: Fact<Counters>,
+    pub(crate) counters_untroubled: Fact<Counters>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
@@ -81,8 +82,9 @@ impl Example {
             malformed: Vec::new(),
         };
         let counters_before = tables.counters.clone();
+        let counters_untroubled = tables.counters.clone();
         let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { tables, counters_before, peers, lookups, verdicts }.device("lo", "loopback", 65_536)
+        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts }.device("lo", "loopback", 65_536)
     }
 
     /// master-1: vmbr0 on enp4s0 for management, vmbr1 on enp5s0 for Kubernetes, Calico's VXLAN, two pods, two peers.
@@ -197,8 +199,14 @@ impl Example {
     pub(crate) fn peer(mut self, name: &str, link: &str, underlay: &str) -> Self {
         let route = self.to(ip(underlay), 24, None, link);
         self.lookups.insert(ip(underlay), Fact::Known(route));
-        let (overlay, pods) = (None, Vec::new());
-        self.peers.push(Peer { name: name.into(), underlay: Some(ip(underlay)), overlay, pods, gateway: false });
+        self.peers.push(Peer {
+            name: name.into(),
+            underlay: Some(ip(underlay)),
+            overlay: None,
+            pods: Vec::new(),
+            tunnel: None,
+            gateway: false,
+        });
         self
     }
 
@@ -209,6 +217,7 @@ impl Example {
         let mac = Mac([0x66, 0, 0, 0, 0, u8::try_from(at).unwrap()]);
         let destination = self.peers[at].underlay;
         self.peers[at].overlay = Some(ip(overlay));
+        self.peers[at].tunnel = Some(tunnel.into());
         self.peers[at].pods = pods.iter().copied().map(ip).collect();
         for address in pods.iter().chain([&overlay]) {
             let route = self.to(ip(overlay), 26, Some(ip(overlay)), tunnel);
@@ -264,6 +273,7 @@ impl Example {
         Snapshot {
             tables: self.tables.clone(),
             counters_before: self.counters_before.clone(),
+            counters_untroubled: self.counters_untroubled.clone(),
             peers: self.peers.clone(),
             lookups: self.lookups.clone(),
             paths: self.paths(&topology),

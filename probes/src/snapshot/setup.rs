@@ -2,7 +2,7 @@
 
 use crate::kernel::TunnelKind;
 
-use super::tables::Tables;
+use crate::tables::Tables;
 
 /// What was recognised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::peers::Peer;
 use crate::report::Role;
 use crate::units::{Family, LinkMtu};
 
-use super::tables::{Tables, covers};
+use crate::tables::{Tables, covers};
 
 mod pods;
 

@@ -61,7 +61,7 @@ fn consequences(report: &Report, cause: &Finding) -> String {
         .findings
         .iter()
         .filter(|finding| finding.silenced_by.as_deref() == Some(id.as_str()))
-        .map(|finding| format!("{} {}", finding.code, clean(&finding.subject)))
+        .map(|finding| format!("{} {}{}", finding.code, clean(&finding.subject), plane(finding)))
         .collect();
     let named = effects.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match effects.len().saturating_sub(NAMED) {
@@ -70,10 +70,17 @@ fn consequences(report: &Report, cause: &Finding) -> String {
     }
 }
 
+/// On which plane, where a code can be raised on several.
+fn plane(finding: &Finding) -> String {
+    let plane = finding.evidence.get("plane").and_then(Value::as_str);
+    plane.map(|plane| format!(" ({plane})")).unwrap_or_default()
+}
+
 /// Typed evidence as `name value` pairs.
 fn evidence(evidence: &Value) -> String {
     let Value::Object(fields) = evidence else { return show(evidence) };
-    let pairs = fields.iter().filter(|(_, value)| !value.is_null());
+    let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let pairs = fields.iter().filter(|(_, value)| !empty(value));
     let pairs: Vec<String> = pairs.map(|(name, value)| format!("{} {}", name.replace('_', " "), show(value))).collect();
     pairs.join(" · ")
 }
@@ -121,7 +128,8 @@ mod tests {
 
     #[test]
     fn evidence_reads_as_words() {
-        let value = json!({"carries": 1400, "by": null, "links": ["a", "b"], "is_up": false, "hop": {"ttl": 2}});
+        let value =
+            json!({"carries": 1400, "by": null, "peers": [], "links": ["a", "b"], "is_up": false, "hop": {"ttl": 2}});
         assert_eq!(evidence(&value), "carries 1400 · hop (ttl 2) · is up no · links a, b");
     }
 

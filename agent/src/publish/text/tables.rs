@@ -75,7 +75,7 @@ pub(super) fn paths(report: &Report, style: Style) -> String {
     }
     for row in faulty.iter().take(FAULTY) {
         if let Some(why) = &row.why {
-            let about = format!("{} {} is {}: ", row.peer, row.plane.name(), words(row.verdict).0);
+            let about = format!("{} {}, {}: ", row.peer, row.plane.name(), words(row.verdict).0);
             text.push_str(&style.wrap("  ", &super::style::clean(&format!("{about}{why}"))));
         }
     }

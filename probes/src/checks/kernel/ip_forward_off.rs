@@ -7,11 +7,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
+use crate::subject::Subject;
 
 /// The rule.
 #[derive(Debug)]

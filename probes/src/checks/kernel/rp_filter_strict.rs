@@ -5,7 +5,8 @@
 //! machine with one way to each peer, so a strict value alone is no finding. It is one where the tables show two ways:
 //! the route leaves by M, and a packet can come back on a strict L, neither of which stands on the other, because L's
 //! subnet holds the peer, or the address that the peer answers to is L's (the tunnel's local address, the route's
-//! source). That is a warning; it is critical once the drop counter rises while such a peer fails.
+//! source). That is a warning; it is critical once the drop counter has risen since such a peer fails. It need not rise
+//! on: strict filtering drops the peer's ARP too, uncounted, and a peer that cannot resolve us sends nothing more.
 //!
 //! Tables do not show everything (a peer may answer by any of its own links). So a counter that rose by at least
 //! [`SEVERAL`] while a peer is unreachable counts as proof too, on a machine with a second, strict, addressed link.
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::OverlayUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex};
 use crate::path::{Plane, Verdict};
@@ -26,8 +27,9 @@ use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
-use crate::snapshot::tables::covers;
 use crate::snapshot::topology::owner;
+use crate::subject::Subject;
+use crate::tables::covers;
 
 /// The rule.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ pub struct Evidence {
     pub peers: Vec<Asymmetric>,
     /// Of those, the ones that fail to answer in full.
     pub failing: Vec<String>,
-    /// Packets dropped by the filter, on any link, while this round's probes were under way; absent where the counter
+    /// Packets dropped by the filter, on any link, since the last round without trouble; absent where the counter
     /// could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
@@ -72,6 +74,9 @@ pub struct Asymmetric {
 
 /// Drops in one round that count as proof where tables show none: a stray packet or two is no peer that fails.
 pub const SEVERAL: u64 = 3;
+
+/// `TcpExt:IPReversePathFilter`.
+const COUNTER: &str = "reverse_path_filter";
 
 impl Check for RpFilterStrict {
     const ENTRY: Entry = Entry {
@@ -129,7 +134,7 @@ impl Check for RpFilterStrict {
         let proof = match dropped {
             Some(dropped) if !failing.is_empty() && *dropped > 0 => {
                 let packets = words::count(usize::try_from(*dropped).unwrap_or(usize::MAX), "packet");
-                format!(" {packets} dropped in this round while {} failed.", words::list(failing))
+                format!(" {packets} dropped since {} failed.", words::list(failing))
             }
             _ => String::new(),
         };
@@ -195,8 +200,8 @@ impl Seen {
     /// # Errors
     /// If two ways are there, and the value for all links could not be read.
     fn conclude(self, node: &Snapshot, strict: &[&Link]) -> Result<Option<(Severity, Evidence, Vec<Subject>)>, Unread> {
-        let dropped = node.risen("reverse_path_filter");
-        let several = dropped.is_some_and(|dropped| dropped >= SEVERAL);
+        let several = node.risen(COUNTER).is_some_and(|dropped| dropped >= SEVERAL);
+        let dropped = node.risen_in_trouble(COUNTER);
         let by_counter = self.possible.into_iter().filter(|pair| several && is_lost(node, &pair.peer));
         let peers: Vec<_> =
             if self.asymmetric.is_empty() { by_counter.collect() } else { self.asymmetric.into_iter().collect() };

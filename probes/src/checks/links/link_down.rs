@@ -19,14 +19,16 @@ use serde::Serialize;
 
 use crate::checks::overlay::OverlayUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Hop, Link, LinkIndex};
 use crate::path::{PathKey, Plane, Verdict};
+use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::{Role, Severity};
-use crate::snapshot::tables::covers;
 use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
+use crate::tables::covers;
 
 /// The rule.
 #[derive(Debug)]
@@ -324,9 +326,15 @@ fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     };
     let far = |address| here.iter().any(|&index| leads_to(node, index, address));
     let reached = |address| near(address) || far(address);
-    let peers = node.peers.iter().filter(|peer| peer.underlay.is_some_and(reached) || leaves(&peer.name));
-    let peers = peers.filter(|peer| !answers_by(node, link, &peer.name));
+    let behind = |peer: &Peer| std::iter::once(&link).chain(above).any(|link| is_behind(peer, link));
+    let gone = |peer: &&Peer| peer.underlay.is_some_and(reached) || leaves(&peer.name) || behind(peer);
+    let peers = node.peers.iter().filter(gone).filter(|peer| !answers_by(node, link, &peer.name));
     peers.map(|peer| peer.name.clone()).collect()
+}
+
+/// Whether the tunnel's tables named the peer when they were last there.
+fn is_behind(peer: &Peer, tunnel: &Link) -> bool {
+    peer.tunnel.as_deref() == Some(tunnel.name.as_str())
 }
 
 /// Whether a peer answers by what stands on the link all the same: a guest on the same bridge.
@@ -343,7 +351,9 @@ fn leads_to(node: &Snapshot, link: LinkIndex, address: IpAddr) -> bool {
 
 /// The paths that end with the link. A tunnel takes nothing away from the way to its own far ends.
 fn paths_of(node: &Snapshot, link: &Link, peers: &[String]) -> Vec<Subject> {
-    let beside = |key: &PathKey| key.plane == Plane::Underlay && leads_to(node, link.index, key.address);
+    let behind = |name: &str| node.peers.iter().any(|peer| peer.name == name && is_behind(peer, link));
+    let leads = |key: &PathKey| leads_to(node, link.index, key.address) || behind(&key.peer);
+    let beside = |key: &PathKey| key.plane == Plane::Underlay && leads(key);
     node.paths.keys().filter(|key| peers.contains(&key.peer) && !beside(key)).map(Subject::path).collect()
 }
 

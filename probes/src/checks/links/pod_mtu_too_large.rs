@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject, words};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::Link;
 use crate::path::{Plane, Verdict};
@@ -20,6 +20,7 @@ use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
+use crate::subject::Subject;
 use crate::units::LinkMtu;
 
 /// The rule.
@@ -126,9 +127,13 @@ fn smallest_tunnel(node: &Snapshot) -> Option<&TunnelView> {
     carrying.min_by_key(|tunnel| tunnel.mtu)
 }
 
+/// Whether a path inside the tunnel is a black hole that the path between the nodes does not explain.
 fn black_hole_inside(node: &Snapshot) -> bool {
-    let mut inside = node.paths.iter().filter(|(key, _)| key.plane != Plane::Underlay);
-    inside.any(|(_, path)| matches!(path.verdict(), Ok(Verdict::BlackHole { .. })))
+    let is_hole = |verdict| matches!(verdict, Ok(&Verdict::BlackHole { .. }));
+    node.paths.iter().filter(|(key, _)| key.plane != Plane::Underlay).any(|(key, path)| {
+        let below = node.verdict(&key.peer, Plane::Underlay, key.family());
+        is_hole(path.verdict()) && !below.is_some_and(is_hole)
+    })
 }
 
 #[cfg(test)]
@@ -173,6 +178,9 @@ mod tests {
         assert_eq!(severity(Plane::Overlay), Severity::Critical);
         assert_eq!(severity(Plane::Pod), Severity::Critical);
         assert_eq!(severity(Plane::Underlay), Severity::Warning, "that is another fault");
+        let both = pods_of(1500).verdict("master-2", Plane::Underlay, black_hole(1400));
+        let both = judge(&both.verdict("master-2", Plane::Overlay, black_hole(1350)));
+        assert_eq!(both.raised[0].severity, Severity::Warning, "the path between the nodes explains it");
     }
 
     #[test]

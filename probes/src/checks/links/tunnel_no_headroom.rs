@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use crate::checks::overlay::OverlayMtuExceedsPath;
 use crate::checks::paths::{PathBlackHole, PathLimited};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
+use crate::subject::Subject;
 use crate::units::LinkMtu;
 
 /// The rule.

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::some_peer;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
 use crate::path::{PathKey, Plane, Verdict, VerdictName};
@@ -21,6 +21,7 @@ use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
 /// The rule.

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::{PathBlackHole, PathLimited, peer_unreachable, some_peer};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::Unread;
 use crate::kernel::{Mac, Neighbour, NeighbourState, TunnelKind};
 use crate::path::{PathKey, Plane, Refusal, Unreachable, Verdict, VerdictName};
@@ -19,6 +19,7 @@ use crate::remedy::{DeliveryFault, Fix};
 use crate::report::Severity;
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
 
 /// The rule.
 #[derive(Debug)]

@@ -11,13 +11,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::OverlayMtuExceedsPath;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::Unread;
 use crate::overhead::VLAN_HLEN;
 use crate::path::{Limit, PathKey, Plane, Verdict};
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
+use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
 use super::{Case, judge_each, path_limited, tunnel_of, tunnel_to};

@@ -13,13 +13,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, Subject};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::Unread;
 use crate::kernel::{Hop, NeighbourState};
 use crate::path::{NotSent, PathKey, Plane, Refusal, Unreachable, Verdict};
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
+use crate::subject::Subject;
 
 use super::{PathBlackHole, PathLimited, judge_each};
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::kernel::{Link, LinkIndex};
-use crate::snapshot::tables::Tables;
+use crate::tables::Tables;
 
 /// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
 const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];

@@ -28,6 +28,7 @@ fn one_way(rp_filter: i64) -> Example {
 
 fn dropping(mut node: Example, dropped: u64) -> Example {
     node.counters_before = Fact::Known(BTreeMap::from([("reverse_path_filter", 100)]));
+    node.counters_untroubled = node.counters_before.clone();
     node.tables.counters = Fact::Known(BTreeMap::from([("reverse_path_filter", 100 + dropped)]));
     node
 }
@@ -80,9 +81,12 @@ fn a_failing_peer_and_a_rising_counter_make_it_critical() {
     assert_eq!(
         RpFilterStrict::summary(&raised.subject, &raised.evidence),
         "rp_filter is strict on vmbr1, where packets of master-2 may come in, while the route there leaves by vmbr0: \
-         such packets are dropped. 1 packet dropped in this round while master-2 failed."
+         such packets are dropped. 1 packet dropped since master-2 failed."
     );
     assert_eq!(severity(&dropping(failing(), 0)), Some(Severity::Warning), "nothing was dropped");
+    let mut quiet = dropping(failing(), 12);
+    quiet.counters_before = quiet.tables.counters.clone();
+    assert_eq!(severity(&quiet), Some(Severity::Critical), "a peer whose ARP is dropped sends nothing more to count");
     assert_eq!(severity(&dropping(two_ways(1), 9)), Some(Severity::Warning), "nobody fails");
 }
 

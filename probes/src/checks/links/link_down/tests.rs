@@ -101,6 +101,8 @@ fn a_tunnel_that_lost_its_routes_still_tells_whom_it_led_to() {
         broken.count()
     };
     assert_eq!(Plane::ALL.map(count), [0, 2, 2], "the nodes themselves are reached");
+    node.tables.forwarding = Fact::Known(Vec::new());
+    assert_eq!(judge(&node).raised[0].evidence.peers, ["master-2", "master-3"], "it is remembered who was behind it");
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! `/metrics` of a running agent, as Prometheus reads it: linted by its own tool, the same in both formats, and gone when
+//! what it spoke of has gone.
+
+use std::io::Write;
+use std::process::{Command, ExitCode, Stdio};
+
+use lab::cluster::Cluster;
+use lab::fault::Fault;
+use lab::harness::{self, test};
+use lab::recipe::{REFERENCE, Role};
+use lab::service::Service;
+use lab::{Error, Result};
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        vec![
+            test("metrics of a healthy node are clean", healthy_metrics),
+            test("metrics of a sick node are clean and name what is wrong", sick_metrics),
+        ]
+    })
+}
+
+fn healthy_metrics() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let service = Service::start(&cluster, 0)?;
+    let text = metrics(&service)?;
+    assert!(series(&text) < 300, "{} series", series(&text));
+    for line in [
+        r#"mtuscope_link_up{link="enp5s0",role="underlay"} 1"#,
+        r#"mtuscope_link_mtu_bytes{link="vxlan.calico",role="tunnel"} 1450"#,
+        r#"mtuscope_path_mtu_bytes{peer="master-2",plane="overlay",family="ipv4"} 1450"#,
+        r#"mtuscope_paths{plane="underlay",family="ipv4",verdict="clear"} 2"#,
+        r#"mtuscope_paths{plane="pod",family="ipv6",verdict="black_hole"} 0"#,
+        r#"mtuscope_findings{code="link-down",severity="critical"} 0"#,
+        r#"mtuscope_check_concluded{code="path-black-hole"} 1"#,
+        r#"mtuscope_setting{name="ip_forward",link=""} 1"#,
+        r#"mtuscope_tunnel_headroom_bytes{link="vxlan.calico"} 0"#,
+        r#"mtuscope_recommended_overlay_mtu_bytes{link="vxlan.calico"} 1450"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains("mtuscope_finding{"), "{text}");
+    stop(service)
+}
+
+fn sick_metrics() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let mut service = Service::start(&cluster, 0)?;
+    let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
+    service.until("both findings", |report| report.has("link-down") && report.has("peer-unreachable"))?;
+    let text = metrics(&service)?;
+    for line in [
+        r#"mtuscope_link_up{link="enp5s0",role="underlay"} 0"#,
+        r#"mtuscope_finding{code="link-down",severity="critical",subject="enp5s0"} 1"#,
+        r#"mtuscope_findings{code="peer-unreachable",severity="critical"} 0"#,
+        r#"mtuscope_path_up{peer="master-2",plane="underlay",family="ipv4"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+    let pod = REFERENCE.link(Role::Pod).expect("it has a pod");
+    assert!(!text.contains(pod), "no pod is named:\n{text}");
+    assert!(!text.contains(r#"mtuscope_path_mtu_bytes{peer="master-2""#), "what is not known is absent:\n{text}");
+    down.heal()?;
+    service.until("healing", |report| report.findings.is_empty() && report.summary.status == "healthy")?;
+    assert!(!metrics(&service)?.contains("mtuscope_finding{"), "what has gone is gone at the next scrape");
+    stop(service)
+}
+
+/// The metrics as text, after Prometheus's own linter and the other format had their look.
+fn metrics(service: &Service<'_>) -> Result<String> {
+    let text = service.get("/metrics", "text/plain;version=0.0.4")?;
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    lint(&text.body)?;
+    let open = service.get("/metrics", "application/openmetrics-text;version=1.0.0")?;
+    let kind = open.header("content-type").unwrap_or_default().to_owned();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(open.body.ends_with("# EOF\n"), "{}", open.body);
+    assert_eq!(names(&text.body), names(&open.body), "both formats have the same series");
+    Ok(text.body)
+}
+
+fn lint(text: &str) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::new("running `promtool check metrics`", error).check("Debian's package prometheus has promtool")
+    };
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().map_err(failed)?;
+    child.stdin.take().expect("it is piped").write_all(text.as_bytes()).map_err(failed)?;
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() && output.stderr.is_empty() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::new("running `promtool check metrics`", format!("{}: {said}\n{text}", output.status)))
+}
+
+fn series(text: &str) -> usize {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count()
+}
+
+/// Series without their values; process metrics come and go with what the kernel tells.
+fn names(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter(|line| line.starts_with("mtuscope_"));
+    let mut names: Vec<_> = lines.filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names
+}
+
+fn stop(service: Service<'_>) -> Result<()> {
+    let status = service.stop()?;
+    assert_eq!(status.code(), Some(0));
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `report` run once where something is missing: a link, a right, the host's files. What could not be looked at is said,
+//! and never reads as fine.
+
+use std::os::unix::fs::symlink;
+use std::process::{ExitCode, Output};
+
+use lab::cluster::Cluster;
+use lab::fault::Fault;
+use lab::harness::{self, AGENT, test};
+use lab::recipe::{REFERENCE, Role};
+use lab::report::{Finding, Report};
+use lab::{Error, Result, service};
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        vec![
+            test("what is read is said at once, what is measured once confirmed", sick_once),
+            test("report goes by findings where it may not probe, and probe does not run", without_net_raw),
+            test("report could not look where host_root has no files", an_empty_host_root),
+            test("the text says the verdict first", text_once),
+        ]
+    })
+}
+
+fn report(cluster: &Cluster, arguments: &[&str]) -> Result<(Report, Option<i32>)> {
+    let all: Vec<&str> = ["report", "--output", "json"].into_iter().chain(arguments.iter().copied()).collect();
+    judged(&service::run(cluster.host(0), &all)?)
+}
+
+fn judged(output: &Output) -> Result<(Report, Option<i32>)> {
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = Report::parse(&String::from_utf8_lossy(&output.stdout)).map_err(|error| error.check(log))?;
+    Ok((report, output.status.code()))
+}
+
+fn finding<'r>(report: &'r Report, code: &str, subject: &str) -> Option<&'r Finding> {
+    report.findings.iter().find(|finding| finding.code == code && finding.subject == subject)
+}
+
+fn sick_once() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
+    let (report, code) = report(&cluster, &[])?;
+    assert_eq!(code, Some(1), "{report}");
+    assert!(
+        finding(&report, "link-down", REFERENCE.nic).is_some_and(|finding| finding.silenced_by.is_none()),
+        "{report}"
+    );
+    let peer = REFERENCE.underlay_address(1).to_string();
+    let cause = format!("link-down {}", REFERENCE.nic);
+    let unreachable = finding(&report, "peer-unreachable", &peer).and_then(|finding| finding.silenced_by.clone());
+    assert_eq!(unreachable, Some(cause), "a measured finding is confirmed within the same run: {report}");
+    let (_, lenient) = judged(&service::run(cluster.host(0), &["report", "--output", "json", "--fail-on", "never"])?)?;
+    assert_eq!(lenient, Some(0));
+    down.heal()
+}
+
+/// Runs `mtuscope` in node 0 without `CAP_NET_RAW`.
+fn unprivileged(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+    let doing = "running without CAP_NET_RAW";
+    let failed = |error: std::io::Error| Error::new(doing, error);
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let program = directory.path().join(AGENT);
+    symlink(std::env::current_exe().map_err(failed)?, &program).map_err(failed)?;
+    let mut command = cluster.host(0).command("setpriv");
+    command.args(["--bounding-set", "-net_raw"]).arg(&program).args(arguments).env_remove("NODE_NAME");
+    command.output().map_err(failed)
+}
+
+fn without_net_raw() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let (report, code) = judged(&unprivileged(&cluster, &["report", "--output", "json"])?)?;
+    assert_eq!((report.summary.status.as_str(), code), ("unknown", Some(0)), "unseen is not fine: {report}");
+    let told = report.not_concluded.iter().find(|row| row.code == "path-black-hole").map(|row| row.reason.as_str());
+    assert!(told.is_some_and(|reason| reason.contains("CAP_NET_RAW")), "{report}");
+    assert!(report.paths.iter().all(|path| path.verdict == "unknown" && path.packets_sent == 0), "{report}");
+    let lost = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
+    let (report, code) = judged(&unprivileged(&cluster, &["report", "--output", "json"])?)?;
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.has("link-down"), "{report}");
+    lost.heal()?;
+    let output = unprivileged(&cluster, &["probe", "127.0.0.1"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("CAP_NET_RAW") && output.stdout.is_empty(), "{said}");
+    Ok(())
+}
+
+fn an_empty_host_root() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let failed = |error: std::io::Error| Error::new("writing a configuration", error);
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let (root, config) = (directory.path().join("root"), directory.path().join("config.yaml"));
+    std::fs::create_dir(&root).map_err(failed)?;
+    std::fs::write(&config, format!("host_root: {}\n", root.display())).map_err(failed)?;
+    let (report, code) = report(&cluster, &["--config", &config.to_string_lossy()])?;
+    assert_eq!(code, Some(0), "{report}");
+    for code in ["ip-forward-off", "rp-filter-strict"] {
+        let told = report.not_concluded.iter().find(|row| row.code == code).map(|row| row.reason.as_str());
+        assert!(told.is_some_and(|reason| reason.contains("/proc/sys/net/ipv4")), "{code}: {report}");
+    }
+    assert_eq!(
+        report.path(&REFERENCE.underlay_address(1).to_string(), "underlay").map(|path| path.verdict.as_str()),
+        Some("clear")
+    );
+    Ok(())
+}
+
+fn text_once() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let healthy = service::run(cluster.host(0), &["report"])?;
+    let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
+    assert!(text.starts_with("HEALTHY "), "{text}");
+    let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
+    let sick = service::run(cluster.host(0), &["report"])?;
+    let text = String::from_utf8_lossy(&sick.stdout).into_owned();
+    let mut lines = text.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("CRITICAL ")), "{text}");
+    assert!(lines.next().is_some_and(|line| line.contains("link-down") && line.contains(REFERENCE.nic)), "{text}");
+    assert!(text.contains(&format!("ip link set dev {} up", REFERENCE.nic)), "{text}");
+    down.heal()
+}
