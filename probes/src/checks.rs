@@ -242,6 +242,7 @@ pub static ALL: &[Registered] = &[
     of::<paths::PathLimited>(),
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),
+    of::<overlay::PodUnreachable>(),
     of::<kernel::IpForwardOff>(),
     of::<kernel::RpFilterStrict>(),
 ];

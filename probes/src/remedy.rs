@@ -95,6 +95,13 @@ pub enum Fix {
         /// Whether its neighbour entry is resolved; `None` where that is not known.
         resolved: Option<bool>,
     },
+    /// Pods on a peer answer.
+    PodsAnswer {
+        /// The peer's name.
+        peer: String,
+        /// One of the pods.
+        pod: IpAddr,
+    },
     /// A tunnel delivers to a peer.
     TunnelDelivers {
         /// The tunnel device; `None` where no route leads into one.
@@ -130,6 +137,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::RecreatePods => recreate_pods(),
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
+        Fix::PodsAnswer { peer, pod } => network::pods_answer(peer, *pod, setup),
         Fix::PeerAnswers { peer, address, link, resolved } => {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }

@@ -58,6 +58,21 @@ pub(super) fn path_carries(fix: &Fix) -> Vec<String> {
     std::iter::once(what).chain(look).chain(["To see that it is mended:".into(), try_it]).collect()
 }
 
+/// What is between a tunnel's end and a pod, all of it on the peer.
+pub(super) fn pods_answer(peer: &str, pod: IpAddr, setup: Setup) -> Vec<String> {
+    let mut lines = vec![
+        format!("On {peer}, in this order: does it forward, has it a route to the pod, is the pod there?"),
+        format!("$ sysctl net.ipv4.ip_forward; ip route get {pod}; ip neigh show to {pod}"),
+    ];
+    if setup.cni == Cni::Calico {
+        lines.push("Calico's pods answer only where their node has a default route:".into());
+        lines.push("$ ip route get 169.254.1.1".into());
+    }
+    lines.push("Does a policy keep this node out?".into());
+    lines.push("$ kubectl get networkpolicy --all-namespaces".into());
+    lines
+}
+
 pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, resolved: Option<bool>) -> Vec<String> {
     let dev = link.map(|link| format!(" dev {link}")).unwrap_or_default();
     let on = link.map(|link| format!(" on {link}")).unwrap_or_default();

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::OverlayUnreachable;
+use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
@@ -96,6 +96,7 @@ impl Check for RpFilterStrict {
             OverlayUnreachable::ENTRY.code,
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
+            PodUnreachable::ENTRY.code,
         ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeRpFilterStrict", minutes: 5 },

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::OverlayUnreachable;
+use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Fact, Reason, Source, Unread};
@@ -85,6 +85,7 @@ impl Check for LinkDown {
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
+            PodUnreachable::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeLinkDown", minutes: 1 },

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::overlay::PodUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, peer_unreachable, some_peer};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::Unread;
@@ -76,7 +77,7 @@ impl Check for OverlayUnreachable {
             "bridge fdb show dev TUNNEL",
             "tcpdump -ni LOWER udp port PORT",
         ],
-        silences: &[PathBlackHole::ENTRY.code, PathLimited::ENTRY.code],
+        silences: &[PathBlackHole::ENTRY.code, PathLimited::ENTRY.code, PodUnreachable::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayUnreachable", minutes: 2 },
     };

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayUnreachable};
+use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayUnreachable, PodUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::Unread;
 use crate::kernel::{Hop, NeighbourState};
@@ -68,6 +68,7 @@ impl Check for PeerUnreachable {
             OverlayMtuExceedsPath::ENTRY.code,
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
+            PodUnreachable::ENTRY.code,
         ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePeerUnreachable", minutes: 2 },

@@ -1,0 +1,221 @@
+//! A peer whose node and tunnel answer and whose pods do not.
+//!
+//! What is left between the tunnel's end and the pod is on the peer: forwarding, its route to the pod, the pod itself,
+//! or a policy that lets nobody in. From here these look the same, so the evidence says what does answer, and the
+//! remedy how to tell them apart there. One pod that is silent may simply be gone or closed by a policy: a warning. Where
+//! several are asked and none answers, the node is at fault: critical. Anything below that is silent too is the cause
+//! and silences this.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::checks::paths::{peer_unreachable, some_peer};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::fact::Unread;
+use crate::path::{PathKey, Plane, Unreachable, Verdict, VerdictName};
+use crate::remedy::Fix;
+use crate::report::Severity;
+use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
+
+/// The rule.
+#[derive(Debug)]
+pub struct PodUnreachable;
+
+/// Who answers and who does not.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// The peer's name.
+    pub peer: String,
+    /// Pods that do not answer.
+    pub lost: Vec<Lost>,
+    /// Pods of the same peer that answer.
+    pub answering: usize,
+    /// The peer's node address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub underlay: Option<IpAddr>,
+    /// What was measured to the node address; absent where nothing could be concluded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub underlay_verdict: Option<VerdictName>,
+    /// What was measured to the tunnel address; absent where there is none or nothing could be concluded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay_verdict: Option<VerdictName>,
+}
+
+/// A pod that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Lost {
+    /// Its address.
+    pub address: IpAddr,
+    /// What came back.
+    pub why: Unreachable,
+}
+
+impl Check for PodUnreachable {
+    const ENTRY: Entry = Entry {
+        code: "pod-unreachable",
+        area: Area::Overlay,
+        severities: &[Severity::Warning, Severity::Critical],
+        title: "pods behind a peer do not answer",
+        meaning: "The peer's node and its tunnel answer, pods on it do not: it does not forward, has no route to them, \
+                  a policy lets nobody in, or they are gone.",
+        look: &["mtuscope probe POD", "on the peer: sysctl net.ipv4.ip_forward", "on the peer: ip route get POD"],
+        silences: &[],
+        confirm: Confirm::Rounds,
+        alert: Alert::Named { name: "MtuscopePodUnreachable", minutes: 5 },
+    };
+    type Evidence = Evidence;
+
+    fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
+        some_peer(node)?;
+        let mut pods: BTreeMap<Subject, Vec<(&PathKey, &Path)>> = BTreeMap::new();
+        for (key, path) in node.paths.iter().filter(|(key, _)| key.plane == Plane::Pod) {
+            pods.entry(Subject::path(key)).or_default().push((key, path));
+        }
+        let mut judgement = Judgement::default();
+        for (subject, paths) in pods {
+            let lost: Vec<_> = paths.iter().filter_map(|(key, path)| lost(key, path)).collect();
+            let unread = paths.iter().find_map(|(_, path)| path.verdict().err());
+            match (lost.is_empty(), unread) {
+                (true, Some(why)) => judgement.unread.push((subject, why)),
+                (true, None) => {}
+                (false, _) => {
+                    let all_of_several = lost.len() > 1 && lost.len() == paths.len();
+                    let severity = if all_of_several { Severity::Critical } else { Severity::Warning };
+                    judgement.raise(subject, severity, evidence(node, &paths, lost));
+                }
+            }
+        }
+        Ok(judgement)
+    }
+
+    fn summary(_: &Subject, evidence: &Evidence) -> String {
+        let Evidence { peer, lost, answering, underlay_verdict, overlay_verdict, .. } = evidence;
+        let total = lost.len() + answering;
+        let how = lost.first().map_or_else(String::new, |first| match lost.as_slice() {
+            [_] => peer_unreachable::told(first.why),
+            _ => format!("answer nothing or are refused, {} first", first.address),
+        });
+        let which = match lost.as_slice() {
+            [only] => format!("pod {}", only.address),
+            several => format!("{} of {}", several.len(), words::count(total, "pod")),
+        };
+        let below = match (underlay_verdict, overlay_verdict) {
+            (_, Some(VerdictName::Unreachable)) => "its tunnel address does not answer either",
+            (_, Some(_)) => "its tunnel address answers",
+            (Some(VerdictName::Unreachable), None) => "its node does not answer either",
+            (Some(_), None) => "its node answers",
+            (None, None) => "nothing below was measured",
+        };
+        format!("{which} on {peer} {how} while {below}.")
+    }
+
+    fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
+        let Evidence { peer, lost, .. } = evidence;
+        lost.first().map(|first| Fix::PodsAnswer { peer: peer.clone(), pod: first.address }).into_iter().collect()
+    }
+
+    fn example() -> (Subject, Severity, Evidence) {
+        let address = IpAddr::from([10, 244, 2, 2]);
+        let evidence = Evidence {
+            peer: "master-2".into(),
+            lost: vec![Lost { address, why: Unreachable::Silent }],
+            answering: 0,
+            underlay: Some(IpAddr::from([10, 0, 0, 12])),
+            underlay_verdict: Some(VerdictName::Clear),
+            overlay_verdict: Some(VerdictName::Clear),
+        };
+        let key = PathKey { peer: "master-2".into(), plane: Plane::Pod, address };
+        (Subject::path(&key), Severity::Warning, evidence)
+    }
+}
+
+fn lost(key: &PathKey, path: &Path) -> Option<Lost> {
+    match path.verdict() {
+        Ok(Verdict::Unreachable { why }) => Some(Lost { address: key.address, why: *why }),
+        _ => None,
+    }
+}
+
+fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Evidence {
+    let (key, _) = paths[0];
+    let told = |plane| node.verdict(&key.peer, plane, key.family())?.ok().map(Verdict::name);
+    let answers = |path: &Path| path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some());
+    let peer = node.peers.iter().find(|peer| peer.name == key.peer);
+    Evidence {
+        peer: key.peer.clone(),
+        lost,
+        answering: paths.iter().filter(|(_, path)| answers(path)).count(),
+        underlay: peer.and_then(|peer| peer.underlay),
+        underlay_verdict: told(Plane::Underlay),
+        overlay_verdict: told(Plane::Overlay),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::example::{Example, ip, no_right, silent};
+
+    fn judge(example: &Example) -> Judgement<Evidence> {
+        PodUnreachable::judge(&example.snapshot()).unwrap()
+    }
+
+    #[test]
+    fn healthy_pods_are_quiet() {
+        assert!(judge(&Example::reference()).raised.is_empty());
+    }
+
+    #[test]
+    fn one_silent_pod_is_a_warning_that_says_what_does_answer() {
+        let judgement = judge(&Example::reference().verdict("master-2", Plane::Pod, silent()));
+        let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+        assert_eq!((raised.subject.to_string(), raised.severity), ("master-2".into(), Severity::Warning));
+        assert_eq!(
+            PodUnreachable::summary(&raised.subject, &raised.evidence),
+            "pod 10.244.2.2 on master-2 answers nothing while its tunnel address answers."
+        );
+    }
+
+    #[test]
+    fn what_is_silent_below_is_said_too() {
+        let node = Example::reference().verdict("master-2", Plane::Pod, silent());
+        let raised = &judge(&node.verdict("master-2", Plane::Overlay, silent())).raised[0];
+        let told = PodUnreachable::summary(&raised.subject, &raised.evidence);
+        assert!(told.ends_with("while its tunnel address does not answer either."), "{told}");
+    }
+
+    #[test]
+    fn several_pods_and_none_answers_is_critical_and_one_that_answers_is_not() {
+        let mut node = Example::reference();
+        let second = ip("10.244.2.3");
+        node.lookups.insert(second, node.lookups[&ip("10.244.2.2")].clone());
+        node.peers.iter_mut().find(|peer| peer.name == "master-2").unwrap().pods.push(second);
+        let node = node.verdict("master-2", Plane::Pod, silent());
+        let mut snapshot = node.snapshot();
+        let all = PodUnreachable::judge(&snapshot).unwrap();
+        assert_eq!((all.raised[0].severity, all.raised[0].evidence.lost.len()), (Severity::Critical, 2));
+        let key = PathKey { peer: "master-2".into(), plane: Plane::Pod, address: second };
+        let clear =
+            node.clone().verdict("master-2", Plane::Pod, Verdict::Clear { mtu: crate::units::IpSize::new(1450) });
+        let answering = clear.snapshot().paths[&key].clone();
+        snapshot.paths.insert(key, answering);
+        let some = PodUnreachable::judge(&snapshot).unwrap();
+        assert_eq!((some.raised[0].severity, some.raised[0].evidence.answering), (Severity::Warning, 1));
+    }
+
+    #[test]
+    fn a_pod_that_could_not_be_judged_freezes() {
+        let judgement = judge(&Example::reference().unmeasured("master-2", Plane::Pod, no_right()));
+        assert!(judgement.raised.is_empty());
+        assert_eq!(judgement.unread.len(), 1);
+    }
+
+    #[test]
+    fn without_a_peer_nothing_is_concluded() {
+        assert!(PodUnreachable::judge(&Example::reference().alone().snapshot()).is_err());
+    }
+}
