@@ -57,7 +57,9 @@ pub fn catalogue(entries: &[Explained], style: Style) -> String {
         [entry.code.into(), Cell::toned(word, worst.map(tone)), entry.title.into()]
     };
     let rows: Vec<_> = entries.iter().map(row).collect();
-    table(style, ["code", "at worst", "what"], &rows)
+    // The last column is what the list is for: on a narrow terminal it had better wrap than go.
+    let wide = Style { width: usize::MAX, ..style };
+    table(wide, ["code", "at worst", "what"], &rows)
 }
 
 /// One code explained.
