@@ -267,6 +267,23 @@ pub struct Tunnel {
     pub learning: bool,
 }
 
+impl Tunnel {
+    /// A tunnel of which nothing but the kind is known.
+    pub const fn of(kind: TunnelKind) -> Self {
+        Self {
+            kind,
+            id: None,
+            port: None,
+            local: None,
+            remote: None,
+            lower: None,
+            df: None,
+            external: false,
+            learning: false,
+        }
+    }
+}
+
 /// One address of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {

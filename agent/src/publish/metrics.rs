@@ -166,6 +166,17 @@ impl Family {
     }
 }
 
+/// Label values and number of each series, for tests.
+#[cfg(test)]
+fn lines(family: &Family) -> Vec<String> {
+    let line = |sample: &Sample| {
+        let labels: Vec<_> = sample.labels.iter().map(|(_, value)| value.as_ref()).collect();
+        let Value::Number(number) = sample.value else { panic!("a number") };
+        format!("{} {number}", labels.join(","))
+    };
+    family.samples.iter().map(line).collect()
+}
+
 /// What can be a sample's number.
 trait Number {
     fn number(self) -> f64;

@@ -28,27 +28,13 @@ pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> (Option<Tunnel
         "wireguard" => (TunnelKind::Wireguard, |_, _| Ok(())),
         _ => return (None, None),
     };
-    let mut tunnel = empty(kind);
+    let mut tunnel = Tunnel::of(kind);
     let filled = data.map_or(Ok(()), |data| inside(data).and_then(|data| fill(&mut tunnel, &data)));
     if tunnel.external {
         // The kernel shows a zero, but each packet brings its own.
         tunnel.id = None;
     }
     (Some(tunnel), filled.err())
-}
-
-const fn empty(kind: TunnelKind) -> Tunnel {
-    Tunnel {
-        kind,
-        id: None,
-        port: None,
-        local: None,
-        remote: None,
-        lower: None,
-        df: None,
-        external: false,
-        learning: false,
-    }
 }
 
 fn address(address: impl Into<IpAddr>) -> Option<IpAddr> {

@@ -31,15 +31,11 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
 
 fn vxlan() -> Tunnel {
     Tunnel {
-        kind: TunnelKind::Vxlan,
         id: Some(4096),
         port: Some(4789),
         local: Some(ip("10.0.0.11")),
-        remote: None,
         lower: Some(NIC),
-        df: None,
-        external: false,
-        learning: false,
+        ..Tunnel::of(TunnelKind::Vxlan)
     }
 }
 

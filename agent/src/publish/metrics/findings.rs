@@ -73,17 +73,8 @@ fn concluded(report: &Report) -> Family {
 #[cfg(test)]
 mod tests {
     use super::super::super::example;
-    use super::super::{Sample, Value};
+    use super::super::lines;
     use super::*;
-
-    fn lines(family: &Family) -> Vec<String> {
-        let line = |sample: &Sample| {
-            let labels: Vec<_> = sample.labels.iter().map(|(_, value)| value.as_ref()).collect();
-            let Value::Number(number) = sample.value else { panic!("a number") };
-            format!("{} {number}", labels.join(" "))
-        };
-        family.samples.iter().map(line).collect()
-    }
 
     const CODES: &[(&str, &[Severity])] =
         &[("quiet", &[Severity::Warning, Severity::Critical]), ("blind", &[Severity::Critical])];
@@ -98,7 +89,7 @@ mod tests {
     #[test]
     fn quiet_is_zero_and_blind_is_absent() {
         let report = report(&[("quiet", Conclusion::Quiet), ("blind", Conclusion::NotConcluded)], Vec::new());
-        assert_eq!(lines(&counts(&report, CODES)), ["quiet warning 0", "quiet critical 0"]);
+        assert_eq!(lines(&counts(&report, CODES)), ["quiet,warning 0", "quiet,critical 0"]);
         assert_eq!(lines(&concluded(&report)), ["blind 0", "quiet 1"]);
     }
 
@@ -106,7 +97,7 @@ mod tests {
     fn a_held_finding_stays_although_its_check_cannot_look() {
         let held = example::finding("blind", Severity::Critical, "vmbr1", None);
         let report = report(&[("blind", Conclusion::NotConcluded)], vec![held]);
-        assert_eq!(lines(&counts(&report, CODES)), ["blind critical 1"]);
+        assert_eq!(lines(&counts(&report, CODES)), ["blind,critical 1"]);
     }
 
     #[test]
@@ -114,8 +105,8 @@ mod tests {
         let cause = example::finding("quiet", Severity::Critical, "vmbr1", None);
         let effect = example::finding("quiet", Severity::Critical, "master-2", Some("quiet vmbr1"));
         let report = report(&[("quiet", Conclusion::Found)], vec![cause, effect]);
-        assert_eq!(lines(&loud(&report, 100, &mut 0)), ["quiet critical vmbr1 1"]);
-        assert_eq!(lines(&counts(&report, CODES)), ["quiet warning 0", "quiet critical 1"]);
+        assert_eq!(lines(&loud(&report, 100, &mut 0)), ["quiet,critical,vmbr1 1"]);
+        assert_eq!(lines(&counts(&report, CODES)), ["quiet,warning 0", "quiet,critical 1"]);
     }
 
     #[test]
@@ -128,7 +119,7 @@ mod tests {
         ];
         let report = report(&[("quiet", Conclusion::Found)], findings);
         let mut suppressed = 0;
-        assert_eq!(lines(&loud(&report, 2, &mut suppressed)), ["quiet critical vmbr1 1", "quiet warning pods 1"]);
+        assert_eq!(lines(&loud(&report, 2, &mut suppressed)), ["quiet,critical,vmbr1 1", "quiet,warning,pods 1"]);
         assert_eq!((lines(&loud(&report, 1, &mut suppressed)).len(), suppressed), (1, 1));
     }
 }

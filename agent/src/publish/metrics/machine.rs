@@ -126,17 +126,8 @@ fn counters(report: &Report) -> Family {
 #[cfg(test)]
 mod tests {
     use super::super::super::example;
-    use super::super::{Sample, Value};
+    use super::super::lines;
     use super::*;
-
-    fn lines(family: &Family) -> Vec<String> {
-        let line = |sample: &Sample| {
-            let labels: Vec<_> = sample.labels.iter().map(|(_, value)| value.as_ref()).collect();
-            let Value::Number(number) = sample.value else { panic!("a number") };
-            format!("{} {number}", labels.join(","))
-        };
-        family.samples.iter().map(line).collect()
-    }
 
     #[test]
     fn pod_links_are_counted_by_the_mtu_of_each_end() {

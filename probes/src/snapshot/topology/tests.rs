@@ -89,17 +89,7 @@ fn a_container_engines_bridge_leads_to_no_pods() {
 #[test]
 fn a_fallback_tunnel_device_is_not_in_use_until_it_has_an_address() {
     let unused = || {
-        let tunnel = Tunnel {
-            kind: TunnelKind::Ipip,
-            id: None,
-            port: None,
-            local: None,
-            remote: None,
-            lower: None,
-            df: None,
-            external: false,
-            learning: false,
-        };
+        let tunnel = Tunnel::of(TunnelKind::Ipip);
         Example::reference().device("tunl0", "ipip", 1480).with("tunl0", |link| {
             (link.up, link.carrier, link.tunnel) = (false, None, Some(tunnel));
         })

@@ -107,17 +107,7 @@ fn a_tunnel_that_lost_its_routes_still_tells_whom_it_led_to() {
 
 #[test]
 fn links_without_a_part_in_the_way_may_be_down() {
-    let tunnel = Tunnel {
-        kind: TunnelKind::Ipip,
-        id: None,
-        port: None,
-        local: None,
-        remote: None,
-        lower: None,
-        df: None,
-        external: false,
-        learning: false,
-    };
+    let tunnel = Tunnel::of(TunnelKind::Ipip);
     let node = Example::reference()
         .with("enp4s0", set_down)
         .device("enp6s0", "device", 1500)
