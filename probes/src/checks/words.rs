@@ -1,5 +1,7 @@
 //! Words that the catalogue's sentences share.
 
+use std::net::IpAddr;
+
 /// Names joined for a sentence: `a`, `a and b`, `a, b and c`; more than five are counted.
 pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
@@ -9,6 +11,12 @@ pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
         [some @ .., last] if some.len() < MOST => format!("{} and {last}", some.join(", ")),
         many => format!("{} and {} more", many[..MOST].join(", "), many.len() - MOST),
     }
+}
+
+/// A peer and the address meant; a peer that has no other name is said once.
+pub(super) fn at(peer: &str, address: IpAddr) -> String {
+    let address = address.to_string();
+    if peer == address { address } else { format!("{peer} ({address})") }
 }
 
 /// `1 pod link`, `2 pod links`.
@@ -22,6 +30,13 @@ const MOST: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_named_by_its_address_is_said_once() {
+        let address = IpAddr::from([10, 0, 0, 12]);
+        assert_eq!(at("master-2", address), "master-2 (10.0.0.12)");
+        assert_eq!(at("10.0.0.12", address), "10.0.0.12");
+    }
 
     #[test]
     fn long_lists_are_counted() {

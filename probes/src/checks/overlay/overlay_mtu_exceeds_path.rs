@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::some_peer;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
 use crate::path::{PathKey, Plane, Verdict, VerdictName};
@@ -91,9 +91,10 @@ impl Check for OverlayMtuExceedsPath {
             Severity::Critical => "lost",
             _ => "fragmented",
         };
+        let to = words::at(peer, *underlay);
         format!(
             "A full packet of {tunnel} is {needed} B with its headers (MTU {mtu} + {overhead}), more than the \
-             {carries} B that the path to {peer} ({underlay}) carries, and is {then}."
+             {carries} B that the path to {to} carries, and is {then}."
         )
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::PodUnreachable;
 use crate::checks::paths::{PathBlackHole, PathLimited, peer_unreachable, some_peer};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::{Mac, Neighbour, NeighbourState, TunnelKind};
 use crate::path::{PathKey, Plane, Refusal, Unreachable, Verdict, VerdictName};
@@ -103,7 +103,7 @@ impl Check for OverlayUnreachable {
         let node = if underlay_verdict.is_some() { "its node answers" } else { "its node was not measured" };
         let through = evidence.tunnel.as_ref().map(|tunnel| format!(" through {tunnel}")).unwrap_or_default();
         let told = peer_unreachable::told(*why);
-        format!("{peer} ({address}) {told}{through} while {node}: {}.", cause(evidence))
+        format!("{} {told}{through} while {node}: {}.", words::at(peer, *address), cause(evidence))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {

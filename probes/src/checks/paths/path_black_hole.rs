@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::OverlayMtuExceedsPath;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::overhead::VLAN_HLEN;
 use crate::path::{Limit, PathKey, Plane, Verdict};
@@ -97,8 +97,9 @@ impl Check for PathBlackHole {
         let likely = likely_device_mtu
             .map(|mtu| format!(" A device on the way most likely has an MTU of {mtu} B."))
             .unwrap_or_default();
+        let to = words::at(peer, *address);
         format!(
-            "The {} path to {peer} ({address}) carries {carries} B{of}; packets of {drops} B and more vanish in \
+            "The {} path to {to} carries {carries} B{of}; packets of {drops} B and more vanish in \
              silence.{likely}",
             plane.name()
         )

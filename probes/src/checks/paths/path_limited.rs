@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::OverlayMtuExceedsPath;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::path::{Limit, PathKey, Plane, Verdict};
 use crate::remedy::Fix;
@@ -85,7 +85,7 @@ impl Check for PathLimited {
             Some(mtu) => format!("{who} reports an MTU of {mtu} B"),
             None => format!("{who} refuses larger packets"),
         };
-        format!("The {} path to {peer} ({address}) carries {carries} B{of}: {says}.", plane.name())
+        format!("The {} path to {} carries {carries} B{of}: {says}.", plane.name(), words::at(peer, *address))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {

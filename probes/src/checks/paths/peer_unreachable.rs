@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayUnreachable, PodUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::{Hop, NeighbourState};
 use crate::path::{NotSent, PathKey, Plane, Refusal, Unreachable, Verdict};
@@ -89,7 +89,7 @@ impl Check for PeerUnreachable {
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let Evidence { peer, address, why, leaves_by, next_hop, neighbour, gateway } = evidence;
-        let who = if *gateway { "The default gateway".to_owned() } else { peer.clone() };
+        let who = words::at(if *gateway { "The default gateway" } else { peer }, *address);
         let on = leaves_by.as_ref().map(|link| format!(" on {link}")).unwrap_or_default();
         let state = match neighbour {
             Some(NeighbourState::Failed) => format!("; nothing resolves {next_hop}{on}"),
@@ -98,7 +98,7 @@ impl Check for PeerUnreachable {
             Some(_) => format!("; {next_hop} is resolved{on}"),
             None => on,
         };
-        format!("{who} ({address}) {}{state}.", told(*why))
+        format!("{who} {}{state}.", told(*why))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
