@@ -4,6 +4,7 @@
 //! latest published round. Whatever happens to HTTP, probing keeps its time. Capabilities are raised before the second
 //! thread starts, since they belong to a thread.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::ControlFlow;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use probes::report::Published;
+use probes::report::{Finding, Published, Report, Severity};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -76,8 +77,10 @@ async fn serve(settings: Settings, listener: TcpListener) -> Result<Outcome, Fai
         proc: Path::new("/proc").into(),
     };
     let mut web = Web::start(listener, site)?;
+    let mut journal = Journal::default();
     let on_round = |round: Arc<Published>| {
         log_round(&round);
+        journal.write(&round.report);
         publish.send_replace(Some(round));
         ControlFlow::Continue(())
     };
@@ -108,6 +111,39 @@ fn log_round(round: &Published) {
         not_concluded = summary.not_concluded,
         "round finished"
     );
+}
+
+/// Loud findings as last logged: each is said when it comes and when it goes, and not again in between.
+#[derive(Debug, Default)]
+struct Journal {
+    told: BTreeSet<(&'static str, String)>,
+}
+
+impl Journal {
+    fn write(&mut self, report: &Report) {
+        let (raised, cleared) = self.changes(report);
+        for finding in raised {
+            let Finding { code, severity, subject, summary, .. } = finding;
+            let severity = severity.name();
+            match finding.severity {
+                Severity::Info => tracing::info!(code, severity, subject, "raised: {summary}"),
+                Severity::Warning | Severity::Critical => tracing::warn!(code, severity, subject, "raised: {summary}"),
+            }
+        }
+        for (code, subject) in cleared {
+            tracing::info!(code, subject, "cleared");
+        }
+    }
+
+    fn changes<'r>(&mut self, report: &'r Report) -> (Vec<&'r Finding>, Vec<(&'static str, String)>) {
+        let loud = || report.findings.iter().filter(|finding| finding.silenced_by.is_none());
+        let name = |finding: &Finding| (finding.code, finding.subject.clone());
+        let now: BTreeSet<_> = loud().map(name).collect();
+        let raised = loud().filter(|finding| !self.told.contains(&name(finding))).collect();
+        let cleared = self.told.difference(&now).cloned().collect();
+        self.told = now;
+        (raised, cleared)
+    }
 }
 
 /// The HTTP thread, ended when this is dropped.
@@ -159,6 +195,21 @@ impl Drop for Web {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish::example;
+
+    #[test]
+    fn a_finding_is_said_when_it_comes_and_when_it_goes() {
+        let mut journal = Journal::default();
+        let mut report = example::published().report.as_ref().clone();
+        let loud = report.findings.iter().filter(|finding| finding.silenced_by.is_none()).count();
+        assert!(loud > 0 && loud < report.findings.len(), "the example has consequences too");
+        assert_eq!(journal.changes(&report).0.len(), loud);
+        let (raised, cleared) = journal.changes(&report);
+        assert!(raised.is_empty() && cleared.is_empty(), "nothing is said twice");
+        report.findings.clear();
+        assert_eq!(journal.changes(&report).1.len(), loud);
+        assert!(journal.changes(&report).1.is_empty());
+    }
 
     #[test]
     fn a_port_in_use_says_how_to_see_by_whom() {
