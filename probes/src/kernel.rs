@@ -89,8 +89,6 @@ pub enum HostFile {
     IpForward,
     /// `/proc/sys/net/ipv4/conf/all/rp_filter`.
     RpFilterAll,
-    /// `/proc/sys/net/ipv4/conf/default/rp_filter`.
-    RpFilterDefault,
     /// `/proc/net/snmp`.
     Snmp,
     /// `/proc/net/netstat`.
@@ -99,14 +97,13 @@ pub enum HostFile {
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 5] = [Self::IpForward, Self::RpFilterAll, Self::RpFilterDefault, Self::Snmp, Self::Netstat];
+    pub const ALL: [Self; 4] = [Self::IpForward, Self::RpFilterAll, Self::Snmp, Self::Netstat];
 
     /// The path below `host_root`.
     pub const fn path(self) -> &'static str {
         match self {
             Self::IpForward => "/proc/sys/net/ipv4/ip_forward",
             Self::RpFilterAll => "/proc/sys/net/ipv4/conf/all/rp_filter",
-            Self::RpFilterDefault => "/proc/sys/net/ipv4/conf/default/rp_filter",
             Self::Snmp => "/proc/net/snmp",
             Self::Netstat => "/proc/net/netstat",
         }
@@ -115,7 +112,7 @@ impl HostFile {
     /// The source that the file belongs to.
     pub const fn source(self) -> crate::fact::Source {
         match self {
-            Self::IpForward | Self::RpFilterAll | Self::RpFilterDefault => crate::fact::Source::Settings,
+            Self::IpForward | Self::RpFilterAll => crate::fact::Source::Settings,
             Self::Snmp | Self::Netstat => crate::fact::Source::Counters,
         }
     }

@@ -3,6 +3,7 @@
 //! A peer may have several addresses on a plane (its pods). They share one subject, so the worst of them is raised, and
 //! an address that could not be measured counts only where none of the others is at fault.
 
+pub mod fit;
 pub mod path_black_hole;
 pub mod path_limited;
 pub mod peer_unreachable;

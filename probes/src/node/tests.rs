@@ -126,7 +126,6 @@ fn facts() -> RawFacts {
     let files = [
         (HostFile::IpForward, "1\n"),
         (HostFile::RpFilterAll, "0\n"),
-        (HostFile::RpFilterDefault, "0\n"),
         (HostFile::Snmp, SNMP),
         (HostFile::Netstat, NETSTAT),
     ];

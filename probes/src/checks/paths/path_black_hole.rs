@@ -21,14 +21,12 @@ use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
-use super::{Case, judge_each, path_limited, tunnel_of, tunnel_to};
+use super::fit::{BLACK_HOLE, Fit, LIMITED, or_shrink, outer};
+use super::{Case, judge_each, tunnel_of};
 
 /// The rule.
 #[derive(Debug)]
 pub struct PathBlackHole;
-
-/// The code: named by this constant where two entries silence each other.
-pub(super) const CODE: &str = "path-black-hole";
 
 /// The edge that was confirmed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -61,27 +59,16 @@ pub struct Evidence {
     pub tunnel: Option<Fit>,
 }
 
-/// A tunnel, and what would fit.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Fit {
-    /// The tunnel device.
-    pub link: String,
-    /// Bytes that it adds.
-    pub overhead: u32,
-    /// The tunnel MTU that would fit the path.
-    pub mtu: LinkMtu,
-}
-
 impl Check for PathBlackHole {
     const ENTRY: Entry = Entry {
-        code: CODE,
+        code: BLACK_HOLE,
         area: Area::Paths,
         severities: &[Severity::Critical],
         title: "large packets vanish in silence",
         meaning: "Small packets to the peer arrive, larger ones are lost and nobody says so. Handshakes and pings work \
                   while transfers hang.",
         look: &["mtuscope probe ADDRESS", "ping -M do -s SIZE ADDRESS", "ip -s link", "nft list ruleset"],
-        silences: &[CODE, path_limited::CODE, OverlayMtuExceedsPath::ENTRY.code],
+        silences: &[BLACK_HOLE, LIMITED, OverlayMtuExceedsPath::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathBlackHole", minutes: 2 },
     };
@@ -115,8 +102,7 @@ impl Check for PathBlackHole {
             hop: limited_by.and_then(|limit| limit.address),
             silent: true,
         };
-        let shrink = tunnel.as_ref().map(Fit::fix);
-        std::iter::once(carry).chain(shrink.map(|fix| Fix::Instead(vec![fix]))).collect()
+        or_shrink(carry, tunnel.as_ref())
     }
 
     fn example() -> (Subject, Severity, Evidence) {
@@ -139,32 +125,6 @@ impl Check for PathBlackHole {
             evidence,
         )
     }
-}
-
-impl Fit {
-    /// The tunnel by which pods reach the peer, cut to a path that carries `carries`.
-    pub(super) fn new(node: &Snapshot, case: &Case<'_>, carries: IpSize) -> Option<Self> {
-        let (link, overhead, inner) = match case.key.plane {
-            Plane::Underlay => {
-                let (link, overhead) = tunnel_to(node, &case.key.peer)?;
-                (link, overhead, carries.less(overhead))
-            }
-            Plane::Overlay | Plane::Pod => {
-                let (link, overhead) = tunnel_of(node, case.path)?;
-                (link, overhead, carries)
-            }
-        };
-        Some(Self { link, overhead, mtu: LinkMtu::new(inner.bytes()) })
-    }
-
-    pub(super) fn fix(&self) -> Fix {
-        Fix::OverlayMtu { tunnel: self.link.clone(), mtu: self.mtu, overhead: self.overhead }
-    }
-}
-
-/// What the path's packets grow by on the wire.
-pub(super) fn outer(plane: Plane, tunnel: Option<&Fit>) -> u32 {
-    tunnel.filter(|_| plane != Plane::Underlay).map_or(0, |tunnel| tunnel.overhead)
 }
 
 fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {

@@ -19,15 +19,12 @@ use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
-use super::path_black_hole::{Fit, outer};
-use super::{Case, judge_each, path_black_hole};
+use super::fit::{BLACK_HOLE, Fit, LIMITED, or_shrink, outer};
+use super::{Case, judge_each};
 
 /// The rule.
 #[derive(Debug)]
 pub struct PathLimited;
-
-/// The code: named by this constant where two entries silence each other.
-pub(super) const CODE: &str = "path-limited";
 
 /// What the path carries, and who says so.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -57,14 +54,14 @@ pub struct Evidence {
 
 impl Check for PathLimited {
     const ENTRY: Entry = Entry {
-        code: CODE,
+        code: LIMITED,
         area: Area::Paths,
         severities: &[Severity::Warning, Severity::Critical],
         title: "path carries less than expected",
         meaning: "A hop or a link of this machine takes only smaller packets and says so. Senders that obey lose some \
                   speed; those that never hear of it, because a filter or a tunnel is in between, hang.",
         look: &["mtuscope probe ADDRESS", "tracepath -n ADDRESS", "ip route get ADDRESS", "ip route show cache"],
-        silences: &[CODE, path_black_hole::CODE, OverlayMtuExceedsPath::ENTRY.code],
+        silences: &[LIMITED, BLACK_HOLE, OverlayMtuExceedsPath::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathLimited", minutes: 2 },
     };
@@ -98,8 +95,7 @@ impl Check for PathLimited {
             hop: limited_by.address,
             silent: false,
         };
-        let shrink = tunnel.as_ref().map(Fit::fix);
-        std::iter::once(carry).chain(shrink.map(|fix| Fix::Instead(vec![fix]))).collect()
+        or_shrink(carry, tunnel.as_ref())
     }
 
     fn example() -> (Subject, Severity, Evidence) {

@@ -1,0 +1,61 @@
+//! What the two codes about path sizes share: the tunnel to shrink instead of mending the path, and their names.
+//!
+//! Each silences the other and itself on planes further in. An entry cannot name itself, so both are constants here.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Case, tunnel_of, tunnel_to};
+use crate::path::Plane;
+use crate::remedy::Fix;
+use crate::snapshot::Snapshot;
+use crate::units::{IpSize, LinkMtu};
+
+/// The code of a path on which larger sizes vanish.
+pub(super) const BLACK_HOLE: &str = "path-black-hole";
+
+/// The code of a path on which larger sizes are refused.
+pub(super) const LIMITED: &str = "path-limited";
+
+/// A tunnel, and what would fit.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Fit {
+    /// The tunnel device.
+    pub link: String,
+    /// Bytes that it adds.
+    pub overhead: u32,
+    /// The tunnel MTU that would fit the path.
+    pub mtu: LinkMtu,
+}
+
+impl Fit {
+    /// The tunnel by which pods reach the peer, cut to a path that carries `carries`.
+    pub(super) fn new(node: &Snapshot, case: &Case<'_>, carries: IpSize) -> Option<Self> {
+        let (link, overhead, inner) = match case.key.plane {
+            Plane::Underlay => {
+                let (link, overhead) = tunnel_to(node, &case.key.peer)?;
+                (link, overhead, carries.less(overhead))
+            }
+            Plane::Overlay | Plane::Pod => {
+                let (link, overhead) = tunnel_of(node, case.path)?;
+                (link, overhead, carries)
+            }
+        };
+        Some(Self { link, overhead, mtu: LinkMtu::new(inner.bytes()) })
+    }
+
+    fn fix(&self) -> Fix {
+        Fix::OverlayMtu { tunnel: self.link.clone(), mtu: self.mtu, overhead: self.overhead }
+    }
+}
+
+/// What the path's packets grow by on the wire.
+pub(super) fn outer(plane: Plane, tunnel: Option<&Fit>) -> u32 {
+    tunnel.filter(|_| plane != Plane::Underlay).map_or(0, |tunnel| tunnel.overhead)
+}
+
+/// The path is mended, or else the tunnel over it is made to fit.
+pub(super) fn or_shrink(carry: Fix, tunnel: Option<&Fit>) -> Vec<Fix> {
+    let shrink = tunnel.map(|tunnel| Fix::Instead(vec![tunnel.fix()]));
+    std::iter::once(carry).chain(shrink).collect()
+}
