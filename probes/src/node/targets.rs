@@ -97,6 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_means_the_network_to_be_caps_the_underlay_alone() {
+        let mut node = Example::reference().snapshot();
+        let expected_of = |node: &Snapshot, plane, address| {
+            expected(node, &PathKey { peer: "master-2".into(), plane, address: ip(address) }).map(IpSize::bytes)
+        };
+        node.expect.underlay_mtu = Some(IpSize::new(1400));
+        assert_eq!(expected_of(&node, Plane::Underlay, "10.0.0.12"), Some(1400));
+        assert_eq!(expected_of(&node, Plane::Overlay, "10.244.2.0"), Some(1450), "that is the tunnel's own MTU");
+        node.expect.underlay_mtu = Some(IpSize::new(9000));
+        assert_eq!(expected_of(&node, Plane::Underlay, "10.0.0.12"), Some(1500), "a wish does not widen the NIC");
+    }
+
+    #[test]
     fn pods_that_are_made_for_a_tunnel_are_expected_to_send_no_more_on_a_direct_route() {
         let mut node = Example::reference();
         node.lookups.insert(ip("10.244.2.2"), node.lookups[&ip("10.0.0.12")].clone());
