@@ -1,11 +1,11 @@
 //! The driver: one owner of [`probes::node::Node`], one clock.
 //!
 //! It drains what the node wants done, waits for the world or the node's deadline, and feeds back what happened.
-//! Readings are awaited in place: the node asks for them only while no probe is under way, and a packet that comes in
-//! meanwhile waits in the socket with the kernel's time stamp on it.
+//! Readings are awaited in place: a packet that comes in meanwhile waits in the socket with the kernel's time stamp on
+//! it, and a change that the kernel tells waits in its own.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use probes::node::{Input, Node, Output};
 use probes::prober::{Identity, Transmit};
 use probes::report::Published;
 use probes::units::{Mono, Now};
+use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
 use crate::io::host;
@@ -30,47 +31,91 @@ const BATCH: usize = 128;
 /// How long to wait when the node names no deadline: it then waits for an answer of the driver, which is given at once.
 const NO_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Runs rounds until `on_round` breaks. Needs a tokio runtime with I/O and time enabled, on one thread.
+/// What the operator wants. A new value is taken up in the running rounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orders {
+    /// What the deciding half needs.
+    pub config: Config,
+    /// Where the host's `/proc` and `/etc` are mounted.
+    pub host_root: PathBuf,
+}
+
+/// Runs rounds until `on_publish` breaks. Needs a tokio runtime with I/O and time enabled, on one thread. Orders may
+/// come to an end: those given last hold.
 ///
 /// # Errors
 /// If the kernel's tables cannot be asked for at all. Missing rights for probing are no error: rounds go on without.
 pub async fn drive(
-    config: Config,
-    host_root: &Path,
-    on_round: impl FnMut(Arc<Published>) -> ControlFlow<()>,
+    mut orders: watch::Receiver<Arc<Orders>>,
+    on_publish: impl FnMut(Arc<Published>) -> ControlFlow<()>,
 ) -> Result<(), Unread> {
     let held = rights::raise();
     tracing::debug!(net_raw = held.net_raw, net_admin = held.net_admin, "capabilities");
     let identity = identity()?;
     let epoch = Instant::now();
-    let mut node = Node::new(config, identity, env!("CARGO_PKG_VERSION"), now(epoch));
-    let packets = match Packets::open(identity.id, epoch) {
-        Ok(packets) => Some(packets),
-        Err(unread) => {
-            tracing::warn!(%unread, "no path is probed");
-            node.on(Input::NoProbing(unread), now(epoch));
-            None
-        }
+    let given = orders.borrow_and_update().clone();
+    let node = Node::new(given.config.clone(), identity, env!("CARGO_PKG_VERSION"), now(epoch));
+    let world = World {
+        netlink: Netlink::open()?,
+        wire: Wire { id: identity.id, epoch, packets: None, final_word: false },
+        host_root: given.host_root.clone(),
+        orders,
+        epoch,
+        batch: Vec::with_capacity(BATCH),
     };
-    let world = World { netlink: Netlink::open()?, packets, host_root, epoch, batch: Vec::with_capacity(BATCH) };
-    world.run(node, on_round).await;
+    world.run(node, on_publish).await;
     Ok(())
 }
 
+/// Orders that stay as they are.
+pub fn standing(config: Config, host_root: PathBuf) -> watch::Receiver<Arc<Orders>> {
+    watch::channel(Arc::new(Orders { config, host_root })).1
+}
+
 /// The kernel and the wire, as far as a node needs them.
-struct World<'a> {
+struct World {
     netlink: Netlink,
-    packets: Option<Packets>,
-    host_root: &'a Path,
+    wire: Wire,
+    host_root: PathBuf,
+    orders: watch::Receiver<Arc<Orders>>,
     epoch: Instant,
     batch: Vec<Transmit>,
 }
 
-impl World<'_> {
-    async fn run(mut self, mut node: Node, mut on_round: impl FnMut(Arc<Published>) -> ControlFlow<()>) {
+/// The sockets for probes, if they can be had.
+struct Wire {
+    id: u16,
+    epoch: Instant,
+    packets: Option<Packets>,
+    /// Whether trying again is no use: a right is missing, and none is gained while a process runs.
+    final_word: bool,
+}
+
+impl Wire {
+    /// Opens the sockets if they are not open; `None` if there is nothing new to tell.
+    fn open(&mut self) -> Option<Result<(), Unread>> {
+        if self.packets.is_some() || self.final_word {
+            return None;
+        }
+        Some(match Packets::open(self.id, self.epoch) {
+            Ok(packets) => {
+                self.packets = Some(packets);
+                Ok(())
+            }
+            Err(unread) => {
+                self.final_word = matches!(unread.reason, Reason::Denied { .. });
+                tracing::warn!(%unread, "no path is probed");
+                Err(unread)
+            }
+        })
+    }
+}
+
+impl World {
+    async fn run(mut self, mut node: Node, mut on_publish: impl FnMut(Arc<Published>) -> ControlFlow<()>) {
         loop {
             while let Some(output) = node.poll(now(self.epoch)) {
-                if self.act(output, &mut node, &mut on_round).await.is_break() {
+                if self.act(output, &mut node, &mut on_publish).await.is_break() {
                     return;
                 }
             }
@@ -83,7 +128,7 @@ impl World<'_> {
         &mut self,
         output: Output,
         node: &mut Node,
-        on_round: &mut impl FnMut(Arc<Published>) -> ControlFlow<()>,
+        on_publish: &mut impl FnMut(Arc<Published>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match output {
             Output::Transmit(transmit) => {
@@ -93,6 +138,9 @@ impl World<'_> {
                 }
             }
             Output::ReadFacts => {
+                if let Some(probing) = self.wire.open() {
+                    node.on(Input::Probing(probing), now(self.epoch));
+                }
                 let facts = self.facts().await;
                 node.on(Input::Facts(Box::new(facts)), now(self.epoch));
             }
@@ -101,7 +149,7 @@ impl World<'_> {
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
-            Output::Publish(published) => return on_round(published),
+            Output::Publish(published) => return on_publish(published),
         }
         ControlFlow::Continue(())
     }
@@ -109,21 +157,21 @@ impl World<'_> {
     async fn facts(&self) -> RawFacts {
         let mut facts = self.netlink.facts().await;
         let started = Instant::now();
-        facts.files = host::read_all(self.host_root);
+        facts.files = host::read_all(&self.host_root);
         let took = started.elapsed();
         facts.took.extend([(Source::Settings, took), (Source::Counters, took)]);
         facts
     }
 
     fn watch_tunnel_ports(&mut self, ports: &[u16]) {
-        let Some(packets) = &mut self.packets else { return };
+        let Some(packets) = &mut self.wire.packets else { return };
         if let Err(error) = packets.watch_tunnel_ports(ports) {
             tracing::warn!(%error, "errors about the tunnel's own packets go unseen");
         }
     }
 
     fn flush(&mut self, node: &mut Node) {
-        let Some(packets) = &mut self.packets else { return };
+        let Some(packets) = &mut self.wire.packets else { return };
         if self.batch.is_empty() {
             return;
         }
@@ -137,11 +185,23 @@ impl World<'_> {
     async fn wait(&mut self, node: &mut Node) {
         let deadline = node.poll_timeout().map_or(Instant::now() + NO_DEADLINE, |at| self.epoch + at.since_start());
         let sleep = tokio::time::sleep_until(Deadline::from_std(deadline));
-        let Some(packets) = &mut self.packets else { return sleep.await };
         tokio::select! {
-            received = packets.recv() => take(received, node, self.epoch),
+            received = received(&mut self.wire.packets) => take(received, node, self.epoch),
+            Ok(()) = self.orders.changed() => {
+                let orders = self.orders.borrow_and_update().clone();
+                self.host_root.clone_from(&orders.host_root);
+                node.on(Input::Reload(Box::new(orders.config.clone())), now(self.epoch));
+            }
             () = sleep => {}
         }
+    }
+}
+
+/// What comes in, if there are sockets for it to come in by.
+async fn received(packets: &mut Option<Packets>) -> Received {
+    match packets {
+        Some(packets) => packets.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -53,6 +53,11 @@ impl History {
         Self { confirm_rounds: confirm_rounds.max(1), memories: BTreeMap::new() }
     }
 
+    /// From here on measured findings take `rounds` rounds in agreement.
+    pub fn confirm_after(&mut self, rounds: u32) {
+        self.confirm_rounds = rounds.max(1);
+    }
+
     /// Takes in what one round of checks came to.
     pub fn update(&mut self, outcomes: Vec<Outcome>, now: Now) {
         for outcome in outcomes {

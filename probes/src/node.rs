@@ -38,8 +38,10 @@ pub enum Input {
     Datagram(Datagram),
     /// A transmit left, or did not.
     Sent(TransmitId, Sent),
-    /// Probing is impossible from here on, and why (no `CAP_NET_RAW`).
-    NoProbing(Unread),
+    /// Whether probing is possible from here on, and why not (no `CAP_NET_RAW`).
+    Probing(Result<(), Unread>),
+    /// The operator changed the settings.
+    Reload(Box<Config>),
 }
 
 /// What the node wants done.
@@ -118,7 +120,12 @@ impl Node {
             Input::Routes(raw) => self.on_routes(*raw, now),
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
-            Input::NoProbing(unread) => self.probing = Err(unread),
+            Input::Probing(probing) => {
+                self.probing = probing;
+                // Sockets that were opened anew know of no port.
+                self.tunnel_ports.clear();
+            }
+            Input::Reload(config) => self.reload(*config, now),
         }
     }
 
@@ -148,6 +155,17 @@ impl Node {
         self.round_started = now.mono;
         self.next_round = now.mono + self.config.probing.interval;
         Output::ReadFacts
+    }
+
+    /// New settings hold from here on; a round that is under way ends as it began, and the next follows at once. Peers
+    /// that are no longer named take their findings along then.
+    fn reload(&mut self, config: Config, now: Now) {
+        self.prober.limit(config.probing.packets_per_second, now.mono);
+        self.history.confirm_after(config.probing.confirm_rounds);
+        self.telemetry.interval = config.probing.interval;
+        self.snapshot.expect = config.expect.clone();
+        self.config = config;
+        self.next_round = now.mono;
     }
 
     fn on_facts(&mut self, raw: &RawFacts, now: Now) {

@@ -79,6 +79,11 @@ impl Prober {
         }
     }
 
+    /// From here on at most `packets_per_second` packets leave over all paths.
+    pub fn limit(&mut self, packets_per_second: u32, now: Mono) {
+        self.budget = Budget::new(packets_per_second, now);
+    }
+
     /// Starts to measure a path. A measurement of the same path that is under way is dropped.
     pub fn start(&mut self, target: Target, now: Mono) {
         self.drop_run(&target.key, now);

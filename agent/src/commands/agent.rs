@@ -85,7 +85,7 @@ async fn serve(settings: Settings, listener: TcpListener) -> Result<Outcome, Fai
         ControlFlow::Continue(())
     };
     tokio::select! {
-        outcome = driver::drive(settings.probes, &settings.host_root, on_round) => match outcome {
+        outcome = driver::drive(driver::standing(settings.probes, settings.host_root), on_round) => match outcome {
             Ok(()) => Err(Failure("rounds ended by themselves".into())),
             Err(unread) => Err(Failure(format!("cannot read the kernel's tables: {unread}"))),
         },

@@ -26,6 +26,8 @@ struct World {
     facts: fn() -> RawFacts,
     sent: Vec<(IpAddr, u32)>,
     readings: usize,
+    /// How often the ports of tunnels were told.
+    ports: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ enum Wire {
 impl World {
     fn new(config: Config, wire: fn(IpAddr, u32) -> Wire) -> Self {
         let node = Node::new(config, IDENTITY, "1.2.3", at(Duration::ZERO));
-        Self { node, time: Duration::ZERO, wire, facts, sent: Vec::new(), readings: 0 }
+        Self { node, time: Duration::ZERO, wire, facts, sent: Vec::new(), readings: 0, ports: 0 }
     }
 
     fn round(&mut self) -> Arc<Published> {
@@ -64,7 +66,8 @@ impl World {
                 self.node.on(Input::Routes(Box::new(raw)), at(self.time));
             }
             Output::Transmit(transmit) => self.transmit(&transmit),
-            Output::WatchTunnelPorts(_) | Output::Publish(_) => {}
+            Output::WatchTunnelPorts(_) => self.ports += 1,
+            Output::Publish(_) => {}
         }
     }
 
@@ -221,7 +224,7 @@ fn one_bad_path_does_not_shrink_the_cluster_but_a_small_network_does() {
 fn without_the_right_to_probe_every_path_says_so_and_nothing_is_healthy() {
     let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
     let denied = Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() });
-    world.node.on(Input::NoProbing(denied), at(Duration::ZERO));
+    world.node.on(Input::Probing(Err(denied)), at(Duration::ZERO));
     let published = world.round();
     assert!(world.sent.is_empty());
     assert_eq!(published.report.summary.status, Status::Unknown);
@@ -315,4 +318,43 @@ fn the_last_peer_takes_its_findings_along_when_it_leaves() {
     world.facts = || RawFacts { routes: Ok(Vec::new()), ..facts() };
     let gone = world.round();
     assert!(!found(&gone) && gone.report.paths.is_empty(), "{:?}", gone.report.findings);
+}
+
+#[test]
+fn new_settings_are_taken_up_at_once_and_dropped_peers_take_their_findings_along() {
+    let mut config = Config::new("n1");
+    config.peers.kernel = false;
+    let peer = |name: &str, address: &str| crate::config::StaticPeer {
+        name: name.into(),
+        underlay: Some(address.parse().unwrap()),
+        overlay: None,
+        pods: Vec::new(),
+    };
+    config.peers.fixed.push(peer("old", "10.0.0.12"));
+    let mut world = World::new(config.clone(), |_, size| if size > 1400 { Wire::Silent } else { Wire::Answers });
+    world.round();
+    assert!(world.round().report.findings.iter().any(|one| one.subject == "old"));
+    config.node = "renamed".into();
+    config.probing.interval = Duration::from_secs(60);
+    config.peers.fixed = vec![peer("new", "10.0.0.13")];
+    let told = world.time;
+    world.node.on(Input::Reload(Box::new(config)), at(told));
+    let published = world.round();
+    assert!(world.time - told < Duration::from_secs(5), "without waiting for the interval");
+    assert_eq!(published.report.node, "renamed");
+    assert_eq!(published.telemetry.interval, Duration::from_secs(60));
+    let peers: Vec<_> = published.report.paths.iter().map(|path| path.peer.as_str()).collect();
+    assert_eq!(peers, ["new"]);
+    assert!(published.report.findings.is_empty(), "{:?}", published.report.findings);
+}
+
+#[test]
+fn probing_that_becomes_possible_is_taken_up_in_the_next_round() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    let failed = Unread::new(Source::Probes, Reason::Failed { what: "too many open files".into() });
+    world.node.on(Input::Probing(Err(failed)), at(Duration::ZERO));
+    assert_eq!(world.round().report.summary.status, Status::Unknown);
+    world.node.on(Input::Probing(Ok(())), at(world.time));
+    assert_eq!(world.round().report.summary.status, Status::Healthy);
+    assert_eq!(world.ports, 2, "new sockets are told the tunnels' ports");
 }
