@@ -22,6 +22,7 @@ use tokio::time::Instant as Deadline;
 
 use crate::io::host;
 use crate::io::netlink::Netlink;
+use crate::io::netlink::events::{Event, Events};
 use crate::io::packets::{Packets, Received};
 use crate::io::rights;
 
@@ -54,8 +55,11 @@ pub async fn drive(
     let identity = identity()?;
     let epoch = Instant::now();
     let given = orders.borrow_and_update().clone();
-    let node = Node::new(given.config.clone(), identity, env!("CARGO_PKG_VERSION"), now(epoch));
+    let mut node = Node::new(given.config.clone(), identity, env!("CARGO_PKG_VERSION"), now(epoch));
+    let (events, event) = Events::listen();
+    heed(event, &mut node, epoch);
     let world = World {
+        events,
         netlink: Netlink::open()?,
         wire: Wire { id: identity.id, epoch, packets: None, final_word: false },
         host_root: given.host_root.clone(),
@@ -74,6 +78,7 @@ pub fn standing(config: Config, host_root: PathBuf) -> watch::Receiver<Arc<Order
 
 /// The kernel and the wire, as far as a node needs them.
 struct World {
+    events: Events,
     netlink: Netlink,
     wire: Wire,
     host_root: PathBuf,
@@ -192,9 +197,26 @@ impl World {
                 self.host_root.clone_from(&orders.host_root);
                 node.on(Input::Reload(Box::new(orders.config.clone())), now(self.epoch));
             }
+            event = self.events.next() => heed(event, node, self.epoch),
             () = sleep => {}
         }
     }
+}
+
+fn heed(event: Event, node: &mut Node, epoch: Instant) {
+    let input = match event {
+        Event::Changed(messages) => Input::Changed(messages),
+        Event::Overrun => {
+            tracing::debug!("changes came faster than they were taken; everything is read anew");
+            Input::Overrun
+        }
+        Event::Deaf(unread) => {
+            tracing::warn!(%unread, "changes between rounds go unseen");
+            Input::Listening(Err(unread))
+        }
+        Event::Listening => Input::Listening(Ok(())),
+    };
+    node.on(input, now(epoch));
 }
 
 /// What comes in, if there are sockets for it to come in by.

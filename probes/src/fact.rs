@@ -78,13 +78,15 @@ pub enum Source {
     Settings,
     /// `/proc/net/snmp` and `/proc/net/netstat`.
     Counters,
+    /// Multicast messages that tell of changes between readings.
+    Events,
     /// Probe packets.
     Probes,
 }
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -94,6 +96,7 @@ impl Source {
         Self::Fdb,
         Self::Settings,
         Self::Counters,
+        Self::Events,
         Self::Probes,
     ];
 
@@ -109,6 +112,7 @@ impl Source {
             Self::Fdb => "fdb",
             Self::Settings => "settings",
             Self::Counters => "counters",
+            Self::Events => "events",
             Self::Probes => "probes",
         }
     }

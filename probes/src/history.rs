@@ -21,6 +21,15 @@ pub const FLAP_WINDOW: Duration = Duration::from_secs(600);
 /// No finding needs more than 2³ clean rounds to clear.
 const MOST_FLAPS: u32 = 3;
 
+/// On what occasion the checks were run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// At the end of a round: every path was measured anew.
+    Round,
+    /// Between rounds, because the kernel told of a change: nothing was measured.
+    Look,
+}
+
 /// Everything that has been raised lately.
 #[derive(Debug)]
 pub struct History {
@@ -58,11 +67,15 @@ impl History {
         self.confirm_rounds = rounds.max(1);
     }
 
-    /// Takes in what one round of checks came to.
-    pub fn update(&mut self, outcomes: Vec<Outcome>, now: Now) {
+    /// Takes in what the checks came to. On a look measured findings stay as they are: a measurement is one piece of
+    /// evidence, however often it is looked at.
+    pub fn update(&mut self, outcomes: Vec<Outcome>, occasion: Occasion, now: Now) {
         for outcome in outcomes {
+            if occasion == Occasion::Look && outcome.entry.confirm == Confirm::Rounds {
+                continue;
+            }
             if let Ok(looked) = outcome.result {
-                self.take(outcome.entry.code, looked, now);
+                self.take(outcome.entry.code, looked, occasion, now);
             }
         }
         self.memories.retain(|_, memory| memory.is_worth_keeping(now.mono));
@@ -85,7 +98,7 @@ impl History {
         self.memories.values().filter(|memory| memory.since.is_none() && memory.seen > 0).count()
     }
 
-    fn take(&mut self, code: &'static str, looked: Looked, now: Now) {
+    fn take(&mut self, code: &'static str, looked: Looked, occasion: Occasion, now: Now) {
         let mut touched: BTreeSet<Subject> = looked.unread.into_iter().map(|(subject, _)| subject).collect();
         for candidate in looked.raised {
             let needed = match candidate.entry.confirm {
@@ -99,7 +112,7 @@ impl History {
         }
         let quiet =
             self.memories.iter_mut().filter(|((known, subject), _)| *known == code && !touched.contains(subject));
-        quiet.for_each(|(_, memory)| memory.rest(now.mono));
+        quiet.for_each(|(_, memory)| memory.rest(occasion, now.mono));
     }
 }
 
@@ -121,8 +134,13 @@ impl Memory {
         self.since = Some(now.wall);
     }
 
-    fn rest(&mut self, now: Mono) {
+    /// A finding that comes for the first time goes when it is gone; one that flaps waits for rounds, since looks follow
+    /// each other as fast as it flaps.
+    fn rest(&mut self, occasion: Occasion, now: Mono) {
         self.seen = 0;
+        if occasion == Occasion::Look && self.flaps > 0 {
+            return;
+        }
         self.clean = self.clean.saturating_add(1);
         if self.since.is_some() && self.clean >= 1 << self.flaps {
             self.since = None;

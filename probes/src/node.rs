@@ -5,27 +5,41 @@
 //! A round reads the tables, finds the peers, asks the kernel for the route to each, probes, and judges. If a probe
 //! met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
 //! failed, a counter that rose) is the evidence.
+//!
+//! Between rounds and while probes are under way the kernel tells of changes. A change is looked at soon: the tables and
+//! routes are read, and what was read is judged and published beside what was measured last. Where the change moved the
+//! ground that a measurement stands on, the next round comes early.
 
+mod ground;
 mod judging;
+mod look;
+mod reading;
 mod rows;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
-use crate::history::History;
-use crate::kernel::{self, RawFacts, RawMessage, RawRoutes};
+use crate::history::{History, Occasion};
+use crate::kernel::{RawFacts, RawMessage, RawRoutes};
 use crate::path::{Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
 use crate::snapshot::{Setup, Snapshot, Topology};
 use crate::tables::Tables;
-use crate::telemetry::{ErrorKind, PeerSource, Telemetry, Traffic};
+use crate::telemetry::{ErrorKind, Telemetry, Traffic};
 use crate::units::{Family, Mono, Now};
+
+use ground::Ground;
+use look::Look;
+
+/// How soon a round may follow the last one, if something moved.
+const SOONEST: Duration = Duration::from_secs(1);
 
 /// What the world tells.
 #[derive(Debug)]
@@ -34,6 +48,12 @@ pub enum Input {
     Facts(Box<RawFacts>),
     /// The routes that [`Output::ReadRoutes`] asked for.
     Routes(Box<RawRoutes>),
+    /// The kernel's multicast messages: something may have changed.
+    Changed(Vec<RawMessage>),
+    /// Some multicast messages were lost.
+    Overrun,
+    /// Whether changes are told from here on, and why not.
+    Listening(Result<(), Unread>),
     /// A packet came in.
     Datagram(Datagram),
     /// A transmit left, or did not.
@@ -72,24 +92,25 @@ pub struct Node {
     snapshot: Snapshot,
     tunnel_ports: BTreeSet<u16>,
     troubled: bool,
-    phase: Phase,
+    probing_now: bool,
+    asked: Option<Asked>,
+    look: Look,
+    ground: Ground,
+    chance: u64,
     round_started: Mono,
     next_round: Mono,
     wanted: VecDeque<Output>,
 }
 
+/// What a reading is for. One is under way at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Waiting for the next round.
-    Idle,
-    /// The tables are being read.
-    Reading,
-    /// Routes to the peers are being looked up.
-    Routing,
-    /// Probes are under way.
-    Probing,
-    /// The tables are being read once more.
-    Rereading,
+enum Asked {
+    /// A round begins.
+    Round,
+    /// Probes met trouble.
+    Trouble,
+    /// Something changed.
+    Look,
 }
 
 impl Node {
@@ -105,7 +126,11 @@ impl Node {
             probing: Ok(()),
             tunnel_ports: BTreeSet::new(),
             troubled: false,
-            phase: Phase::Idle,
+            probing_now: false,
+            asked: None,
+            look: Look::default(),
+            ground: Ground::default(),
+            chance: identity.secret,
             round_started: now.mono,
             next_round: now.mono,
             wanted: VecDeque::new(),
@@ -118,6 +143,18 @@ impl Node {
         match input {
             Input::Facts(raw) => self.on_facts(&raw, now),
             Input::Routes(raw) => self.on_routes(*raw, now),
+            Input::Changed(messages) => self.on_changed(&messages, now),
+            Input::Overrun => {
+                self.telemetry.overruns += 1;
+                self.look.news(now.mono);
+            }
+            Input::Listening(listening) => {
+                let before = self.telemetry.sources.insert(Source::Events, (Duration::ZERO, listening.is_ok()));
+                // What happened while nobody listened is not known.
+                if before.is_some() {
+                    self.look.news(now.mono);
+                }
+            }
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
             Input::Probing(probing) => {
@@ -134,114 +171,72 @@ impl Node {
         if let Some(output) = self.wanted.pop_front() {
             return Some(output);
         }
-        match self.phase {
-            Phase::Idle if now.mono >= self.next_round => Some(self.start_round(now)),
-            Phase::Probing => self.poll_probing(now),
-            _ => None,
+        if self.asked.is_some() {
+            return None;
         }
+        if self.look_due().is_some_and(|due| due <= now.mono) {
+            return Some(self.start_look(now));
+        }
+        if self.probing_now {
+            return self.poll_probing(now);
+        }
+        (now.mono >= self.next_round).then(|| self.start_round(now))
     }
 
     /// When to poll again although nothing happened; `None` while an answer from the driver is awaited.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        match self.phase {
-            Phase::Idle => Some(self.next_round),
-            Phase::Probing => self.prober.poll_timeout(),
-            Phase::Reading | Phase::Routing | Phase::Rereading => None,
+        if self.asked.is_some() {
+            return None;
         }
+        let own = if self.probing_now { self.prober.poll_timeout() } else { Some(self.next_round) };
+        own.into_iter().chain(self.look_due()).min()
     }
 
-    fn start_round(&mut self, now: Now) -> Output {
-        self.phase = Phase::Reading;
-        self.round_started = now.mono;
-        self.next_round = now.mono + self.config.probing.interval;
+    /// When to look at what changed. Before the first round is over there is nothing to compare it with.
+    fn look_due(&self) -> Option<Mono> {
+        self.telemetry.round_ended.and_then(|_| self.look.due())
+    }
+
+    fn start_look(&mut self, now: Now) -> Output {
+        self.look.begin(now.mono);
+        self.asked = Some(Asked::Look);
         Output::ReadFacts
     }
 
-    /// New settings hold from here on; a round that is under way ends as it began, and the next follows at once. Peers
-    /// that are no longer named take their findings along then.
+    fn start_round(&mut self, now: Now) -> Output {
+        self.asked = Some(Asked::Round);
+        self.round_started = now.mono;
+        self.next_round = now.mono + self.jittered(self.config.probing.interval);
+        Output::ReadFacts
+    }
+
+    /// A time up to a tenth shorter or longer, so that the nodes of a cluster do not probe in step.
+    fn jittered(&mut self, time: Duration) -> Duration {
+        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let parts = u32::try_from(self.chance >> 33).unwrap_or(u32::MAX) % 2001;
+        time.mul_f64(0.9 + f64::from(parts) / 10_000.0)
+    }
+
+    /// The next round comes as soon as it may.
+    fn hasten(&mut self, now: Now) {
+        self.next_round = self.next_round.min(now.mono.max(self.round_started + SOONEST));
+    }
+
+    /// New settings hold from here on; a round that is under way ends as it began, and the next follows soon. Peers that
+    /// are no longer named take their findings along then.
     fn reload(&mut self, config: Config, now: Now) {
         self.prober.limit(config.probing.packets_per_second, now.mono);
         self.history.confirm_after(config.probing.confirm_rounds);
         self.telemetry.interval = config.probing.interval;
         self.snapshot.expect = config.expect.clone();
         self.config = config;
-        self.next_round = now.mono;
+        self.hasten(now);
     }
 
-    fn on_facts(&mut self, raw: &RawFacts, now: Now) {
-        let tables = Tables::decode(raw);
-        self.count_reading(raw, &tables);
-        match self.phase {
-            Phase::Reading => self.find_peers(tables, now),
-            Phase::Rereading => {
-                let exceptions = self.snapshot.tables.exceptions.clone();
-                self.snapshot.tables = Tables { exceptions, ..tables };
-                self.snapshot.topology = self.topology();
-                self.judge(now);
-            }
-            Phase::Idle | Phase::Routing | Phase::Probing => {}
-        }
-    }
-
-    fn find_peers(&mut self, tables: Tables, now: Now) {
-        let merged = self.directory.update(&self.config.node, &self.config.peers, &tables);
-        let succeeded = tables.links.known().is_some().then_some(now.wall);
-        for (source, peers) in merged.sources {
-            let known = self.telemetry.peer_sources.entry(source).or_insert(PeerSource { peers, succeeded: None });
-            *known = PeerSource { peers, succeeded: succeeded.or(known.succeeded) };
-        }
-        self.snapshot.counters_before = tables.counters.clone();
-        if !self.troubled {
-            self.snapshot.counters_untroubled = tables.counters.clone();
-        }
-        self.snapshot.setup = Setup::new(&tables);
-        self.snapshot.peers = merged.peers;
-        self.snapshot.tables = tables;
-        self.phase = Phase::Routing;
-        self.wanted.push_back(Output::ReadRoutes(self.addresses_to_look_up()));
-    }
-
-    fn addresses_to_look_up(&self) -> Vec<IpAddr> {
-        let tables = &self.snapshot.tables;
-        let remotes = tables.links().iter().flat_map(|link| {
-            let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
-            tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed)
-        });
-        let peers = self.snapshot.peers.iter().flat_map(|peer| peer.addresses());
-        let wanted: BTreeSet<_> = peers.chain(remotes).filter(|address| !address.is_multicast()).collect();
-        wanted.into_iter().collect()
-    }
-
-    fn on_routes(&mut self, raw: RawRoutes, now: Now) {
-        if self.phase != Phase::Routing {
-            return;
-        }
-        let decode =
-            |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
-        self.snapshot.lookups = raw.answers.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
-        self.snapshot.tables.take_exceptions(&raw.exceptions);
-        for (source, took) in raw.took {
-            self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
-        }
-        self.snapshot.topology = self.topology();
-        self.watch_tunnel_ports();
-        self.snapshot.paths = targets::paths(&self.snapshot, &self.probing);
-        self.phase = Phase::Probing;
-        if self.probing.is_ok() {
-            targets::all(&self.snapshot).into_iter().for_each(|target| self.prober.start(target, now.mono));
-        }
-    }
-
-    fn topology(&self) -> Topology {
-        Topology::new(&self.snapshot.tables, &self.snapshot.peers, &self.snapshot.lookups)
-    }
-
-    fn watch_tunnel_ports(&mut self) {
-        let tunnels = self.snapshot.tables.links().iter().filter_map(|link| link.tunnel.as_ref());
-        let ports: BTreeSet<u16> = tunnels.filter_map(|tunnel| tunnel.port).collect();
-        if ports != self.tunnel_ports {
-            self.wanted.push_back(Output::WatchTunnelPorts(ports.iter().copied().collect()));
-            self.tunnel_ports = ports;
+    fn on_changed(&mut self, messages: &[RawMessage], now: Now) {
+        let told = || messages.iter().any(|message| self.snapshot.tables.is_news(message));
+        if self.look.is_wanted() || told() {
+            self.look.news(now.mono);
         }
     }
 
@@ -254,12 +249,13 @@ impl Node {
         if !self.prober.is_idle() {
             return None;
         }
+        self.probing_now = false;
         self.troubled = self.met_trouble();
         if self.troubled {
-            self.phase = Phase::Rereading;
+            self.asked = Some(Asked::Trouble);
             return Some(Output::ReadFacts);
         }
-        self.judge(now);
+        self.judge(Occasion::Round, now);
         self.wanted.pop_front()
     }
 
@@ -277,14 +273,6 @@ impl Node {
     fn met_trouble(&self) -> bool {
         let mut measured = self.snapshot.paths.values().filter_map(|path| path.measured.known());
         measured.any(|measured: &Measured| !matches!(measured.verdict, Verdict::Clear { .. } | Verdict::Unknown { .. }))
-    }
-
-    fn count_reading(&mut self, raw: &RawFacts, tables: &Tables) {
-        *self.telemetry.errors.entry(ErrorKind::NetlinkMalformed).or_default() += tables.malformed.len() as u64;
-        for (&source, &took) in &raw.took {
-            let whole = !tables.malformed.iter().any(|(malformed, _)| *malformed == source);
-            self.telemetry.sources.insert(source, (took, whole && raw.succeeded(source)));
-        }
     }
 }
 
@@ -331,21 +319,6 @@ impl Traffic {
         self.searching += u64::from(measured.sent.saturating_sub(measured.reference_sent));
         if let Some(round_trip) = measured.round_trip {
             self.round_trips.observe(round_trip);
-        }
-    }
-}
-
-impl RawFacts {
-    fn succeeded(&self, source: Source) -> bool {
-        let mut files = self.files.iter().filter(|(file, _)| file.source() == source);
-        match source {
-            Source::Links => self.links.is_ok(),
-            Source::Addresses => self.addresses.is_ok(),
-            Source::Routes => self.routes.is_ok(),
-            Source::Neighbours => self.neighbours.is_ok(),
-            Source::Fdb => self.fdb.is_ok(),
-            Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
-            Source::Exceptions | Source::Lookup | Source::Probes => true,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The kernel's tables of one reading, decoded. Each is known or could not be read, on its own.
 
+mod news;
+
 use std::net::IpAddr;
 
 use crate::fact::{Fact, Reason, Source, Unread};
@@ -71,6 +73,16 @@ impl Tables {
             counters: Fact::Unread(not_yet(Source::Counters)),
             malformed: Vec::new(),
         }
+    }
+
+    /// Whether something could not be read here that could be read in `earlier` ones.
+    pub fn tell_less_than(&self, earlier: &Self) -> bool {
+        let lost = |now: bool, before: bool| before && !now;
+        lost(self.links.known().is_some(), earlier.links.known().is_some())
+            || lost(self.addresses.known().is_some(), earlier.addresses.known().is_some())
+            || lost(self.routes.known().is_some(), earlier.routes.known().is_some())
+            || lost(self.neighbours.known().is_some(), earlier.neighbours.known().is_some())
+            || lost(self.forwarding.known().is_some(), earlier.forwarding.known().is_some())
     }
 
     /// Every link, or none where they could not be read.

@@ -65,6 +65,8 @@ pub struct Telemetry {
     pub sources: BTreeMap<Source, (Duration, bool)>,
     /// When each peer source last succeeded.
     pub peer_sources: BTreeMap<&'static str, PeerSource>,
+    /// How often the kernel's multicast messages came faster than they were taken, and some were lost.
+    pub overruns: u64,
     /// Duration of the last round.
     pub round: Option<Duration>,
     /// When the last round ended.

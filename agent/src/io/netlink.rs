@@ -10,6 +10,7 @@
 //! for again, a few times.
 
 mod channel;
+pub mod events;
 mod request;
 
 use std::collections::BTreeMap;

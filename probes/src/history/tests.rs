@@ -70,12 +70,12 @@ fn stands(history: &History) -> bool {
 #[test]
 fn a_measured_finding_takes_rounds_in_agreement() {
     let mut history = History::new(2);
-    history.update(raised(&MEASURED), at(0));
+    history.update(raised(&MEASURED), Occasion::Round, at(0));
     assert!(!stands(&history) && history.pending() == 1);
-    history.update(clean(&MEASURED), at(1));
+    history.update(clean(&MEASURED), Occasion::Round, at(1));
     assert_eq!(history.pending(), 0, "a round that disagrees starts the count anew");
-    history.update(raised(&MEASURED), at(2));
-    history.update(raised(&MEASURED), at(3));
+    history.update(raised(&MEASURED), Occasion::Round, at(2));
+    history.update(raised(&MEASURED), Occasion::Round, at(3));
     assert!(stands(&history) && history.pending() == 0);
     assert_eq!(history.standing().next().unwrap().since, at(3).wall);
 }
@@ -83,11 +83,11 @@ fn a_measured_finding_takes_rounds_in_agreement() {
 #[test]
 fn a_finding_read_from_the_kernel_is_raised_at_once_and_one_clean_round_clears() {
     let mut history = History::new(5);
-    history.update(raised(&READ), at(0));
+    history.update(raised(&READ), Occasion::Round, at(0));
     assert!(stands(&history));
-    history.update(raised(&READ), at(1));
+    history.update(raised(&READ), Occasion::Round, at(1));
     assert_eq!(history.standing().next().unwrap().since, at(0).wall, "since is the first time");
-    history.update(clean(&READ), at(2));
+    history.update(clean(&READ), Occasion::Round, at(2));
     assert!(!stands(&history));
 }
 
@@ -95,18 +95,18 @@ fn a_finding_read_from_the_kernel_is_raised_at_once_and_one_clean_round_clears()
 fn not_seen_freezes() {
     let mut history = History::new(2);
     for _ in 0..3 {
-        history.update(blind(&MEASURED), at(0));
+        history.update(blind(&MEASURED), Occasion::Round, at(0));
     }
     assert!(!stands(&history) && history.pending() == 0, "blindness raises nothing");
-    history.update(raised(&MEASURED), at(1));
-    history.update(blind(&MEASURED), at(2));
-    history.update(blind_on_subject(&MEASURED), at(3));
-    history.update(raised(&MEASURED), at(4));
+    history.update(raised(&MEASURED), Occasion::Round, at(1));
+    history.update(blind(&MEASURED), Occasion::Round, at(2));
+    history.update(blind_on_subject(&MEASURED), Occasion::Round, at(3));
+    history.update(raised(&MEASURED), Occasion::Round, at(4));
     assert!(stands(&history), "what was seen before still counts");
-    history.update(blind(&MEASURED), at(5));
-    history.update(blind_on_subject(&MEASURED), at(6));
+    history.update(blind(&MEASURED), Occasion::Round, at(5));
+    history.update(blind_on_subject(&MEASURED), Occasion::Round, at(6));
     assert!(stands(&history), "blindness clears nothing");
-    history.update(clean(&MEASURED), at(7));
+    history.update(clean(&MEASURED), Occasion::Round, at(7));
     assert!(!stands(&history));
 }
 
@@ -116,12 +116,12 @@ fn flapping_takes_longer_to_clear_each_time() {
     let mut clean_rounds = Vec::new();
     let mut time = 0;
     for _ in 0..5 {
-        history.update(raised(&READ), at(time));
+        history.update(raised(&READ), Occasion::Round, at(time));
         let mut rounds = 0;
         while stands(&history) {
             time += 1;
             rounds += 1;
-            history.update(clean(&READ), at(time));
+            history.update(clean(&READ), Occasion::Round, at(time));
         }
         clean_rounds.push(rounds);
         time += 1;
@@ -132,11 +132,11 @@ fn flapping_takes_longer_to_clear_each_time() {
 #[test]
 fn a_finding_that_comes_back_much_later_is_not_flapping() {
     let mut history = History::new(1);
-    history.update(raised(&READ), at(0));
-    history.update(clean(&READ), at(1));
+    history.update(raised(&READ), Occasion::Round, at(0));
+    history.update(clean(&READ), Occasion::Round, at(1));
     let later = 2 + FLAP_WINDOW.as_secs();
-    history.update(clean(&READ), at(later));
-    history.update(raised(&READ), at(later));
-    history.update(clean(&READ), at(later + 1));
+    history.update(clean(&READ), Occasion::Round, at(later));
+    history.update(raised(&READ), Occasion::Round, at(later));
+    history.update(clean(&READ), Occasion::Round, at(later + 1));
     assert!(!stands(&history));
 }

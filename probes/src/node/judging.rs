@@ -1,11 +1,11 @@
-//! The end of a round: judge, remember, silence, publish.
+//! The end of a round or of a look: judge, remember, silence, publish.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::checks::{self, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
-use crate::history::Standing;
+use crate::history::{Occasion, Standing};
 use crate::kernel::{LinkIndex, NeighbourState};
 use crate::path::{PathKey, Plane, Unreachable, Verdict};
 use crate::remedy;
@@ -19,19 +19,18 @@ use crate::subject::Subject;
 use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 
-use super::{Node, Output, Phase, rows};
+use super::{Node, Output, rows};
 
 impl Node {
-    pub(super) fn judge(&mut self, now: Now) {
+    pub(super) fn judge(&mut self, occasion: Occasion, now: Now) {
         excuse_gateway(&mut self.snapshot);
         let outcomes = checks::judge_all(&self.snapshot);
         let not_concluded = not_concluded(&outcomes, &self.snapshot);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
-        self.history.update(outcomes, now);
-        self.finish_telemetry(now);
+        self.history.update(outcomes, occasion, now);
+        self.finish_telemetry(occasion, now);
         let report = self.report(not_concluded, conclusions, now);
-        self.phase = Phase::Idle;
         self.wanted.push_back(Output::Publish(Arc::new(Published {
             report: Arc::new(report),
             telemetry: self.telemetry.clone(),
@@ -49,16 +48,18 @@ impl Node {
         self.history.forget(|subject| matches!(subject, Subject::Path { .. }) && !there.contains(subject));
     }
 
-    fn finish_telemetry(&mut self, now: Now) {
+    fn finish_telemetry(&mut self, occasion: Occasion, now: Now) {
         let of_packets = self.prober.errors().iter().filter(|(kind, _)| **kind != ErrorKind::NetlinkMalformed);
         self.telemetry.errors.extend(of_packets);
         let lookups = self.snapshot.lookups.values();
         let whole = lookups.into_iter().all(|route| !matches!(route, Fact::Unread(_)));
-        let probing = self.probing.is_ok();
-        let round = now.mono.since(self.round_started);
         let sources = &mut self.telemetry.sources;
         sources.entry(Source::Lookup).and_modify(|known| known.1 = whole).or_insert((Default::default(), whole));
-        sources.insert(Source::Probes, (round, probing));
+        if occasion == Occasion::Look {
+            return;
+        }
+        let round = now.mono.since(self.round_started);
+        sources.insert(Source::Probes, (round, self.probing.is_ok()));
         self.telemetry.round = Some(round);
         self.telemetry.round_ended = Some(now.wall);
     }

@@ -14,16 +14,19 @@ use crate::units::IpSize;
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
 const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
 
-/// Every path, before it is measured. Where probing is impossible that is said of each.
+/// Every path, with what was measured last as long as as much is expected of it. Where probing is impossible that is
+/// said of each.
 pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<PathKey, Path> {
     let unread = probing.clone().err().unwrap_or(Unread::new(Source::Probes, Reason::NotYet));
     let path = |key: PathKey| {
+        let expected = expected(node, &key);
+        let last = node.paths.get(&key).filter(|last| probing.is_ok() && last.expected == expected);
         let path = Path {
-            expected: expected(node, &key),
+            expected,
             cached: node.tables.cached_mtu(key.address),
             via: via(node, key.address),
-            measured: Fact::Unread(unread.clone()),
-            probed_at: None,
+            measured: last.map_or_else(|| Fact::Unread(unread.clone()), |last| last.measured.clone()),
+            probed_at: last.and_then(|last| last.probed_at),
         };
         (key, path)
     };
@@ -78,7 +81,8 @@ fn via(node: &Snapshot, address: IpAddr) -> Vec<LinkIndex> {
     via
 }
 
-fn tunnel_end(node: &Snapshot, address: IpAddr) -> Option<TunnelEnd> {
+/// The far end of the tunnel that leads to an address, where one does.
+pub(super) fn tunnel_end(node: &Snapshot, address: IpAddr) -> Option<TunnelEnd> {
     let hop = route(node, address)?.hops.first()?;
     let tunnel = node.topology.tunnel(hop.link)?;
     let device = node.tables.link(hop.link)?.tunnel.as_ref()?;

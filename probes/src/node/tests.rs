@@ -1,13 +1,15 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
+mod changes;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::*;
 use crate::fact::Reason;
-use crate::kernel::HostFile;
 use crate::kernel::golden;
+use crate::kernel::{self, HostFile};
 use crate::prober::Means;
 use crate::report::{Conclusion, Report, Status};
 use crate::tables::covers;
@@ -125,6 +127,16 @@ fn lookup(address: IpAddr) -> Result<RawMessage, Unread> {
     best.ok_or(none)
 }
 
+const READ: [Source; 7] = [
+    Source::Links,
+    Source::Addresses,
+    Source::Routes,
+    Source::Neighbours,
+    Source::Fdb,
+    Source::Settings,
+    Source::Counters,
+];
+
 fn facts() -> RawFacts {
     let files = [
         (HostFile::IpForward, "1\n"),
@@ -139,7 +151,7 @@ fn facts() -> RawFacts {
         neighbours: Ok(golden::neighbours()),
         fdb: Ok(golden::fdb()),
         files: files.map(|(file, text)| (file, Ok(text.to_owned()))).into(),
-        took: Source::ALL.into_iter().map(|source| (source, Duration::from_millis(1))).collect(),
+        took: READ.map(|source| (source, Duration::from_millis(1))).into(),
     }
 }
 
@@ -171,13 +183,14 @@ fn a_clean_round_measures_every_path_in_two_packets_and_reads_once() {
 }
 
 #[test]
-fn the_next_round_starts_one_interval_after_the_last() {
+fn the_next_round_starts_about_one_interval_after_the_last() {
     let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
     world.round();
     let first = world.time;
     world.round();
     let interval = Config::new("n1").probing.interval;
-    assert!(world.time - first >= interval - Duration::from_millis(1) && world.time - first < interval * 2);
+    let pause = world.time - first;
+    assert!(pause >= interval.mul_f64(0.89) && pause < interval.mul_f64(1.11), "{pause:?}");
 }
 
 #[test]

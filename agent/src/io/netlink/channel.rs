@@ -22,7 +22,7 @@ use super::request::Request;
 
 /// Bytes asked of the kernel for datagrams that were not read yet; it may grant less. A dump waits for room, but the
 /// answers to a batch of lookups do not.
-const RECEIVE_BUFFER: i32 = 1 << 20;
+pub(super) const RECEIVE_BUFFER: i32 = 1 << 20;
 
 /// Bytes of a netlink header, and what every message is padded to.
 const HEADER: usize = 16;
@@ -239,6 +239,18 @@ impl NetlinkMessageCodec for Codec {
     }
 }
 
+/// Every message of a datagram; `None` if it is cut short.
+pub(super) fn messages(datagram: &mut BytesMut) -> Option<Vec<RawMessage>> {
+    let mut all = Vec::new();
+    while !datagram.is_empty() {
+        let length = whole(datagram)?;
+        let message = datagram.split_to(length.next_multiple_of(ALIGNMENT).min(datagram.len()));
+        let kind = NetlinkBuffer::new_checked(&message[..length]).ok()?.message_type();
+        all.push(RawMessage { kind, body: message[HEADER..length].to_vec() });
+    }
+    Some(all)
+}
+
 /// The length of the first message, if it is there to its end.
 fn whole(datagram: &[u8]) -> Option<usize> {
     let length = NetlinkBuffer::new_checked(datagram).ok()?.length();
@@ -290,6 +302,14 @@ mod tests {
             assert_eq!(payloads.len(), 2, "{length} bytes");
             assert!(matches!(payloads[1], NetlinkPayload::Overrun(_)), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn a_datagram_of_events_is_whole_or_nothing() {
+        let whole = [message(16, &[1; 32]), message(28, b"odd")].concat();
+        let told = messages(&mut BytesMut::from(&whole[..])).unwrap();
+        assert_eq!(told.iter().map(|raw| (raw.kind, raw.body.len())).collect::<Vec<_>>(), [(16, 32), (28, 3)]);
+        assert_eq!(messages(&mut BytesMut::from(&whole[..whole.len() - 4])), None);
     }
 
     #[test]

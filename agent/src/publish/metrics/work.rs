@@ -1,5 +1,6 @@
 //! What the agent does and how it fares: probe traffic, rounds, sources of facts and peers.
 
+use probes::fact::Source;
 use probes::path::Plane;
 use probes::report::{Published, Vantage};
 use probes::telemetry::{ErrorKind, Histogram, ROUND_TRIP_BUCKETS, Telemetry, Traffic, round_trip_bound};
@@ -24,6 +25,7 @@ pub(super) fn families(published: Option<&Published>) -> Vec<Family> {
     let telemetry = published.map_or(&fallback, |published| &published.telemetry);
     let mut all = Vec::from(traffic(telemetry));
     all.push(errors(telemetry));
+    all.push(overruns(telemetry));
     all.extend(peers(telemetry));
     all.extend(sources(telemetry));
     all.extend(rounds(published));
@@ -74,6 +76,11 @@ fn errors(telemetry: &Telemetry) -> Family {
     family
 }
 
+fn overruns(telemetry: &Telemetry) -> Family {
+    let help = "Times that the kernel told of changes faster than they were taken; everything is then read anew.";
+    Family::counter("netlink_overruns", help).with([], telemetry.overruns)
+}
+
 fn peers(telemetry: &Telemetry) -> [Family; 2] {
     let mut peers = Family::gauge("peers", "Peers that a source yields.");
     let help = "When a source of peers last succeeded.";
@@ -91,7 +98,10 @@ fn sources(telemetry: &Telemetry) -> [Family; 2] {
     let mut took = Family::seconds("source_duration", "How long a source of facts took the last time.");
     for (source, (duration, succeeded)) in &telemetry.sources {
         success.push([label("source", source.name())], *succeeded);
-        took.push([label("source", source.name())], duration.as_secs_f64());
+        // Being told takes no time of ours.
+        if *source != Source::Events {
+            took.push([label("source", source.name())], duration.as_secs_f64());
+        }
     }
     [success, took]
 }
@@ -126,6 +136,7 @@ mod tests {
         assert_eq!(count("probe_packets_lost"), 6);
         assert_eq!(count("search_packets"), 6);
         assert_eq!(count("probe_errors"), ErrorKind::ALL.len());
+        assert_eq!(count("netlink_overruns"), 1);
         assert_eq!(count("last_round_timestamp"), 0, "no round has ended");
         assert_eq!(count("probe_interval"), 0, "not known yet");
     }

@@ -1,0 +1,141 @@
+//! What was read, taken in: tables into peers, routes into paths.
+//!
+//! A round and a look read the same and take it in the same way. A round then probes; a look judges at once. A look that
+//! could read less than is known already is thrown away: a table that changes while it is dumped (pods come by the
+//! hundred) is no reason to forget it, and the next round says what cannot be read.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::fact::{Fact, Source, Unread};
+use crate::history::Occasion;
+use crate::kernel::{self, RawFacts, RawMessage, RawRoutes};
+use crate::snapshot::{Setup, Topology};
+use crate::tables::Tables;
+use crate::telemetry::{ErrorKind, PeerSource};
+use crate::units::Now;
+
+use super::ground::Ground;
+use super::{Asked, Node, Output, targets};
+
+impl Node {
+    pub(super) fn on_facts(&mut self, raw: &RawFacts, now: Now) {
+        let tables = Tables::decode(raw);
+        self.count_reading(raw, &tables);
+        match self.asked {
+            Some(Asked::Round) => {
+                self.snapshot.counters_before = tables.counters.clone();
+                if !self.troubled {
+                    self.snapshot.counters_untroubled = tables.counters.clone();
+                }
+                self.find_peers(tables, now);
+            }
+            Some(Asked::Trouble) => {
+                let exceptions = self.snapshot.tables.exceptions.clone();
+                self.snapshot.tables = Tables { exceptions, ..tables };
+                self.snapshot.topology = self.topology();
+                self.asked = None;
+                self.judge(Occasion::Round, now);
+            }
+            Some(Asked::Look) if tables.tell_less_than(&self.snapshot.tables) => {
+                self.asked = None;
+                self.look.news(now.mono);
+                self.look.end(now.mono);
+            }
+            Some(Asked::Look) => self.find_peers(tables, now),
+            None => {}
+        }
+    }
+
+    fn find_peers(&mut self, tables: Tables, now: Now) {
+        self.ground = Ground::under(&self.snapshot);
+        let merged = self.directory.update(&self.config.node, &self.config.peers, &tables);
+        let succeeded = tables.links.known().is_some().then_some(now.wall);
+        for (source, peers) in merged.sources {
+            let known = self.telemetry.peer_sources.entry(source).or_insert(PeerSource { peers, succeeded: None });
+            *known = PeerSource { peers, succeeded: succeeded.or(known.succeeded) };
+        }
+        self.snapshot.setup = Setup::new(&tables);
+        self.snapshot.peers = merged.peers;
+        self.snapshot.tables = tables;
+        self.wanted.push_back(Output::ReadRoutes(self.addresses_to_look_up()));
+    }
+
+    fn addresses_to_look_up(&self) -> Vec<IpAddr> {
+        let tables = &self.snapshot.tables;
+        let remotes = tables.links().iter().flat_map(|link| {
+            let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
+            tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed)
+        });
+        let peers = self.snapshot.peers.iter().flat_map(|peer| peer.addresses());
+        let wanted: BTreeSet<_> = peers.chain(remotes).filter(|address| !address.is_multicast()).collect();
+        wanted.into_iter().collect()
+    }
+
+    pub(super) fn on_routes(&mut self, raw: RawRoutes, now: Now) {
+        let Some(asked @ (Asked::Round | Asked::Look)) = self.asked else { return };
+        self.asked = None;
+        self.take_routes(raw);
+        if asked == Asked::Look {
+            let ground = Ground::under(&self.snapshot);
+            if self.ground.moved(&ground, &self.snapshot.paths) {
+                self.hasten(now);
+            }
+            self.judge(Occasion::Look, now);
+            return self.look.end(now.mono);
+        }
+        self.probing_now = true;
+        if self.probing.is_ok() {
+            targets::all(&self.snapshot).into_iter().for_each(|target| self.prober.start(target, now.mono));
+        }
+    }
+
+    fn take_routes(&mut self, raw: RawRoutes) {
+        let decode =
+            |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
+        self.snapshot.lookups = raw.answers.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
+        self.snapshot.tables.take_exceptions(&raw.exceptions);
+        for (source, took) in raw.took {
+            self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
+        }
+        self.snapshot.topology = self.topology();
+        self.watch_tunnel_ports();
+        self.snapshot.paths = targets::paths(&self.snapshot, &self.probing);
+    }
+
+    fn topology(&self) -> Topology {
+        Topology::new(&self.snapshot.tables, &self.snapshot.peers, &self.snapshot.lookups)
+    }
+
+    fn watch_tunnel_ports(&mut self) {
+        let tunnels = self.snapshot.tables.links().iter().filter_map(|link| link.tunnel.as_ref());
+        let ports: BTreeSet<u16> = tunnels.filter_map(|tunnel| tunnel.port).collect();
+        if ports != self.tunnel_ports {
+            self.wanted.push_back(Output::WatchTunnelPorts(ports.iter().copied().collect()));
+            self.tunnel_ports = ports;
+        }
+    }
+
+    fn count_reading(&mut self, raw: &RawFacts, tables: &Tables) {
+        *self.telemetry.errors.entry(ErrorKind::NetlinkMalformed).or_default() += tables.malformed.len() as u64;
+        for (&source, &took) in &raw.took {
+            let whole = !tables.malformed.iter().any(|(malformed, _)| *malformed == source);
+            self.telemetry.sources.insert(source, (took, whole && raw.succeeded(source)));
+        }
+    }
+}
+
+impl RawFacts {
+    fn succeeded(&self, source: Source) -> bool {
+        let mut files = self.files.iter().filter(|(file, _)| file.source() == source);
+        match source {
+            Source::Links => self.links.is_ok(),
+            Source::Addresses => self.addresses.is_ok(),
+            Source::Routes => self.routes.is_ok(),
+            Source::Neighbours => self.neighbours.is_ok(),
+            Source::Fdb => self.fdb.is_ok(),
+            Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
+            Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,
+        }
+    }
+}
