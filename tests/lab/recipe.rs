@@ -60,6 +60,8 @@ pub struct Overlay {
     pub port: u16,
     /// MTU of tunnel and pods.
     pub mtu: u32,
+    /// The bridge that pods hang on, where they do.
+    pub pod_bridge: Option<&'static str>,
     /// The first two bytes of all pod addresses.
     pub network: [u8; 2],
 }
@@ -69,7 +71,7 @@ pub struct Overlay {
 pub enum Cni {
     /// A /26 for each node, pods on routed veths with proxy ARP for 169.254.1.1.
     Calico,
-    /// A /24 for each node, pods on the bridge `cni0`.
+    /// A /24 for each node, pods on a bridge.
     Flannel,
 }
 
@@ -87,6 +89,8 @@ pub enum Role {
     Tunnel,
     /// The host end of the pod's link.
     Pod,
+    /// The bridge that pods hang on.
+    PodBridge,
     /// What holds the management address.
     Management,
     /// The NIC that nobody uses.
@@ -110,6 +114,7 @@ pub const REFERENCE: Recipe = Recipe {
         vni: 4096,
         port: 4789,
         mtu: 1450,
+        pod_bridge: None,
         network: [10, 244],
     }),
 };
@@ -125,7 +130,15 @@ pub const ROUTED: Recipe = Recipe {
     management: "eth1",
     management_bridge: None,
     spare: "eth2",
-    overlay: Some(Overlay { by: Cni::Flannel, tunnel: "flannel.1", vni: 1, port: 8472, mtu: 1450, network: [10, 42] }),
+    overlay: Some(Overlay {
+        by: Cni::Flannel,
+        tunnel: "flannel.1",
+        vni: 1,
+        port: 8472,
+        mtu: 1450,
+        pod_bridge: Some("cni0"),
+        network: [10, 42],
+    }),
 };
 
 /// Jumbo frames, one bridge, Calico with an MTU to match.
@@ -145,7 +158,30 @@ pub const JUMBO: Recipe = Recipe {
         vni: 4096,
         port: 4789,
         mtu: 8950,
+        pod_bridge: None,
         network: [10, 100],
+    }),
+};
+
+/// A network below 1500, Flannel over a bridge: one bridge that leads to the wire and one that must not.
+pub const BRIDGED: Recipe = Recipe {
+    name: "bridged",
+    nodes: &["edge-a", "edge-b"],
+    underlay: Underlay::Switched([10, 9, 8]),
+    underlay_mtu: 1450,
+    nic: "eno2",
+    bridge: Some("br0"),
+    management: "eno1",
+    management_bridge: None,
+    spare: "eno3",
+    overlay: Some(Overlay {
+        by: Cni::Flannel,
+        tunnel: "flannel.2",
+        vni: 2,
+        port: 8472,
+        mtu: 1400,
+        pod_bridge: Some("cbr0"),
+        network: [10, 43],
     }),
 };
 
@@ -164,7 +200,7 @@ pub const PLAIN: Recipe = Recipe {
 };
 
 /// Every recipe.
-pub const ALL: [Recipe; 4] = [REFERENCE, ROUTED, JUMBO, PLAIN];
+pub const ALL: [Recipe; 5] = [REFERENCE, ROUTED, JUMBO, BRIDGED, PLAIN];
 
 impl Recipe {
     /// The node's address on the cluster's network.
@@ -196,6 +232,7 @@ impl Recipe {
             Role::Lower => Some(self.bridge.unwrap_or(self.nic)),
             Role::Tunnel => self.overlay.map(|overlay| overlay.tunnel),
             Role::Pod => self.overlay.map(|overlay| overlay.by.pod_link()),
+            Role::PodBridge => self.overlay.and_then(|overlay| overlay.pod_bridge),
             Role::Management => Some(self.management_bridge.unwrap_or(self.management)),
             Role::Spare => Some(self.spare),
         }

@@ -173,7 +173,7 @@ mod tests {
     fn is_played_wherever_its_links_exist() {
         let scenarios = parse(ONE).unwrap();
         let names: Vec<_> = scenarios[0].recipes().iter().map(|recipe| recipe.name).collect();
-        assert_eq!(names, ["reference", "jumbo"]);
+        assert_eq!(names, ["reference", "jumbo", "bridged"]);
         assert_eq!(scenarios[0].expect.subject.on(&recipe::JUMBO).as_deref(), Some("br-storage"));
     }
 

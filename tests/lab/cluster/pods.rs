@@ -36,9 +36,10 @@ fn calico(overlay: Overlay, node: usize) -> (String, String) {
 /// A bridge that is the pods' gateway.
 fn flannel(overlay: Overlay, node: usize) -> (String, String) {
     let (link, address, gateway) = (overlay.by.pod_link(), overlay.pod_address(node), overlay.address(node, 1));
+    let bridge = overlay.pod_bridge.expect("a recipe with Flannel names its bridge");
     let host = format!(
-        "link add cni0 mtu {} type bridge\nlink set {link} master cni0 up\nlink set cni0 up\n\
-         address add {gateway}/24 dev cni0\n",
+        "link add {bridge} mtu {} type bridge\nlink set {link} master {bridge} up\nlink set {bridge} up\n\
+         address add {gateway}/24 dev {bridge}\n",
         overlay.mtu
     );
     let pod = format!("link set eth0 up\naddress add {address}/24 dev eth0\nroute add default via {gateway}\n");

@@ -15,6 +15,7 @@ pub(super) fn setting(recipe: &Recipe, key: &str) -> Result<String> {
         ("{lower}", Role::Lower),
         ("{tunnel}", Role::Tunnel),
         ("{pod}", Role::Pod),
+        ("{pod_bridge}", Role::PodBridge),
         ("{management}", Role::Management),
         ("{spare}", Role::Spare),
     ];
