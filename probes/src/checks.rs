@@ -262,6 +262,7 @@ pub static ALL: &[Registered] = &[
     of::<links::LinkDown>(),
     of::<links::TunnelNoHeadroom>(),
     of::<links::PodMtuTooLarge>(),
+    of::<links::PodMtuMixed>(),
     of::<paths::PeerUnreachable>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
