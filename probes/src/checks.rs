@@ -132,17 +132,29 @@ impl<E> Default for Judgement<E> {
 impl<E> Judgement<E> {
     /// Adds something that is wrong.
     pub fn raise(&mut self, subject: Subject, severity: Severity, evidence: E) {
-        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new(), causes: true });
+        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new(), causes: Causes::All });
     }
 
     /// Adds something that is wrong, that breaks nothing else and so silences nothing.
     pub fn raise_alone(&mut self, subject: Subject, severity: Severity, evidence: E) {
-        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new(), causes: false });
+        self.raised.push(Raised { subject, severity, evidence, breaks: Vec::new(), causes: Causes::Nothing });
     }
 
     /// Adds something that is wrong and that is known to break these subjects, whatever the topology says.
     pub fn raise_breaking(&mut self, subject: Subject, severity: Severity, evidence: E, breaks: Vec<Subject>) {
-        self.raised.push(Raised { subject, severity, evidence, breaks, causes: true });
+        self.raised.push(Raised { subject, severity, evidence, breaks, causes: Causes::All });
+    }
+
+    /// Adds something that is wrong and that has only some of the consequences that its entry lists.
+    pub fn raise_causing(
+        &mut self,
+        subject: Subject,
+        severity: Severity,
+        evidence: E,
+        causes: Causes,
+        breaks: Vec<Subject>,
+    ) {
+        self.raised.push(Raised { subject, severity, evidence, breaks, causes });
     }
 }
 
@@ -157,8 +169,21 @@ pub struct Raised<E> {
     pub evidence: E,
     /// Subjects that it is known to break beyond those that the topology tells.
     pub breaks: Vec<Subject>,
-    /// Whether it can be the cause of another finding: a spare that is down is none.
-    pub causes: bool,
+    /// What it can be the cause of.
+    pub causes: Causes,
+}
+
+/// Which of the consequences that its entry lists a finding can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Causes {
+    /// Every one, on the subjects that the topology tells and on those that it is known to break.
+    All,
+    /// Only these codes: a link that is too small breaks what one that is too large does not.
+    Codes(&'static [&'static str]),
+    /// Every one, but only on the subjects that it is known to break: one peer's trouble is not every peer's.
+    Named,
+    /// None: a spare that is down.
+    Nothing,
 }
 
 /// A raised finding whose evidence type is erased.
@@ -178,8 +203,8 @@ pub struct Candidate {
     pub fixes: Vec<Fix>,
     /// Subjects that it is known to break.
     pub breaks: Vec<Subject>,
-    /// Whether it can be the cause of another finding.
-    pub causes: bool,
+    /// What it can be the cause of.
+    pub causes: Causes,
 }
 
 /// What one check came to in one round.
@@ -237,6 +262,7 @@ pub static ALL: &[Registered] = &[
     of::<links::LinkDown>(),
     of::<links::TunnelNoHeadroom>(),
     of::<links::PodMtuTooLarge>(),
+    of::<links::PodMtuMixed>(),
     of::<paths::PeerUnreachable>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
@@ -276,7 +302,7 @@ fn judge_erased<C: Check>(node: &Snapshot) -> Outcome {
 
 fn example_erased<C: Check>() -> Candidate {
     let (subject, severity, evidence) = C::example();
-    erase::<C>(Raised { subject, severity, evidence, breaks: Vec::new(), causes: true })
+    erase::<C>(Raised { subject, severity, evidence, breaks: Vec::new(), causes: Causes::All })
 }
 
 fn erase<C: Check>(raised: Raised<C::Evidence>) -> Candidate {

@@ -5,6 +5,7 @@
 //! consequence stays loud: what pages must never hide under what does not. A finding that breaks nothing else (a bond
 //! that lost its spare) is no cause, whatever its entry lists.
 
+use crate::checks::Causes;
 use crate::history::Standing;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
@@ -26,12 +27,19 @@ pub fn apply(standing: &mut [Standing], node: &Snapshot) -> Vec<Option<usize>> {
 }
 
 fn causes(standing: &[Standing], cause: usize, effect: usize, node: &Snapshot) -> bool {
-    if cause == effect || !standing[cause].candidate.causes {
+    if cause == effect {
         return false;
     }
     let (cause, effect) = (&standing[cause].candidate, &standing[effect].candidate);
-    let listed = cause.causes && cause.entry.silences.contains(&effect.entry.code);
-    listed && (cause.breaks.contains(&effect.subject) || node.carries(&cause.subject, &effect.subject))
+    let carries = || node.carries(&cause.subject, &effect.subject);
+    let breaks = || cause.breaks.contains(&effect.subject);
+    let able = match cause.causes {
+        Causes::All => breaks() || carries(),
+        Causes::Codes(codes) => codes.contains(&effect.entry.code) && (breaks() || carries()),
+        Causes::Named => breaks(),
+        Causes::Nothing => false,
+    };
+    able && cause.entry.silences.contains(&effect.entry.code)
 }
 
 /// The end of the chain of causes. Chains are finite: entries silence along an order, and a code that silences itself

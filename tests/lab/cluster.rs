@@ -8,6 +8,8 @@
 mod pods;
 mod wires;
 
+pub(crate) use pods::NewPod;
+
 use std::fmt::Write as _;
 
 use crate::echo::ping;
@@ -107,7 +109,9 @@ impl Cluster {
         host.feed("ip", &["-batch", "-"], &self.tunnel_lines(node, overlay))?;
         host.feed("bridge", &["-batch", "-"], &self.forwarding_lines(node, overlay))?;
         let pod = self.nodes[node].pod.as_ref().expect("a recipe with a pod network gives every node a pod");
-        pods::add(host, pod, overlay, node)
+        host.feed("ip", &["-batch", "-"], &pods::ground(overlay, node))?;
+        let (link, address) = (overlay.by.pod_link(), overlay.pod_address(node));
+        NewPod { link, address, mtu: overlay.mtu }.add(host, pod, overlay, node)
     }
 
     fn underlay_lines(&self, node: usize) -> String {

@@ -7,6 +7,7 @@
 
 mod filter;
 mod link;
+mod pod;
 mod route;
 mod tunnel;
 
@@ -126,6 +127,14 @@ pub enum Fault {
         /// The peer.
         to: usize,
     },
+    /// A pod more, born with this MTU.
+    AnotherPod {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// In bytes.
+        bytes: Size,
+    },
     /// The kernel still remembers a path MTU that the path has long outgrown.
     StaleException {
         /// On this node.
@@ -152,6 +161,7 @@ impl Fault {
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
             | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
+            Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. } | Self::DropEcho { .. } | Self::DropAll { .. } | Self::AsymmetricRoute { .. } => true,
         }
@@ -182,6 +192,7 @@ impl Fault {
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
+            Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };
         made.map_err(|error| error.while_doing(format!("making {self:?}")))

@@ -292,6 +292,14 @@ impl Cni {
             Self::Flannel => "veth5f1e2ab0",
         }
     }
+
+    /// The host end of the link of a pod that comes later.
+    pub const fn another_pod_link(self) -> &'static str {
+        match self {
+            Self::Calico => "cali7c3d9e5b2a1",
+            Self::Flannel => "veth9c8b7a61",
+        }
+    }
 }
 
 fn byte(node: usize) -> u8 {

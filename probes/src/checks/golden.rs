@@ -126,6 +126,13 @@ fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
 }
 
 #[test]
+fn pods_of_different_mtu_are_told_only_while_all_of_them_fit() {
+    let mixed = |mtu| loud(&Example::reference().pod("cali0badc0ffee1", mtu, "10.244.1.4"));
+    assert_eq!(mixed(1400), ["pod-mtu-mixed pods"]);
+    assert_eq!(mixed(1500), ["pod-mtu-too-large pods"]);
+}
+
+#[test]
 fn a_signalled_limit_between_nodes_explains_a_silent_loss_inside_the_tunnel() {
     let node = Example::reference().verdict("master-2", Plane::Underlay, limited(1400, Some("10.0.0.1")));
     assert_eq!(loud(&node.verdict("master-2", Plane::Overlay, black_hole(1350))), ["path-limited master-2"]);

@@ -1,9 +1,11 @@
 //! Links: what the kernel says of devices, before any packet is sent.
 
 pub mod link_down;
+pub mod pod_mtu_mixed;
 pub mod pod_mtu_too_large;
 pub mod tunnel_no_headroom;
 
 pub use link_down::LinkDown;
+pub use pod_mtu_mixed::PodMtuMixed;
 pub use pod_mtu_too_large::PodMtuTooLarge;
 pub use tunnel_no_headroom::TunnelNoHeadroom;

@@ -14,7 +14,7 @@ pub use peer_unreachable::PeerUnreachable;
 
 use std::collections::BTreeMap;
 
-use crate::checks::{Judgement, Raised};
+use crate::checks::{Causes, Judgement, Raised};
 use crate::fact::{Reason, Source, Unread};
 use crate::path::{PathKey, Plane, Verdict};
 use crate::report::Severity;
@@ -60,7 +60,7 @@ pub(super) fn judge_each<E>(
         severity,
         evidence,
         breaks: Vec::new(),
-        causes: true,
+        causes: Causes::All,
     });
     Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect() })
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::checks::{Alert, Area, Entry};
+use crate::checks::{Alert, Area, Causes, Entry};
 use crate::fact::{Reason, Source, Unread};
 use crate::report::Severity;
 
@@ -33,7 +33,7 @@ fn candidate(entry: &'static Entry) -> Candidate {
         evidence: serde_json::Value::Null,
         fixes: Vec::new(),
         breaks: Vec::new(),
-        causes: true,
+        causes: Causes::All,
     }
 }
 

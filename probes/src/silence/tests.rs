@@ -43,7 +43,7 @@ fn finding(entry: &'static Entry, severity: Severity, subject: Subject) -> Stand
         evidence: serde_json::Value::Null,
         fixes: Vec::new(),
         breaks: Vec::new(),
-        causes: true,
+        causes: Causes::All,
     };
     Standing { candidate, since: Timestamp::UNIX_EPOCH }
 }
@@ -78,7 +78,7 @@ fn what_breaks_nothing_silences_nothing() {
         finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
         finding(&EFFECT, Severity::Warning, on("a", Plane::Overlay)),
     ];
-    standing[0].candidate.causes = false;
+    standing[0].candidate.causes = Causes::Nothing;
     assert_eq!(apply(&mut standing, &nothing()), [None, None]);
 }
 
@@ -148,7 +148,24 @@ fn what_breaks_nothing_else_is_no_cause() {
         finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
         finding(&EFFECT, Severity::Critical, on("a", Plane::Overlay)),
     ];
-    standing[0].candidate.causes = false;
+    standing[0].candidate.causes = Causes::Nothing;
     assert_eq!(apply(&mut standing, &nothing()), [None, None]);
     assert_eq!(standing[0].candidate.severity, Severity::Warning);
+}
+
+#[test]
+fn a_finding_may_have_some_of_the_listed_consequences_only() {
+    let pair = |causes| {
+        let mut standing = [
+            finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+            finding(&EFFECT, Severity::Warning, on("a", Plane::Overlay)),
+            finding(&EFFECT, Severity::Warning, on("a", Plane::Pod)),
+        ];
+        standing[0].candidate.causes = causes;
+        standing[0].candidate.breaks = vec![on("a", Plane::Pod)];
+        apply(&mut standing, &nothing())
+    };
+    assert_eq!(pair(Causes::Codes(&["effect"])), [None, Some(0), Some(0)]);
+    assert_eq!(pair(Causes::Codes(&["middle"])), [None, None, None], "another code");
+    assert_eq!(pair(Causes::Named), [None, None, Some(0)], "the topology is not asked");
 }

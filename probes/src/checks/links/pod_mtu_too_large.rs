@@ -23,6 +23,8 @@ use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
 use crate::units::LinkMtu;
 
+use super::PodMtuMixed;
+
 /// The rule.
 #[derive(Debug)]
 pub struct PodMtuTooLarge;
@@ -57,7 +59,7 @@ impl Check for PodMtuTooLarge {
             "ip link show dev TUNNEL",
             "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
         ],
-        silences: &[],
+        silences: &[PodMtuMixed::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePodMtuTooLarge", minutes: 10 },
     };
@@ -69,7 +71,7 @@ impl Check for PodMtuTooLarge {
         let mut judgement = Judgement::default();
         if let Some(evidence) = evidence(node).filter(|evidence| evidence.too_large > 0) {
             let severity = if evidence.black_hole { Severity::Critical } else { Severity::Warning };
-            judgement.raise(Subject::Pods, severity, evidence);
+            judgement.raise_breaking(Subject::Pods, severity, evidence, vec![Subject::Pods]);
         }
         Ok(judgement)
     }

@@ -145,7 +145,7 @@ fn a_bond_that_lost_one_member_is_a_warning_that_silences_nothing() {
     let judgement = judge(&bonded().with("eth1", no_carrier));
     let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
     assert_eq!((&raised.subject, raised.severity), (&Subject::Link("eth1".into()), Severity::Warning));
-    assert!(!raised.causes && raised.evidence.spares == ["eth0"]);
+    assert!(raised.causes == crate::checks::Causes::Nothing && raised.evidence.spares == ["eth0"]);
     assert_eq!(LinkDown::summary(&raised.subject, &raised.evidence), "eth1 has no carrier; bond0 works on by eth0.");
 }
 

@@ -1,0 +1,203 @@
+//! Pods of one node that have different MTUs.
+//!
+//! A pod keeps the MTU that it was born with. After a change of the CNI's MTU old and new pods run side by side until
+//! the old ones are recreated, and a fault that only some pods have is hard to tell from a fault of the application.
+//! Nothing is lost while all of them fit, so this informs. That some do not fit is `pod-mtu-too-large`, which explains
+//! this one away.
+//!
+//! Pods are compared with those of the same network only: those on routed links with one another, those on a bridge
+//! with that bridge's. A second network made for storage may well have an MTU of its own. Links that are set down are
+//! left out: no pod runs behind them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::fact::Unread;
+use crate::kernel::{Link, LinkIndex};
+use crate::remedy::Fix;
+use crate::report::{Role, Severity};
+use crate::snapshot::Snapshot;
+use crate::subject::Subject;
+use crate::units::LinkMtu;
+
+/// The rule.
+#[derive(Debug)]
+pub struct PodMtuMixed;
+
+/// Pod links by network and MTU.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// Networks whose pods differ.
+    pub networks: Vec<Network>,
+}
+
+/// One network of pods.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Network {
+    /// The bridge that they are ports of; absent where each has a link and a route of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Number of pod links by MTU.
+    pub links_by_mtu: BTreeMap<LinkMtu, usize>,
+    /// Some links of the less common MTUs, at most five.
+    pub examples: Vec<String>,
+}
+
+impl Check for PodMtuMixed {
+    const ENTRY: Entry = Entry {
+        code: "pod-mtu-mixed",
+        area: Area::Links,
+        severities: &[Severity::Info],
+        title: "pods of one node have different MTUs",
+        meaning: "Pods keep the MTU that they were born with, so after a change of the CNI's MTU old and new ones \
+                  differ until the old ones are recreated. Nothing is lost while all of them fit what they leave by.",
+        look: &[
+            "ip -o link show type veth",
+            "ip route show dev LINK; bridge fdb show brport LINK",
+            "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
+        ],
+        silences: &[],
+        confirm: Confirm::AtOnce,
+        alert: Alert::None {
+            why: "nothing is lost while every pod fits, and rolling pods over mixes them for a while",
+        },
+    };
+    type Evidence = Evidence;
+
+    fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
+        node.tables.links.read()?;
+        node.tables.routes.read()?;
+        let mut judgement = Judgement::default();
+        let networks: Vec<_> = networks(node).into_iter().filter(|network| network.links_by_mtu.len() > 1).collect();
+        if !networks.is_empty() {
+            judgement.raise(Subject::Pods, Severity::Info, Evidence { networks });
+        }
+        Ok(judgement)
+    }
+
+    fn summary(_: &Subject, evidence: &Evidence) -> String {
+        let told: Vec<_> = evidence.networks.iter().map(Network::told).collect();
+        format!("Pods of this node have different MTUs: {}.", told.join("; "))
+    }
+
+    fn fixes(_: &Subject, _: &Evidence) -> Vec<Fix> {
+        vec![Fix::RecreatePods]
+    }
+
+    fn example() -> (Subject, Severity, Evidence) {
+        let network = Network {
+            bridge: None,
+            links_by_mtu: BTreeMap::from([(LinkMtu::new(1400), 3), (LinkMtu::new(1450), 12)]),
+            examples: vec!["cali1a2b3c4d5e6".into(), "cali5c0ffee1234".into(), "cali9f8e7d6c5b4".into()],
+        };
+        (Subject::Pods, Severity::Info, Evidence { networks: vec![network] })
+    }
+}
+
+impl Network {
+    /// `12 at 1450 B and 3 at 1400 B on cni0`, the most common first.
+    fn told(&self) -> String {
+        let mut counts: Vec<_> = self.links_by_mtu.iter().collect();
+        counts.sort_by_key(|&(mtu, count)| std::cmp::Reverse((count, mtu)));
+        let counts: Vec<_> = counts.into_iter().map(|(mtu, count)| format!("{count} at {mtu} B")).collect();
+        let on = self.bridge.as_ref().map(|bridge| format!(" on {bridge}")).unwrap_or_default();
+        format!("{}{on}", words::list(&counts))
+    }
+}
+
+fn networks(node: &Snapshot) -> Vec<Network> {
+    let mut by_master: BTreeMap<Option<LinkIndex>, Vec<&Link>> = BTreeMap::new();
+    let pods = node.tables.links().iter().filter(|link| link.up && node.topology.role(link.index) == Role::Pod);
+    for link in pods {
+        by_master.entry(link.master).or_default().push(link);
+    }
+    by_master.into_iter().map(|(master, links)| network(node, master, &links)).collect()
+}
+
+fn network(node: &Snapshot, master: Option<LinkIndex>, links: &[&Link]) -> Network {
+    let mut links_by_mtu = BTreeMap::new();
+    for link in links {
+        *links_by_mtu.entry(link.mtu).or_default() += 1;
+    }
+    let common = links_by_mtu.iter().max_by_key(|&(mtu, count): &(&LinkMtu, &usize)| (*count, *mtu));
+    let common = common.map(|(mtu, _)| *mtu);
+    let rare = links.iter().filter(|link| Some(link.mtu) != common);
+    Network {
+        bridge: master.and_then(|master| node.tables.link(master)).map(|bridge| bridge.name.clone()),
+        examples: rare.take(5).map(|link| link.name.clone()).collect(),
+        links_by_mtu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::{Fact, Source};
+    use crate::snapshot::example::{Example, failed};
+
+    fn judge(example: &Example) -> Judgement<Evidence> {
+        PodMtuMixed::judge(&example.snapshot()).unwrap()
+    }
+
+    fn told(example: &Example) -> String {
+        let judgement = judge(example);
+        let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+        assert_eq!((&raised.subject, raised.severity), (&Subject::Pods, Severity::Info));
+        PodMtuMixed::summary(&raised.subject, &raised.evidence)
+    }
+
+    #[test]
+    fn one_byte_of_difference_is_told_with_numbers_and_no_pod() {
+        let mixed = Example::reference().pod("cali0badc0ffee1", 1449, "10.244.1.4");
+        assert_eq!(told(&mixed), "Pods of this node have different MTUs: 2 at 1450 B and 1 at 1449 B.");
+        assert_eq!(judge(&mixed).raised[0].evidence.networks[0].examples, ["cali0badc0ffee1"]);
+    }
+
+    #[test]
+    fn pods_that_all_have_another_mtu_than_the_tunnel_are_not_mixed() {
+        assert!(judge(&Example::reference()).raised.is_empty());
+        let smaller = |node: Example, pod: &str| node.with(pod, |link| link.mtu = LinkMtu::new(1400));
+        let node = ["cali1a2b3c4d5e6", "cali9f8e7d6c5b4"].into_iter().fold(Example::reference(), smaller);
+        assert!(judge(&node).raised.is_empty());
+    }
+
+    fn on_bridge(node: Example, name: &str, bridge: &str, mtu: u32) -> Example {
+        node.device(name, "veth", mtu).port(name, bridge).with(name, |link| link.other_namespace = Some(4))
+    }
+
+    #[test]
+    fn ports_of_a_pod_bridge_are_pods_and_guests_are_not() {
+        let node = on_bridge(Example::flannel(), "vethcafe0001", "cni0", 1400);
+        assert_eq!(told(&node), "Pods of this node have different MTUs: 1 at 1450 B and 1 at 1400 B on cni0.");
+        let guests = Example::reference().device("tap101i0", "tun", 9000).port("tap101i0", "vmbr1");
+        assert!(judge(&on_bridge(guests, "fwpr101p0", "vmbr1", 9000)).raised.is_empty());
+    }
+
+    #[test]
+    fn another_network_of_pods_may_have_an_mtu_of_its_own() {
+        let storage = Example::reference().device("pods-storage", "bridge", 9000);
+        let node =
+            on_bridge(on_bridge(storage, "veth00000001", "pods-storage", 9000), "veth00000002", "pods-storage", 9000);
+        assert!(judge(&node).raised.is_empty());
+        assert!(
+            told(&on_bridge(node, "veth00000003", "pods-storage", 1500))
+                .ends_with("2 at 9000 B and 1 at 1500 B on pods-storage.")
+        );
+    }
+
+    #[test]
+    fn a_link_that_is_set_down_has_no_pod() {
+        let node = Example::reference().pod("cali0badc0ffee1", 1400, "10.244.1.4");
+        assert!(judge(&node.with("cali0badc0ffee1", |link| link.up = false)).raised.is_empty());
+    }
+
+    #[test]
+    fn routes_that_could_not_be_read_conclude_nothing() {
+        let mut node = Example::reference();
+        node.tables.routes = Fact::Unread(failed(Source::Routes));
+        assert_eq!(PodMtuMixed::judge(&node.snapshot()).unwrap_err(), failed(Source::Routes));
+    }
+}
