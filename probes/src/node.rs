@@ -7,7 +7,7 @@
 //! failed, a counter that rose) is the evidence.
 
 mod judging;
-mod rows;
+pub(crate) mod rows;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

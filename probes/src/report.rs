@@ -2,6 +2,8 @@
 //!
 //! A value that is not known is absent, never zero.
 
+pub mod ladder;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use crate::kernel::{Df, NeighbourState};
 use crate::path::{Limit, Plane, VerdictName};
 use crate::telemetry::Telemetry;
 use crate::units::{Family, IpSize, LinkMtu};
+
+pub use ladder::Ladder;
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "mtuscope.report/v1";
@@ -50,6 +54,8 @@ pub struct Report {
     pub tunnels: Vec<TunnelRow>,
     /// Paths to peers.
     pub paths: Vec<PathRow>,
+    /// Which layer says which MTU: the rows above in the order that a packet meets them.
+    pub ladders: Vec<Ladder>,
     /// Kernel settings that bear on the paths.
     pub settings: Vec<SettingRow>,
     /// The neighbour table.

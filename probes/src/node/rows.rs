@@ -6,6 +6,8 @@ use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, RouteRow, SettingRow, TunnelRow};
+#[cfg(test)]
+use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::IpSize;
@@ -163,6 +165,37 @@ pub(super) fn declared(node: &Snapshot) -> Vec<DeclaredRow> {
 pub(super) fn counters(node: &Snapshot) -> BTreeMap<String, u64> {
     let counters = node.tables.counters.known().into_iter().flatten();
     counters.map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}
+
+/// A report of these tables, before anything was judged.
+#[cfg(test)]
+pub(crate) fn unjudged(node: &Snapshot) -> Report {
+    let counts = FindingCounts::default();
+    Report {
+        schema: SCHEMA,
+        node: "master-1".into(),
+        vantage: Vantage::Node,
+        version: String::new(),
+        generated_at: jiff::Timestamp::UNIX_EPOCH,
+        summary: Summary {
+            status: Status::Unknown,
+            findings: counts,
+            not_concluded: 0,
+            peers: node.peers.len(),
+            recommended_overlay_mtu: None,
+        },
+        links: links(node),
+        tunnels: tunnels(node, &BTreeMap::new()),
+        paths: paths(node),
+        ladders: Vec::new(),
+        settings: settings(node),
+        neighbours: neighbours(node),
+        declared: declared(node),
+        counters: counters(node),
+        findings: Vec::new(),
+        not_concluded: Vec::new(),
+        checks: BTreeMap::new(),
+    }
 }
 
 #[cfg(test)]
