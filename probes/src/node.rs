@@ -14,7 +14,7 @@ mod ground;
 mod judging;
 mod look;
 mod reading;
-mod rows;
+pub(crate) mod rows;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

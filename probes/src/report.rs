@@ -2,6 +2,8 @@
 //!
 //! A value that is not known is absent, never zero.
 
+pub mod ladder;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use crate::kernel::{Df, NeighbourState};
 use crate::path::{Limit, Plane, VerdictName};
 use crate::telemetry::Telemetry;
 use crate::units::{Family, IpSize, LinkMtu};
+
+pub use ladder::Ladder;
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "mtuscope.report/v1";
@@ -50,6 +54,8 @@ pub struct Report {
     pub tunnels: Vec<TunnelRow>,
     /// Paths to peers.
     pub paths: Vec<PathRow>,
+    /// Which layer says which MTU: the rows above in the order that a packet meets them.
+    pub ladders: Vec<Ladder>,
     /// Kernel settings that bear on the paths.
     pub settings: Vec<SettingRow>,
     /// The neighbour table.
@@ -253,6 +259,8 @@ pub struct TunnelRow {
     pub local: Option<IpAddr>,
     /// Whether it is in collect-metadata mode.
     pub external: bool,
+    /// Whether routes to other nodes' pods lead through it.
+    pub carries_pods: bool,
     /// The MTU that it can have on every path that no finding blames.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recommended_mtu: Option<IpSize>,
@@ -269,6 +277,11 @@ pub struct PathRow {
     pub family: Family,
     /// The address that was probed.
     pub address: IpAddr,
+    /// The links that packets leave by, the first one first: a tunnel, then what carries it. Empty without a route.
+    pub via: Vec<String>,
+    /// The route that packets take, where the kernel has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteRow>,
     /// What the measurement says.
     pub verdict: VerdictName,
     /// Why, where the verdict does not say it all.
@@ -303,6 +316,16 @@ pub struct PathRow {
     /// When it was last measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probed_at: Option<Timestamp>,
+}
+
+/// The route to an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct RouteRow {
+    /// The prefix, as in `10.244.2.0/26`.
+    pub to: String,
+    /// The MTU that the route sets; absent where its link's holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<IpSize>,
 }
 
 /// One kernel setting.

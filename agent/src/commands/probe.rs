@@ -100,6 +100,8 @@ fn unmeasured(address: IpAddr) -> PathRow {
         plane: Plane::Underlay,
         family: Family::of(address),
         address,
+        via: Vec::new(),
+        route: None,
         verdict: VerdictName::Unknown,
         why: Some("it was not measured: there is no route to it, or its family is not probed".into()),
         path_mtu: None,

@@ -52,6 +52,8 @@ pub(crate) fn path(peer: &str, plane: Plane, address: &str, verdict: VerdictName
         plane,
         family: Family::of(address),
         address,
+        via: Vec::new(),
+        route: None,
         verdict,
         why: None,
         path_mtu: answered.then(|| IpSize::new(mtu)),
@@ -162,6 +164,7 @@ fn tunnel() -> TunnelRow {
         df: Some(Df::Unset),
         local: Some(Ipv4Addr::new(10, 0, 0, 11).into()),
         external: false,
+        carries_pods: true,
         recommended_mtu: Some(IpSize::new(1350)),
     }
 }

@@ -10,7 +10,7 @@ use crate::kernel::{LinkIndex, NeighbourState};
 use crate::path::{PathKey, Plane, Unreachable, Verdict};
 use crate::remedy;
 use crate::report::{
-    Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary,
+    Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary, ladder,
 };
 use crate::silence;
 use crate::snapshot::topology::TunnelView;
@@ -76,7 +76,7 @@ impl Node {
             peers: node.peers.len(),
             recommended_overlay_mtu: recommended.values().copied().min(),
         };
-        Report {
+        let mut report = Report {
             schema: SCHEMA,
             node: self.config.node.clone(),
             vantage: self.config.vantage,
@@ -86,6 +86,7 @@ impl Node {
             links: rows::links(node),
             tunnels: rows::tunnels(node, &recommended),
             paths,
+            ladders: Vec::new(),
             settings: rows::settings(node),
             neighbours: rows::neighbours(node),
             declared: rows::declared(node),
@@ -93,7 +94,9 @@ impl Node {
             findings,
             not_concluded,
             checks,
-        }
+        };
+        report.ladders = ladder::of(&report);
+        report
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::{Link, Neighbour, NeighbourState};
+use crate::fact::Fact;
+use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
-use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, SettingRow, TunnelRow};
+use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, RouteRow, SettingRow, TunnelRow};
+#[cfg(test)]
+use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::IpSize;
@@ -43,6 +46,7 @@ pub(super) fn tunnels(node: &Snapshot, recommended: &BTreeMap<String, IpSize>) -
             df: tunnel.df,
             local: tunnel.local,
             external: tunnel.external,
+            carries_pods: view.carries_pods,
             recommended_mtu: recommended.get(&view.name).copied(),
         })
     };
@@ -50,10 +54,10 @@ pub(super) fn tunnels(node: &Snapshot, recommended: &BTreeMap<String, IpSize>) -
 }
 
 pub(super) fn paths(node: &Snapshot) -> Vec<PathRow> {
-    node.paths.iter().map(|(key, path)| path_row(key, path)).collect()
+    node.paths.iter().map(|(key, path)| path_row(node, key, path)).collect()
 }
 
-fn path_row(key: &PathKey, path: &Path) -> PathRow {
+fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
     let measured = path.measured.known();
     let verdict = measured.map(|measured| &measured.verdict);
     let known = verdict.filter(|verdict| !matches!(verdict, Verdict::Unknown { .. }));
@@ -62,6 +66,8 @@ fn path_row(key: &PathKey, path: &Path) -> PathRow {
         plane: key.plane,
         family: key.family(),
         address: key.address,
+        via: path.via.iter().filter_map(|&link| Some(node.tables.link(link)?.name.clone())).collect(),
+        route: node.lookups.get(&key.address).and_then(Fact::known).and_then(route),
         verdict: verdict.map_or(VerdictName::Unknown, Verdict::name),
         why: why(path),
         path_mtu: known.and_then(Verdict::path_mtu),
@@ -75,6 +81,12 @@ fn path_row(key: &PathKey, path: &Path) -> PathRow {
         packets_sent: measured.map_or(0, |measured| measured.sent),
         probed_at: path.probed_at,
     }
+}
+
+/// The route, if it leads anywhere: a blackhole is none that packets take.
+fn route(route: &Route) -> Option<RouteRow> {
+    let leads = !route.hops.is_empty();
+    leads.then(|| RouteRow { to: format!("{}/{}", route.destination, route.prefix), mtu: route.mtu })
 }
 
 fn limit(verdict: &Verdict) -> Option<crate::path::Limit> {
@@ -153,4 +165,74 @@ pub(super) fn declared(node: &Snapshot) -> Vec<DeclaredRow> {
 pub(super) fn counters(node: &Snapshot) -> BTreeMap<String, u64> {
     let counters = node.tables.counters.known().into_iter().flatten();
     counters.map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}
+
+/// A report of these tables, before anything was judged.
+#[cfg(test)]
+pub(crate) fn unjudged(node: &Snapshot) -> Report {
+    let counts = FindingCounts::default();
+    Report {
+        schema: SCHEMA,
+        node: "master-1".into(),
+        vantage: Vantage::Node,
+        version: String::new(),
+        generated_at: jiff::Timestamp::UNIX_EPOCH,
+        summary: Summary {
+            status: Status::Unknown,
+            findings: counts,
+            not_concluded: 0,
+            peers: node.peers.len(),
+            recommended_overlay_mtu: None,
+        },
+        links: links(node),
+        tunnels: tunnels(node, &BTreeMap::new()),
+        paths: paths(node),
+        ladders: Vec::new(),
+        settings: settings(node),
+        neighbours: neighbours(node),
+        declared: declared(node),
+        counters: counters(node),
+        findings: Vec::new(),
+        not_concluded: Vec::new(),
+        checks: BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::Plane;
+    use crate::snapshot::example::{Example, ip};
+
+    fn path_to(node: &Example, address: &str) -> PathRow {
+        paths(&node.snapshot()).into_iter().find(|row| row.address == ip(address)).unwrap()
+    }
+
+    #[test]
+    fn a_path_names_its_links_and_its_route() {
+        let node = Example::reference();
+        assert_eq!(path_to(&node, "10.0.0.12").via, ["vmbr1", "enp5s0"]);
+        let overlay = path_to(&node, "10.244.2.0");
+        assert_eq!((overlay.plane, overlay.via.join(" ").as_str()), (Plane::Overlay, "vxlan.calico vmbr1 enp5s0"));
+        assert_eq!(overlay.route, Some(RouteRow { to: "10.244.2.0/26".into(), mtu: None }));
+    }
+
+    #[test]
+    fn a_route_says_its_own_mtu_and_a_dead_end_is_none() {
+        let mut node = Example::reference();
+        let Some(Fact::Known(route)) = node.lookups.get_mut(&ip("10.244.2.2")) else { panic!("a route") };
+        route.mtu = Some(IpSize::new(1400));
+        assert_eq!(path_to(&node, "10.244.2.2").route.unwrap().mtu, Some(IpSize::new(1400)));
+        let Some(Fact::Known(route)) = node.lookups.get_mut(&ip("10.244.2.2")) else { panic!("a route") };
+        route.hops.clear();
+        assert_eq!(path_to(&node, "10.244.2.2").route, None);
+    }
+
+    #[test]
+    fn only_a_tunnel_with_routes_to_pods_carries_them() {
+        let node = Example::reference().vxlan("vxlan9", 1450, Some("vmbr0"), "192.168.0.11").snapshot();
+        let carries: Vec<_> =
+            tunnels(&node, &BTreeMap::new()).into_iter().map(|row| (row.link, row.carries_pods)).collect();
+        assert_eq!(carries, [("vxlan.calico".to_owned(), true), ("vxlan9".to_owned(), false)]);
+    }
 }
