@@ -5,6 +5,7 @@
 //! order and form that Calico or Flannel leave behind: permanent neighbours and forwarding entries for the tunnel ends,
 //! block routes `onlink` through them, pods on veths.
 
+mod memory;
 mod pods;
 mod wires;
 
@@ -17,6 +18,8 @@ use crate::namespace::Namespace;
 use crate::recipe::{Cni, Overlay, Recipe, Role};
 use crate::wait::{self, Look};
 use crate::{Error, Result};
+
+pub use memory::Memory;
 
 /// A cluster that runs. It goes away with this value.
 #[derive(Debug)]

@@ -21,16 +21,20 @@ pub const AGENT: &str = "mtuscope";
 
 /// Runs the tests of one executable, or the agent.
 pub fn main(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
-    if started_as_agent() {
-        return agent::run(std::env::args_os());
-    }
-    let mut arguments = Arguments::from_args();
-    if let Err(error) = namespace::enter() {
-        report(&format!("these tests need namespaces of their own: {error}"));
-        return ExitCode::FAILURE;
-    }
-    arguments.test_threads.get_or_insert_with(labs_at_once);
-    libtest_mimic::run(&arguments, tests()).exit_code()
+    agent_or(|| {
+        let mut arguments = Arguments::from_args();
+        if let Err(error) = namespace::enter() {
+            report(&format!("these tests need namespaces of their own: {error}"));
+            return ExitCode::FAILURE;
+        }
+        arguments.test_threads.get_or_insert_with(labs_at_once);
+        libtest_mimic::run(&arguments, tests()).exit_code()
+    })
+}
+
+/// Is the agent if this executable was started under its name, and `otherwise` what it was built for.
+pub fn agent_or(otherwise: impl FnOnce() -> ExitCode) -> ExitCode {
+    if started_as_agent() { agent::run(std::env::args_os()) } else { otherwise() }
 }
 
 /// One test.

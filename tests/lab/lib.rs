@@ -15,6 +15,7 @@ pub mod error;
 pub mod fault;
 pub mod harness;
 pub mod http;
+pub mod interrupt;
 pub mod intruder;
 pub mod matrix;
 pub mod namespace;

@@ -15,6 +15,7 @@ use std::thread;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::SigSet;
 use nix::unistd::{getegid, geteuid};
 
 use crate::{Error, Result};
@@ -120,14 +121,20 @@ impl Namespace {
         let mut command = Command::new(program);
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{path}:{SYSTEM_PATHS}")).stdin(Stdio::null());
+        // Ctrl-C is for whoever runs the lab: an `ip` that it ended half-way could not be healed.
+        command.process_group(0);
         let file = self.file.as_raw_fd();
         let enter = move || {
             // SAFETY: the call takes no pointer, and the descriptor is open: the child is a copy of this process,
             // and the namespace outlives the command that borrows it or is refused with EBADF.
             let entered = unsafe { libc::setns(file, libc::CLONE_NEWNET) };
-            if entered == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+            if entered != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // A lab that holds signals back does so for itself alone.
+            SigSet::empty().thread_set_mask().map_err(io::Error::from)
         };
-        // SAFETY: the closure makes one system call and allocates nothing, so it is safe between fork and exec.
+        // SAFETY: the closure makes two system calls and allocates nothing, so it is safe between fork and exec.
         unsafe { command.pre_exec(enter) };
         command
     }

@@ -5,9 +5,11 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
+use std::time::Duration;
 
+use agent::config::duration;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,6 +32,7 @@ pub const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LO
 pub struct Service<'c> {
     host: &'c Namespace,
     child: Child,
+    config: PathBuf,
     log: PathBuf,
     _directory: TempDir,
 }
@@ -57,7 +60,7 @@ impl<'c> Service<'c> {
         command.arg("agent").arg("--config").arg(&config).args(["--listen", &SERVER.to_string()]);
         let output = File::create(&log).map_err(failed)?;
         let child = command.stdout(output.try_clone().map_err(failed)?).stderr(output).spawn().map_err(failed)?;
-        let mut service = Self { host, child, log, _directory: directory };
+        let mut service = Self { host, child, config, log, _directory: directory };
         service.await_ready()?;
         Ok(service)
     }
@@ -119,6 +122,11 @@ impl<'c> Service<'c> {
         }
     }
 
+    /// The file that it reads its configuration from.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -139,7 +147,9 @@ impl<'c> Service<'c> {
         ended.map_err(|error| self.with_log(error))
     }
 
-    fn with_log(&self, error: Error) -> Error {
+    /// An error, with what the agent logged.
+    #[must_use]
+    pub fn with_log(&self, error: Error) -> Error {
         let log = fs::read_to_string(&self.log).unwrap_or_else(|error| format!("its log cannot be read: {error}"));
         error.check(format!("the agent's log:\n{log}"))
     }
@@ -178,6 +188,11 @@ pub fn run(host: &Namespace, arguments: &[&str]) -> Result<Output> {
 
 /// The configuration of a node of a recipe: short rounds, every other node named with all its addresses.
 pub fn configuration(recipe: &Recipe, node: usize) -> String {
+    configuration_every(recipe, node, Duration::from_secs(1))
+}
+
+/// As [`configuration`], with rounds as far apart as `interval`.
+pub fn configuration_every(recipe: &Recipe, node: usize, interval: Duration) -> String {
     let mut text = format!("node: {}\npeers:\n  kernel: true\n  static:\n", recipe.nodes[node]);
     for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
         let _ = write!(text, "    - {{ name: {name}, underlay: {}", recipe.underlay_address(peer));
@@ -186,5 +201,5 @@ pub fn configuration(recipe: &Recipe, node: usize) -> String {
         }
         text += " }\n";
     }
-    text + "probing: { interval: 1s, confirm_rounds: 2 }\n"
+    text + &format!("probing: {{ interval: {}, confirm_rounds: 2 }}\n", duration::show(interval))
 }
