@@ -11,13 +11,12 @@ mod rows;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::History;
-use crate::kernel::{self, RawFacts, RawMessage, RawRoutes};
+use crate::kernel::{self, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
@@ -47,8 +46,8 @@ pub enum Input {
 pub enum Output {
     /// Read the kernel's tables and the host files; answer with [`Input::Facts`].
     ReadFacts,
-    /// Look up the route to each address as the kernel would, cached path MTUs ignored (`RTM_F_FIB_MATCH`).
-    ReadRoutes(Vec<IpAddr>),
+    /// Ask which way each packet would take, cached path MTUs ignored (`RTM_F_FIB_MATCH`).
+    ReadRoutes(Vec<Query>),
     /// Send a packet or try a connection; answer with [`Input::Sent`].
     Transmit(Transmit),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
@@ -180,18 +179,7 @@ impl Node {
         self.snapshot.peers = merged.peers;
         self.snapshot.tables = tables;
         self.phase = Phase::Routing;
-        self.wanted.push_back(Output::ReadRoutes(self.addresses_to_look_up()));
-    }
-
-    fn addresses_to_look_up(&self) -> Vec<IpAddr> {
-        let tables = &self.snapshot.tables;
-        let remotes = tables.links().iter().flat_map(|link| {
-            let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
-            tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed)
-        });
-        let peers = self.snapshot.peers.iter().flat_map(|peer| peer.addresses());
-        let wanted: BTreeSet<_> = peers.chain(remotes).filter(|address| !address.is_multicast()).collect();
-        wanted.into_iter().collect()
+        self.wanted.push_back(Output::ReadRoutes(targets::queries(&self.snapshot)));
     }
 
     fn on_routes(&mut self, raw: RawRoutes, now: Now) {
@@ -200,7 +188,8 @@ impl Node {
         }
         let decode =
             |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
-        self.snapshot.lookups = raw.answers.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
+        let answers = raw.answers.into_iter().map(|(query, answer)| (query, decode(answer))).collect();
+        targets::take_routes(&mut self.snapshot, answers);
         self.snapshot.tables.take_exceptions(&raw.exceptions);
         for (source, took) in raw.took {
             self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
@@ -215,7 +204,7 @@ impl Node {
     }
 
     fn topology(&self) -> Topology {
-        Topology::new(&self.snapshot.tables, &self.snapshot.peers, &self.snapshot.lookups)
+        Topology::new(&self.snapshot.tables, &self.snapshot.peers, &self.snapshot.lookups, &self.snapshot.outer)
     }
 
     fn watch_tunnel_ports(&mut self) {
@@ -290,6 +279,7 @@ fn nothing_known(config: &Config) -> Snapshot {
         tables,
         peers: Vec::new(),
         lookups: BTreeMap::new(),
+        outer: BTreeMap::new(),
         paths: BTreeMap::<PathKey, _>::new(),
         expect: config.expect.clone(),
     }

@@ -22,7 +22,8 @@ pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> (Option<Tunnel
     let (kind, fill): (_, Fill) = match kind {
         "vxlan" => (TunnelKind::Vxlan, vxlan),
         "geneve" => (TunnelKind::Geneve, geneve),
-        "gre" | "gretap" => (TunnelKind::Gre, gre),
+        "gre" => (TunnelKind::Gre, gre),
+        "gretap" => (TunnelKind::Gretap, gre),
         "ipip" => (TunnelKind::Ipip, iptun),
         "sit" => (TunnelKind::Sit, iptun),
         "wireguard" => (TunnelKind::Wireguard, |_, _| Ok(())),
