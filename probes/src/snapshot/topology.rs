@@ -154,4 +154,6 @@ fn sharing_a_subnet(tables: &Tables, peers: &[Peer]) -> BTreeSet<LinkIndex> {
 }
 
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod tests;
