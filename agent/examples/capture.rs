@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use agent::io::{host, netlink::Netlink, rights};
-use probes::kernel::{Dump, RawMessage, address, link, neighbour, route};
+use probes::kernel::{Dump, Query, RawMessage, address, link, neighbour, route};
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -30,10 +30,10 @@ async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     writeln!(log, "{:#?}", neighbour::decode(&write(directory, "neighbours", facts.neighbours)?))?;
     writeln!(log, "{:#?}", neighbour::forwarding(&write(directory, "fdb", facts.fdb)?))?;
     let mut lookups = Vec::new();
-    let routes = netlink.routes(addresses).await;
+    let routes = netlink.routes(addresses.into_iter().map(Query::from).collect()).await;
     writeln!(log, "{:#?}", route::exceptions(&write(directory, "exceptions", routes.exceptions)?))?;
-    for (address, answer) in routes.answers {
-        writeln!(log, "{address}: {:?}", answer.clone().and_then(|message| route::lookup(&message)))?;
+    for (query, answer) in routes.answers {
+        writeln!(log, "{query}: {:?}", answer.clone().and_then(|message| route::lookup(&message)))?;
         lookups.extend(answer.ok());
     }
     write(directory, "lookups", Ok(lookups))?;

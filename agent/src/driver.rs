@@ -149,8 +149,8 @@ impl World {
                 let facts = self.facts().await;
                 node.on(Input::Facts(Box::new(facts)), now(self.epoch));
             }
-            Output::ReadRoutes(addresses) => {
-                let routes = self.netlink.routes(addresses).await;
+            Output::ReadRoutes(queries) => {
+                let routes = self.netlink.routes(queries).await;
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),

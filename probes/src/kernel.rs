@@ -70,11 +70,33 @@ pub struct RawFacts {
     pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
 }
 
-/// What the kernel says of the way to some addresses.
+/// Which way would a packet take? With policy routing that hangs on its source too (`ip rule from …`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Query {
+    /// Where to.
+    pub to: IpAddr,
+    /// The source address that the packet has before it is routed; `None` where the route is to choose it.
+    pub from: Option<IpAddr>,
+}
+
+impl From<IpAddr> for Query {
+    fn from(to: IpAddr) -> Self {
+        Self { to, from: None }
+    }
+}
+
+impl std::fmt::Display for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "route to {}", self.to)?;
+        self.from.iter().try_for_each(|from| write!(f, " from {from}"))
+    }
+}
+
+/// What the kernel says of some ways.
 #[derive(Clone, Debug)]
 pub struct RawRoutes {
-    /// `RTM_NEWROUTE` for each address asked for, cached path MTUs left out.
-    pub answers: Vec<(IpAddr, Result<RawMessage, Unread>)>,
+    /// `RTM_NEWROUTE` for each question asked, cached path MTUs left out.
+    pub answers: Vec<(Query, Result<RawMessage, Unread>)>,
     /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs. Dumped after the look-ups, because the kernel lists
     /// one only once something has looked its route up since it was learned.
     pub exceptions: Dump,
@@ -193,8 +215,10 @@ pub enum TunnelKind {
     Vxlan,
     /// Geneve (RFC 8926).
     Geneve,
-    /// GRE (RFC 2784).
+    /// IP in GRE (RFC 2784).
     Gre,
+    /// Ethernet in GRE.
+    Gretap,
     /// IPv4 in IPv4 (RFC 2003).
     Ipip,
     /// IPv6 in IPv4 (RFC 4213).
@@ -210,6 +234,7 @@ impl TunnelKind {
             Self::Vxlan => "vxlan",
             Self::Geneve => "geneve",
             Self::Gre => "gre",
+            Self::Gretap => "gretap",
             Self::Ipip => "ipip",
             Self::Sit => "sit",
             Self::Wireguard => "wireguard",

@@ -18,14 +18,13 @@ pub(crate) mod rows;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
-use crate::kernel::{RawFacts, RawMessage, RawRoutes};
+use crate::kernel::{Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
@@ -69,8 +68,8 @@ pub enum Input {
 pub enum Output {
     /// Read the kernel's tables and the host files; answer with [`Input::Facts`].
     ReadFacts,
-    /// Look up the route to each address as the kernel would, cached path MTUs ignored (`RTM_F_FIB_MATCH`).
-    ReadRoutes(Vec<IpAddr>),
+    /// Ask which way each packet would take, cached path MTUs ignored (`RTM_F_FIB_MATCH`).
+    ReadRoutes(Vec<Query>),
     /// Send a packet or try a connection; answer with [`Input::Sent`].
     Transmit(Transmit),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
@@ -296,6 +295,7 @@ fn nothing_known(config: &Config) -> Snapshot {
         tables,
         peers: Vec::new(),
         lookups: BTreeMap::new(),
+        outer: BTreeMap::new(),
         paths: BTreeMap::<PathKey, _>::new(),
         expect: config.expect.clone(),
     }

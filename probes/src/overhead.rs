@@ -6,7 +6,7 @@
 use crate::kernel::TunnelKind;
 use crate::units::Family;
 
-/// Ethernet header inside VXLAN and Geneve: 14 B (IEEE 802.3).
+/// Ethernet header inside VXLAN, Geneve and `gretap`: 14 B (IEEE 802.3).
 pub const ETHERNET: u32 = 14;
 /// UDP header: 8 B (RFC 768).
 pub const UDP: u32 = 8;
@@ -16,6 +16,8 @@ pub const VXLAN: u32 = 8;
 pub const GENEVE: u32 = 8;
 /// GRE base header: 4 B (RFC 2784 §2.1).
 pub const GRE: u32 = 4;
+/// GRE key: 4 B (RFC 2890 §2).
+pub const GRE_KEY: u32 = 4;
 /// WireGuard data message: header 16 B and authentication tag 16 B (WireGuard paper §5.4.6).
 pub const WIREGUARD: u32 = 32;
 
@@ -29,6 +31,7 @@ pub const fn of(kind: TunnelKind, outer: Family) -> u32 {
         TunnelKind::Vxlan => outer.header() + UDP + VXLAN + ETHERNET,
         TunnelKind::Geneve => outer.header() + UDP + GENEVE + ETHERNET,
         TunnelKind::Gre => outer.header() + GRE,
+        TunnelKind::Gretap => outer.header() + GRE + ETHERNET,
         TunnelKind::Ipip | TunnelKind::Sit => outer.header(),
         TunnelKind::Wireguard => outer.header() + UDP + WIREGUARD,
     }
@@ -44,6 +47,7 @@ mod tests {
             (TunnelKind::Vxlan, 50, 70),
             (TunnelKind::Geneve, 50, 70),
             (TunnelKind::Gre, 24, 44),
+            (TunnelKind::Gretap, 38, 58),
             (TunnelKind::Ipip, 20, 40),
             (TunnelKind::Wireguard, 60, 80),
         ];

@@ -61,6 +61,8 @@ impl PathKey {
 pub struct Target {
     /// The path.
     pub key: PathKey,
+    /// The source address to send from; `None` where the route is to choose it.
+    pub from: Option<IpAddr>,
     /// The size that it should carry: no larger one is ever sent.
     pub expected: IpSize,
     /// The tunnel that the path goes through, if it goes through one.

@@ -214,7 +214,8 @@ impl Prober {
     }
 
     fn transmit(&mut self, id: RunId, probe: Probe, now: Mono) -> Option<Transmit> {
-        let to = self.runs.get(&id)?.target.key.address;
+        let target = &self.runs.get(&id)?.target;
+        let (to, from) = (target.key.address, target.from);
         let transmit = TransmitId(self.next_transmit);
         self.next_transmit += 1;
         let Some(key) = self.key(id, probe, to, transmit, now) else {
@@ -225,7 +226,7 @@ impl Prober {
         self.flights.insert(key, Flight { run: id, probe, transmit, cookie, left: None });
         self.runs.get_mut(&id)?.flights.push(key);
         let (port, means) = self.means(key, probe, cookie);
-        Some(Transmit { id: transmit, to: SocketAddr::new(to, port), means })
+        Some(Transmit { id: transmit, to: SocketAddr::new(to, port), from, means })
     }
 
     fn key(&mut self, run: RunId, probe: Probe, to: IpAddr, transmit: TransmitId, now: Mono) -> Option<Key> {
@@ -318,6 +319,8 @@ pub struct Transmit {
     pub id: TransmitId,
     /// Where to.
     pub to: SocketAddr,
+    /// The source address; `None` where the route is to choose it.
+    pub from: Option<IpAddr>,
     /// By what means.
     pub means: Means,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
     self, Address, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts, RawMessage,
-    Route, Table,
+    Route, RouteKind, Table, TunnelKind,
 };
 
 /// Decoded tables.
@@ -135,6 +135,18 @@ impl Tables {
     pub fn far_end(&self, tunnel: LinkIndex, neighbour: IpAddr) -> Option<IpAddr> {
         let mac = self.neighbours_of(tunnel).find(|entry| entry.address == neighbour)?.mac?;
         self.remotes_of(tunnel).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address)
+    }
+
+    /// The far tunnel ends that routes name as gateways: IPIP and GRE devices without `remote`, as Calico's `tunl0`, send
+    /// the outer packet straight to the gateway of the inner one.
+    pub fn far_gateways(&self, link: &Link) -> Vec<IpAddr> {
+        let by_gateway = link.tunnel.as_ref().is_some_and(|tunnel| {
+            let layer3 = matches!(tunnel.kind, TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Sit);
+            layer3 && tunnel.remote.is_none() && !tunnel.external
+        });
+        let routes = self.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
+        let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);
+        if by_gateway { hops.filter_map(|hop| hop.gateway).collect() } else { Vec::new() }
     }
 
     /// The effective `rp_filter` of a link: the larger of its own value and that of `all`.

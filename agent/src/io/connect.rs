@@ -1,20 +1,29 @@
 //! TCP attempts: is anybody there who answers a SYN?
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use probes::prober::Sent;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Tries to connect and closes at once. A refusal (RST) is as good an answer as a connection.
-pub(super) async fn attempt(to: SocketAddr, limit: Duration) -> Sent {
-    match timeout(limit, TcpStream::connect(to)).await {
+pub(super) async fn attempt(to: SocketAddr, from: Option<IpAddr>, limit: Duration) -> Sent {
+    match timeout(limit, connect(to, from)).await {
         Ok(Ok(_)) => Sent::TcpAnswered,
         Ok(Err(error)) if is_answer(error.kind()) => Sent::TcpAnswered,
         Ok(Err(_)) | Err(_) => Sent::TcpSilent,
     }
+}
+
+/// From an address that is not ours nothing is sent, and nobody answers.
+async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    socket.connect(to).await
 }
 
 fn is_answer(kind: io::ErrorKind) -> bool {
@@ -35,14 +44,25 @@ mod tests {
     fn a_listener_and_a_closed_port_both_answer() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
-        assert_eq!(runtime().block_on(attempt(open, LIMIT)), Sent::TcpAnswered);
+        assert_eq!(runtime().block_on(attempt(open, None, LIMIT)), Sent::TcpAnswered);
         drop(listener);
-        assert_eq!(runtime().block_on(attempt(open, LIMIT)), Sent::TcpAnswered);
+        assert_eq!(runtime().block_on(attempt(open, None, LIMIT)), Sent::TcpAnswered);
+    }
+
+    #[test]
+    fn it_comes_from_where_it_should_or_not_at_all() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let own = IpAddr::from([127, 0, 0, 9]);
+        assert_eq!(runtime().block_on(attempt(open, Some(own), LIMIT)), Sent::TcpAnswered);
+        assert_eq!(listener.accept().unwrap().1.ip(), own);
+        let foreign = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(runtime().block_on(attempt(open, Some(foreign), LIMIT)), Sent::TcpSilent);
     }
 
     #[test]
     fn a_host_that_cannot_be_reached_is_silent() {
         let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
-        assert_eq!(runtime().block_on(attempt(broadcast, LIMIT)), Sent::TcpSilent);
+        assert_eq!(runtime().block_on(attempt(broadcast, None, LIMIT)), Sent::TcpSilent);
     }
 }

@@ -15,11 +15,10 @@ mod request;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use probes::fact::{Reason, Source, Unread};
-use probes::kernel::{Dump, RawFacts, RawMessage, RawRoutes};
+use probes::kernel::{Dump, Query, RawFacts, RawMessage, RawRoutes};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -68,34 +67,33 @@ impl Netlink {
         }
     }
 
-    /// The route to each address, in the order given, and the path MTUs that the kernel has cached.
-    pub async fn routes(&self, addresses: Vec<IpAddr>) -> RawRoutes {
+    /// The answer to each question, in the order given, and the path MTUs that the kernel has cached.
+    pub async fn routes(&self, queries: Vec<Query>) -> RawRoutes {
         let start = Instant::now();
-        let answers = self.lookups(addresses).await;
+        let answers = self.lookups(queries).await;
         let mut took = BTreeMap::from([(Source::Lookup, start.elapsed())]);
         RawRoutes { answers, exceptions: self.table(Source::Exceptions, &mut took).await, took }
     }
 
     /// What the kernel would use, cached path MTUs left out.
-    async fn lookups(&self, addresses: Vec<IpAddr>) -> Vec<(IpAddr, Result<RawMessage, Unread>)> {
+    async fn lookups(&self, queries: Vec<Query>) -> Vec<(Query, Result<RawMessage, Unread>)> {
         let mut slot = self.channel.lock().await;
-        let fail = |address: &IpAddr, fault: &Fault| unread(Source::Lookup, &format!("route to {address}"), fault);
+        let fail = |query: &Query, fault: &Fault| unread(Source::Lookup, &query.to_string(), fault);
         let mut channel = match slot.take().map_or_else(Channel::open, Ok) {
             Ok(channel) => channel,
-            Err(fault) => return addresses.into_iter().map(|address| (address, Err(fail(&address, &fault)))).collect(),
+            Err(fault) => return queries.into_iter().map(|query| (query, Err(fail(&query, &fault)))).collect(),
         };
         let deadline = Instant::now() + PATIENCE;
-        let asked: Vec<_> =
-            addresses.into_iter().map(|address| (address, channel.ask(&request::lookup(address)))).collect();
+        let asked: Vec<_> = queries.into_iter().map(|query| (query, channel.ask(&request::lookup(query)))).collect();
         let mut answers = Vec::with_capacity(asked.len());
         let mut sound = true;
-        for (address, asked) in asked {
+        for (query, asked) in asked {
             let answer = match asked {
                 Ok(mut answers) => timeout_at(deadline, channel.answer(&mut answers)).await.unwrap_or(Err(Fault::Late)),
                 Err(fault) => Err(fault),
             };
             sound &= answer.as_ref().err().is_none_or(Fault::leaves_socket_usable);
-            answers.push((address, answer.map_err(|fault| fail(&address, &fault))));
+            answers.push((query, answer.map_err(|fault| fail(&query, &fault))));
         }
         if sound {
             *slot = Some(channel);
@@ -197,6 +195,8 @@ fn no_route(errno: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -231,16 +231,16 @@ mod tests {
     #[tokio::test]
     async fn lookups_are_answered_each_on_its_own_and_in_order() {
         // The loopback address has a route of its own, the rest of its network shares one.
-        let own: IpAddr = "127.0.0.1".parse().unwrap();
-        let shared: IpAddr = "127.1.2.3".parse().unwrap();
+        let own = Query::from(IpAddr::from([127, 0, 0, 1]));
+        let shared = Query { from: Some(own.to), ..Query::from(IpAddr::from([127, 1, 2, 3])) };
         let many: Vec<_> = [own, shared].into_iter().cycle().take(600).collect();
         let RawRoutes { answers, exceptions, took } = Netlink::open().unwrap().routes(many.clone()).await;
         assert!(exceptions.is_ok(), "{exceptions:?}");
         assert_eq!(took.len(), 2);
-        assert_eq!(answers.iter().map(|(address, _)| *address).collect::<Vec<_>>(), many);
-        for (address, answer) in answers {
+        assert_eq!(answers.iter().map(|(query, _)| *query).collect::<Vec<_>>(), many);
+        for (query, answer) in answers {
             let route = probes::kernel::route::lookup(&answer.unwrap()).unwrap();
-            assert_eq!(route.prefix, if address == own { 32 } else { 8 }, "{address}");
+            assert_eq!(route.prefix, if query == own { 32 } else { 8 }, "{query}");
         }
     }
 }

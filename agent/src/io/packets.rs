@@ -19,7 +19,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, recvmmsg, sendmmsg, setsockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrStorage, recvmmsg,
+    sendmmsg, sendmsg, setsockopt,
 };
 use nix::sys::time::TimeSpec;
 use probes::fact::{Reason, Source, Unread};
@@ -179,8 +180,8 @@ impl Packets {
                 Means::Icmp { .. } => self.flush_icmp(&mut sent),
                 Means::Udp { .. } => self.flush_udp(&mut sent),
                 Means::Tcp { timeout } => {
-                    let (id, to, timeout) = (first.id, first.to, *timeout);
-                    self.attempts.spawn(async move { (id, connect::attempt(to, timeout).await) });
+                    let (id, to, from, timeout) = (first.id, first.to, first.from, *timeout);
+                    self.attempts.spawn(async move { (id, connect::attempt(to, from, timeout).await) });
                     sent.push((id, Sent::Ok));
                     self.backlog.pop_front();
                 }
@@ -189,18 +190,20 @@ impl Packets {
         sent
     }
 
-    /// Sends the ICMP packets at the front, at most one batch.
+    /// Sends the ICMP packets at the front, at most one batch. A batch has one source.
     fn flush_icmp(&mut self, sent: &mut Vec<(TransmitId, Sent)>) {
-        let batch: Vec<_> = self.backlog.iter().map_while(icmp).take(BATCH).collect();
-        match try_send(&self.icmp, |icmp| send_batch(icmp, &batch)) {
+        let from = self.backlog.front().and_then(|first| first.from);
+        let alike = self.backlog.iter().take_while(|transmit| transmit.from == from);
+        let batch: Vec<_> = alike.map_while(icmp).take(BATCH).collect();
+        match try_send(&self.icmp, |icmp| send_batch(icmp, &batch, from)) {
             Ok(count) => sent.extend(self.backlog.drain(..count).map(|transmit| (transmit.id, Sent::Ok))),
             Err(error) => self.on_error(&error, HeldUp::Icmp, sent),
         }
     }
 
     fn flush_udp(&mut self, sent: &mut Vec<(TransmitId, Sent)>) {
-        let Some(Transmit { id, to, means: Means::Udp { payload } }) = self.backlog.front() else { return };
-        match try_send(&self.udp, |udp| udp.send_to(payload, &(*to).into())) {
+        let Some(Transmit { id, to, from, means: Means::Udp { payload } }) = self.backlog.front() else { return };
+        match try_send(&self.udp, |udp| send_udp(udp, payload, *to, *from)) {
             Ok(_) => {
                 sent.push((*id, Sent::Ok));
                 self.backlog.pop_front();
@@ -282,15 +285,31 @@ fn icmp(transmit: &Transmit) -> Option<Packet<'_>> {
 }
 
 /// How many packets the kernel took, or the error of the first.
-fn send_batch(icmp: &Socket, batch: &[Packet<'_>]) -> io::Result<usize> {
+fn send_batch(icmp: &Socket, batch: &[Packet<'_>], from: Option<IpAddr>) -> io::Result<usize> {
     if batch.is_empty() {
         return Err(Errno::EAFNOSUPPORT.into());
     }
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(batch.len(), None);
     let addresses: Vec<_> = batch.iter().map(|&(_, to)| to).collect();
     let slices = batch.iter().map(|(slices, _)| slices);
-    let sent = sendmmsg(icmp.as_raw_fd(), &mut headers, slices, addresses, [], MsgFlags::empty())?;
+    let source = from.and_then(source);
+    let control: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
+    let sent = sendmmsg(icmp.as_raw_fd(), &mut headers, slices, addresses, control, MsgFlags::empty())?;
     Ok(sent.count())
+}
+
+fn send_udp(udp: &Socket, payload: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<usize> {
+    let source = from.and_then(source);
+    let control: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
+    let to = SockaddrStorage::from(to);
+    Ok(sendmsg(udp.as_raw_fd(), &[IoSlice::new(payload)], &control, MsgFlags::empty(), Some(&to))?)
+}
+
+/// The control message that names a packet's source: the packet is then routed as one from there (`IP_PKTINFO`).
+fn source(from: IpAddr) -> Option<libc::in_pktinfo> {
+    let IpAddr::V4(from) = from else { return None };
+    let address = |octets| libc::in_addr { s_addr: u32::from_ne_bytes(octets) };
+    Some(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address(from.octets()), ipi_addr: address([0; 4]) })
 }
 
 /// One batch of what is there.
@@ -358,6 +377,7 @@ mod tests {
         let transmit = |to: &str, padding| Transmit {
             id: TransmitId(1),
             to: to.parse().unwrap(),
+            from: None,
             means: Means::Icmp { head: vec![8; 16], padding },
         };
         let four = transmit("10.0.0.12:0", u32::MAX);

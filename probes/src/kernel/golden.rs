@@ -1,5 +1,7 @@
 //! Dumps of a real kernel, for the tests of the decoders. `golden/README.md` says how they were made.
 
+use std::collections::BTreeMap;
+
 use super::{LinkIndex, Mac, RawMessage};
 
 /// Cuts a file into messages: length of the body (32 bits), message type (16 bits), body.
@@ -13,6 +15,39 @@ fn messages(mut file: &[u8]) -> Vec<RawMessage> {
     }
     assert!(file.is_empty());
     messages
+}
+
+/// A whole machine: messages by section, which is a table or the question that its message answers.
+fn sections(file: &[u8]) -> BTreeMap<String, Vec<RawMessage>> {
+    let mut sections: Vec<(String, Vec<RawMessage>)> = Vec::new();
+    for message in messages(file) {
+        match (message.kind, sections.last_mut()) {
+            (0, _) => sections.push((String::from_utf8(message.body).unwrap(), Vec::new())),
+            (_, Some((_, section))) => section.push(message),
+            (_, None) => panic!("a machine starts with a section"),
+        }
+    }
+    sections.into_iter().collect()
+}
+
+macro_rules! machines {
+    ($($name:ident: $about:literal,)*) => {
+        $(
+            #[doc = $about]
+            pub(crate) fn $name() -> BTreeMap<String, Vec<RawMessage>> {
+                sections(include_bytes!(concat!("golden/machines/", stringify!($name), ".bin")))
+            }
+        )*
+    };
+}
+
+machines! {
+    bonded: "VXLAN on a VLAN on a bond of two NICs; a management NIC.",
+    bridged: "A bridge over a VLAN, a NIC and a guest's tap; macvlan and ipvlan NICs beside.",
+    teamed: "A bridge over a team of two NICs.",
+    tunnels: "One tunnel of every kind.",
+    policy: "VXLAN whose outer packets another table sends by another NIC.",
+    spread: "VXLAN over equal-cost routes by two NICs; management in a VRF.",
 }
 
 pub(crate) fn links() -> Vec<RawMessage> {

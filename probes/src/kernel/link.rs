@@ -309,7 +309,7 @@ mod tests {
             Tunnel { kind: TunnelKind::Gre, port: None, local: ip("10.0.0.1"), df: Some(Df::Set), ..vxlan(28, 0) };
         assert_eq!(tunnel(InfoKind::GreTun, InfoData::GreTun(data(GreIOFlags::Key))), keyed);
         let plain = tunnel(InfoKind::GreTap, InfoData::GreTap(data(GreIOFlags::empty())));
-        assert_eq!(plain, Tunnel { id: None, ..keyed });
+        assert_eq!(plain, Tunnel { kind: TunnelKind::Gretap, id: None, ..keyed });
     }
 
     #[test]

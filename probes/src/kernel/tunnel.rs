@@ -22,7 +22,8 @@ pub(super) fn decode(kind: &str, data: Option<&Attribute<'_>>) -> (Option<Tunnel
     let (kind, fill): (_, Fill) = match kind {
         "vxlan" => (TunnelKind::Vxlan, vxlan),
         "geneve" => (TunnelKind::Geneve, geneve),
-        "gre" | "gretap" => (TunnelKind::Gre, gre),
+        "gre" => (TunnelKind::Gre, gre),
+        "gretap" => (TunnelKind::Gretap, gre),
         "ipip" => (TunnelKind::Ipip, iptun),
         "sit" => (TunnelKind::Sit, iptun),
         "wireguard" => (TunnelKind::Wireguard, |_, _| Ok(())),
@@ -135,4 +136,81 @@ fn iptun(tunnel: &mut Tunnel, data: &[Attribute<'_>]) -> Result<(), DecodeError>
 /// With `pmtudisc` the kernel sets DF on every outer packet; with `nopmtudisc` the outer packet takes the inner one's.
 const fn outer_df(pmtudisc: bool) -> Df {
     if pmtudisc { Df::Set } else { Df::Inherit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{golden, link};
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn golden_tunnels_of_every_kind() {
+        let table = link::decode(&golden::tunnels()["links"]);
+        assert_eq!(table.malformed, [""; 0]);
+        let find = |name: &str| table.rows.iter().find(|link| link.name == name).unwrap();
+        let (local, eth0) = (ip("10.0.0.11"), Some(find("eth0").index));
+        let tunnel = Tunnel::of;
+        for (name, expected) in [
+            ("tunl0", Tunnel { df: Some(Df::Inherit), ..tunnel(TunnelKind::Ipip) }),
+            (
+                "gre1",
+                Tunnel {
+                    id: Some(7),
+                    local,
+                    remote: ip("10.0.0.13"),
+                    lower: eth0,
+                    df: Some(Df::Set),
+                    ..tunnel(TunnelKind::Gre)
+                },
+            ),
+            ("gretap1", Tunnel { local, remote: ip("10.0.0.14"), df: Some(Df::Set), ..tunnel(TunnelKind::Gretap) }),
+            ("sit1", Tunnel { local, remote: ip("10.0.0.15"), df: Some(Df::Set), ..tunnel(TunnelKind::Sit) }),
+            ("wireguard.cali", tunnel(TunnelKind::Wireguard)),
+            (
+                "geneve1",
+                Tunnel {
+                    id: Some(9),
+                    port: Some(6083),
+                    remote: ip("10.0.0.16"),
+                    df: Some(Df::Unset),
+                    ..tunnel(TunnelKind::Geneve)
+                },
+            ),
+            (
+                "genev_sys_6081",
+                Tunnel { port: Some(6081), df: Some(Df::Unset), external: true, ..tunnel(TunnelKind::Geneve) },
+            ),
+            (
+                "cilium_vxlan",
+                Tunnel { port: Some(8472), df: Some(Df::Unset), external: true, ..tunnel(TunnelKind::Vxlan) },
+            ),
+            (
+                "vxlan6",
+                Tunnel {
+                    id: Some(7),
+                    port: Some(4789),
+                    local: ip("fd00::11"),
+                    lower: eth0,
+                    df: Some(Df::Unset),
+                    ..tunnel(TunnelKind::Vxlan)
+                },
+            ),
+        ] {
+            assert_eq!(find(name).tunnel, Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn golden_links_that_are_no_tunnels_have_none() {
+        for machine in [golden::bonded(), golden::bridged(), golden::teamed(), golden::spread()] {
+            let table = link::decode(&machine["links"]);
+            assert_eq!(table.malformed, [""; 0]);
+            let tunnels = table.rows.iter().filter(|link| link.tunnel.is_some());
+            assert!(tunnels.clone().all(|link| link.kind == "vxlan"), "{:?}", tunnels.collect::<Vec<_>>());
+        }
+    }
 }

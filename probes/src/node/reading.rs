@@ -5,7 +5,6 @@
 //! hundred) is no reason to forget it, and the next round says what cannot be read.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use crate::fact::{Fact, Source, Unread};
 use crate::history::Occasion;
@@ -58,18 +57,7 @@ impl Node {
         self.snapshot.setup = Setup::new(&tables);
         self.snapshot.peers = merged.peers;
         self.snapshot.tables = tables;
-        self.wanted.push_back(Output::ReadRoutes(self.addresses_to_look_up()));
-    }
-
-    fn addresses_to_look_up(&self) -> Vec<IpAddr> {
-        let tables = &self.snapshot.tables;
-        let remotes = tables.links().iter().flat_map(|link| {
-            let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
-            tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed)
-        });
-        let peers = self.snapshot.peers.iter().flat_map(|peer| peer.addresses());
-        let wanted: BTreeSet<_> = peers.chain(remotes).filter(|address| !address.is_multicast()).collect();
-        wanted.into_iter().collect()
+        self.wanted.push_back(Output::ReadRoutes(targets::queries(&self.snapshot)));
     }
 
     pub(super) fn on_routes(&mut self, raw: RawRoutes, now: Now) {
@@ -93,7 +81,8 @@ impl Node {
     fn take_routes(&mut self, raw: RawRoutes) {
         let decode =
             |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
-        self.snapshot.lookups = raw.answers.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
+        let answers = raw.answers.into_iter().map(|(query, answer)| (query, decode(answer))).collect();
+        targets::take_routes(&mut self.snapshot, answers);
         self.snapshot.tables.take_exceptions(&raw.exceptions);
         for (source, took) in raw.took {
             self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
@@ -104,7 +93,7 @@ impl Node {
     }
 
     fn topology(&self) -> Topology {
-        Topology::new(&self.snapshot.tables, &self.snapshot.peers, &self.snapshot.lookups)
+        Topology::new(&self.snapshot.tables, &self.snapshot.peers, &self.snapshot.lookups, &self.snapshot.outer)
     }
 
     fn watch_tunnel_ports(&mut self) {

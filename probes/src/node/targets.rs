@@ -4,15 +4,40 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::fact::{Fact, Reason, Source, Unread};
-use crate::kernel::{LinkIndex, Route, RouteKind};
+use crate::kernel::{LinkIndex, Query, Route, RouteKind};
 use crate::path::{PathKey, Plane, Target, TunnelEnd};
 use crate::peers::Peer;
 use crate::report::Role;
+use crate::snapshot::topology::outer;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::IpSize;
 
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
 const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
+
+/// What to ask the kernel: the way to every address of a peer, from where it is probed, and that of outer packets.
+pub(super) fn queries(node: &Snapshot) -> Vec<Query> {
+    let sources = outer::sources(&node.tables, &node.peers);
+    let paths = node.peers.iter().flat_map(keys).map(|key| query(&key, &sources));
+    let mut queries = outer::queries(&node.tables, &node.peers);
+    queries.extend(paths);
+    queries.into_iter().collect()
+}
+
+/// Takes in what the kernel answered.
+pub(super) fn take_routes(node: &mut Snapshot, answers: BTreeMap<Query, Fact<Route>>) {
+    let sources = outer::sources(&node.tables, &node.peers);
+    let answer = |key: PathKey| Some((key.address, answers.get(&query(&key, &sources))?.clone()));
+    node.lookups = node.peers.iter().flat_map(keys).filter_map(answer).collect();
+    node.outer = answers;
+}
+
+/// The network below a tunnel is probed from where the tunnel sends: with policy routing another source goes another
+/// way, and what it measured would be the way of nobody's packets.
+fn query(key: &PathKey, sources: &BTreeMap<IpAddr, IpAddr>) -> Query {
+    let from = sources.get(&key.address).copied().filter(|_| key.plane == Plane::Underlay);
+    Query { to: key.address, from }
+}
 
 /// Every path, with what was measured last as long as as much is expected of it. Where probing is impossible that is
 /// said of each.
@@ -35,8 +60,10 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
 
 /// What the prober is to measure.
 pub(super) fn all(node: &Snapshot) -> Vec<Target> {
+    let sources = outer::sources(&node.tables, &node.peers);
     let target = |(key, path): (&PathKey, &Path)| Target {
         key: key.clone(),
+        from: query(key, &sources).from,
         expected: path.expected.unwrap_or(WITHOUT_ROUTE),
         tunnel: tunnel_end(node, key.address),
     };

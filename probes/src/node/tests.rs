@@ -2,6 +2,7 @@
 
 mod changes;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,8 +62,8 @@ impl World {
                 self.readings += 1;
                 self.node.on(Input::Facts(Box::new((self.facts)())), at(self.time));
             }
-            Output::ReadRoutes(addresses) => {
-                let answers = addresses.into_iter().map(|address| (address, lookup(address))).collect();
+            Output::ReadRoutes(queries) => {
+                let answers = queries.into_iter().map(|query| (query, lookup(query.to))).collect();
                 let took = [Source::Lookup, Source::Exceptions].map(|source| (source, Duration::from_millis(1)));
                 let raw = RawRoutes { answers, exceptions: Ok(golden::exceptions()), took: took.into() };
                 self.node.on(Input::Routes(Box::new(raw)), at(self.time));

@@ -76,7 +76,8 @@ fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
         }
     }
     let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
-    let ends = tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed).filter(is_unicast);
+    let ends = tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed);
+    let ends = ends.chain(tables.far_gateways(link)).filter(is_unicast);
     for end in ends.collect::<BTreeSet<_>>() {
         if !found.iter().any(|seen| seen.underlay == Some(end)) {
             found.push(Found { underlay: Some(end), overlay: None });
@@ -91,7 +92,8 @@ fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
 fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
     let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
     let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);
-    let gateways = hops.filter_map(|hop| hop.gateway);
+    let far = tables.far_gateways(link);
+    let gateways = hops.filter_map(|hop| hop.gateway).filter(move |gateway| !far.contains(gateway));
     let written = |entry: &&Neighbour| entry.state == NeighbourState::Permanent || entry.external;
     let neighbours = tables.neighbours_of(link.index).filter(written).map(|entry| entry.address);
     gateways.chain(neighbours).filter(is_unicast).collect()

@@ -26,12 +26,12 @@ fn prober() -> Prober {
 
 fn underlay(address: Ipv4Addr) -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Underlay, address: address.into() };
-    Target { key, expected: IpSize::new(1500), tunnel: None }
+    Target { key, from: None, expected: IpSize::new(1500), tunnel: None }
 }
 
 fn overlay() -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Overlay, address: INNER.into() };
-    Target { key, expected: IpSize::new(1450), tunnel: Some(TUNNEL) }
+    Target { key, from: None, expected: IpSize::new(1450), tunnel: Some(TUNNEL) }
 }
 
 /// A packet that left, as a host on the way sees it.
@@ -267,7 +267,7 @@ fn paths_that_share_an_address_keep_their_answers_apart() {
     let mut prober = prober();
     let other = PathKey { plane: Plane::Pod, ..underlay(PEER).key };
     prober.start(underlay(PEER), micros(0));
-    prober.start(Target { key: other.clone(), expected: IpSize::new(1450), tunnel: None }, micros(0));
+    prober.start(Target { key: other.clone(), from: None, expected: IpSize::new(1450), tunnel: None }, micros(0));
     let seen = leave(&mut prober, micros(0));
     assert_eq!(seen.iter().map(Seen::size).collect::<Vec<_>>(), [84, 1500, 84, 1450]);
     receive(&mut prober, seen[3].reply(), micros(100));

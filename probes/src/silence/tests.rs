@@ -56,6 +56,7 @@ fn nothing() -> Snapshot {
         tables,
         peers: Vec::new(),
         lookups: BTreeMap::new(),
+        outer: BTreeMap::new(),
         topology: Topology::default(),
         setup: Setup::default(),
         paths: BTreeMap::new(),

@@ -9,13 +9,14 @@ use std::net::IpAddr;
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
-    Address, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Route, RouteKind,
-    Tunnel, TunnelKind,
+    Address, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query, Route,
+    RouteKind, Tunnel, TunnelKind,
 };
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
 use crate::units::{Family, IpSize, LinkMtu, Mono};
 
+use super::topology::outer::{self, Answers};
 use super::{Path, Setup, Snapshot, Tables, Topology};
 
 /// A machine in the making.
@@ -269,18 +270,26 @@ impl Example {
 
     /// The machine, its topology read off the tables.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let topology = Topology::new(&self.tables, &self.peers, &self.lookups);
+        let outer = self.outer();
+        let topology = Topology::new(&self.tables, &self.peers, &self.lookups, &outer);
         Snapshot {
             tables: self.tables.clone(),
             counters_before: self.counters_before.clone(),
             counters_untroubled: self.counters_untroubled.clone(),
             peers: self.peers.clone(),
             lookups: self.lookups.clone(),
+            outer,
             paths: self.paths(&topology),
             topology,
             setup: Setup::new(&self.tables),
             expect: Expect::default(),
         }
+    }
+
+    /// Outer packets go as `lookups` say of their far ends.
+    fn outer(&self) -> Answers {
+        let answer = |query: Query| Some((query, self.lookups.get(&query.to)?.clone()));
+        outer::queries(&self.tables, &self.peers).into_iter().filter_map(answer).collect()
     }
 
     fn paths(&self, topology: &Topology) -> BTreeMap<PathKey, Path> {

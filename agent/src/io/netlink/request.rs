@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_core::NetlinkSerializable;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask};
 use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use probes::fact::Source;
-use probes::kernel::RawMessage;
+use probes::kernel::{Query, RawMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 /// One request.
@@ -54,9 +54,9 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
     }
 }
 
-/// The request for the route to one address as the routing tables have it.
-pub(super) fn lookup(address: IpAddr) -> RawMessage {
-    let (mut message, flags) = match address {
+/// The request for the route of one packet as the routing tables have it.
+pub(super) fn lookup(query: Query) -> RawMessage {
+    let (mut message, flags) = match query.to {
         IpAddr::V4(address) => (
             RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build(),
             // Without it the kernel says "main" whichever table the route stands in. IPv6 knows no such flag.
@@ -67,6 +67,10 @@ pub(super) fn lookup(address: IpAddr) -> RawMessage {
         }
     };
     plain(&mut message.header, flags);
+    if let Some(from) = query.from {
+        message.header.source_prefix_length = message.header.destination_prefix_length;
+        message.attributes.push(RouteAttribute::Source(from.into()));
+    }
     raw(&RouteNetlinkMessage::GetRoute(message))
 }
 
@@ -126,10 +130,20 @@ mod tests {
 
     #[test]
     fn a_lookup_asks_the_tables_and_not_the_cache() {
-        let message = lookup(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)));
+        let message = lookup(Query::from(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9))));
         assert_eq!(message.kind, 26, "RTM_GETROUTE");
         let header = [2, 32, 0, 0, 0, 0, 0, 0, 0x00, 0x30, 0, 0];
         assert_eq!(message.body, [&header[..], &[8, 0, 1, 0, 10, 0, 0, 9]].concat());
+    }
+
+    #[test]
+    fn a_lookup_names_the_source_that_rules_may_ask_for() {
+        let [to, from] = [[10, 0, 0, 9], [10, 0, 0, 1]].map(IpAddr::from);
+        let header = [2, 32, 32, 0, 0, 0, 0, 0, 0x00, 0x30, 0, 0];
+        let attributes = [[8, 0, 1, 0, 10, 0, 0, 9], [8, 0, 2, 0, 10, 0, 0, 1]].concat();
+        assert_eq!(lookup(Query { to, from: Some(from) }).body, [&header[..], &attributes].concat());
+        let [to, from] = ["fd00::9", "fd00::1"].map(|text| text.parse().unwrap());
+        assert_eq!(lookup(Query { to, from: Some(from) }).body[..4], [10, 128, 128, 0]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) const fn router(number: u8) -> IpAddr {
 
 pub(super) fn target(expected: u32) -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Underlay, address: TARGET };
-    Target { key, expected: IpSize::new(expected), tunnel: None }
+    Target { key, from: None, expected: IpSize::new(expected), tunnel: None }
 }
 
 /// What a hop does with what is too big for it.

@@ -4,6 +4,7 @@ use super::*;
 use crate::kernel::{Tunnel, TunnelKind};
 use crate::snapshot::Snapshot;
 use crate::snapshot::example::{Example, ip};
+use crate::units::LinkMtu;
 
 fn role(node: &Snapshot, link: &str) -> Role {
     node.topology.role(node.topology.index_of(link).unwrap())

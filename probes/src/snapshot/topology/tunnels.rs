@@ -1,0 +1,109 @@
+//! Tunnels in use, and whose packets they carry.
+
+use std::net::IpAddr;
+
+use super::outer::{self, Answers};
+use crate::kernel::{Link, LinkIndex, RouteKind, Tunnel, TunnelKind};
+use crate::overhead;
+use crate::peers::Peer;
+use crate::tables::Tables;
+use crate::units::{Family, LinkMtu};
+
+/// A tunnel device in use, with what follows from the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelView {
+    /// The device.
+    pub link: LinkIndex,
+    /// Its name.
+    pub name: String,
+    /// Its MTU.
+    pub mtu: LinkMtu,
+    /// Bytes that it adds; `None` where the outer family is not known.
+    pub overhead: Option<u32>,
+    /// The narrowest link that its outer packets leave by; the one that it is bound to where no way is known.
+    pub lower: Option<LinkIndex>,
+    /// That link's name and MTU.
+    pub lower_link: Option<(String, LinkMtu)>,
+    /// Every link that its outer packets leave by, in no order of rank; empty where no way is known.
+    pub egress: Vec<LinkIndex>,
+    /// Collect-metadata mode: it has no MTU or headroom of its own.
+    pub external: bool,
+    /// Whether routes to other nodes' pods lead through it.
+    pub carries_pods: bool,
+}
+
+impl TunnelView {
+    /// What is left of the lower link's MTU when a full inner packet is wrapped. Negative: it does not fit.
+    pub fn headroom(&self) -> Option<i64> {
+        let (_, lower_mtu) = self.lower_link.as_ref()?;
+        let needed = i64::from(self.mtu.bytes()) + i64::from(self.overhead?);
+        (!self.external).then(|| i64::from(lower_mtu.bytes()) - needed)
+    }
+}
+
+/// Tunnels in use.
+pub(super) fn all(tables: &Tables, peers: &[Peer], answers: &Answers) -> Vec<TunnelView> {
+    let view = |link: &Link| {
+        let tunnel = link.tunnel.as_ref().filter(|tunnel| in_use(link, tunnel, tables))?;
+        Some(view(link, tunnel, tables, peers, answers))
+    };
+    tables.links().iter().filter_map(view).collect()
+}
+
+/// Whether a tunnel device is in use. Modules leave fallback devices behind (`tunl0`, `sit0`, `gre0`) that are down and
+/// have no address; a tunnel whose operator gave it an address or a remote is meant to work even while down. Cilium's
+/// never has either: it is known by its name.
+fn in_use(link: &Link, tunnel: &Tunnel, tables: &Tables) -> bool {
+    link.up
+        || (tunnel.external && link.name.starts_with("cilium_"))
+        || tunnel.remote.is_some()
+        || tables.addresses_of(link.index).next().is_some()
+        || tables.remotes_of(link.index).next().is_some()
+}
+
+fn view(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer], answers: &Answers) -> TunnelView {
+    let ends = outer::ends(link, tunnel, tables, peers);
+    let egress = outer::egress(link, tunnel, &ends, tables, answers);
+    let lower = outer::lower(tunnel, &egress, tables).filter(|&lower| lower != link.index);
+    let address = tunnel.local.filter(|address| !address.is_unspecified()).or(ends.first().copied());
+    TunnelView {
+        link: link.index,
+        name: link.name.clone(),
+        mtu: link.mtu,
+        overhead: address.map(|address| overhead(tunnel, address)),
+        lower,
+        lower_link: lower.and_then(|index| tables.link(index)).map(|lower| (lower.name.clone(), lower.mtu)),
+        egress,
+        external: tunnel.external,
+        carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, link.index),
+    }
+}
+
+fn overhead(tunnel: &Tunnel, outer: IpAddr) -> u32 {
+    let keyed = matches!(tunnel.kind, TunnelKind::Gre | TunnelKind::Gretap) && tunnel.id.is_some();
+    overhead::of(tunnel.kind, Family::of(outer)) + if keyed { overhead::GRE_KEY } else { 0 }
+}
+
+/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard whatever its peers, are as often
+/// an administrator's way to another site, with an MTU of its own that pods never meet: only names tell these apart.
+pub(super) fn may_carry_pods(link: &Link, tunnel: &Tunnel) -> bool {
+    let fixed = tunnel.remote.is_some_and(|remote| !remote.is_unspecified() && !remote.is_multicast());
+    let private = fixed || tunnel.kind == TunnelKind::Wireguard;
+    !private || POD_TUNNELS.iter().any(|part| link.name.contains(part))
+}
+
+/// What CNIs put into the names of such tunnels: Calico, Flannel, Cilium, Kilo, kube-router.
+const POD_TUNNELS: [&str; 7] = ["cali", "flannel", "cilium", "kilo", "kube", "wg-v6", "tun-"];
+
+/// Routes through a tunnel that somebody put there: VXLAN's and IPIP's have a gateway, WireGuard's have none.
+fn carries_prefixes(tables: &Tables, tunnel: LinkIndex) -> bool {
+    let mut routes = tables.routes.known().into_iter().flatten();
+    routes.any(|route| {
+        let mut hops = route.hops.iter().filter(|hop| hop.link == tunnel);
+        let through = hops.any(|hop| hop.gateway.is_some() || route.protocol != FROM_KERNEL);
+        route.kind == RouteKind::Unicast && through
+    })
+}
+
+/// `RTPROT_KERNEL`: routes that come with an address.
+const FROM_KERNEL: u8 = 2;
