@@ -1,4 +1,4 @@
-//! A client for what the agent serves: one request, one connection, from inside a namespace.
+//! A client for what the agent serves: one request, one connection, mostly from inside a namespace.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,9 +34,17 @@ impl Response {
 /// # Errors
 /// If nobody answers there, or the answer is no HTTP.
 pub fn get(from: &Namespace, server: SocketAddr, path: &str, accept: &str) -> Result<Response> {
+    from.inside(|| get_here(server, path, accept))?.map_err(|error| error.while_doing(format!("in {}", from.name())))
+}
+
+/// As [`get`], from where the caller is.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_here(server: SocketAddr, path: &str, accept: &str) -> Result<Response> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
-    let doing = || format!("GET http://{server}{path} in {}", from.name());
-    let answer = from.inside(|| exchange(server, request.as_bytes()))?.map_err(|error| Error::new(doing(), error))?;
+    let doing = || format!("GET http://{server}{path}");
+    let answer = exchange(server, request.as_bytes()).map_err(|error| Error::new(doing(), error))?;
     parse(&answer).ok_or_else(|| Error::new(doing(), format!("no HTTP answer: {answer:?}")))
 }
 

@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod intruder;
 pub mod matrix;
 pub mod namespace;
+pub mod notes;
 pub mod play;
 pub mod recipe;
 pub mod report;

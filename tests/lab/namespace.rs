@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::SigSet;
 use nix::unistd::{getegid, geteuid};
 
-use crate::{Error, Result};
+use crate::{Error, Result, notes};
 
 /// Where `ip` and `nft` live when the caller's search path leaves them out.
 const SYSTEM_PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
@@ -146,6 +146,7 @@ impl Namespace {
     pub fn run<'a>(&self, program: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
         let arguments: Vec<&str> = arguments.into_iter().collect();
         let doing = format!("`{program} {}` in {}", arguments.join(" "), self.name);
+        notes::add(&self.name, || format!("{program} {}", arguments.join(" ")));
         let output = self.command(program).args(arguments).output().map_err(|error| not_started(&doing, error))?;
         said(&doing, output)
     }
@@ -168,6 +169,7 @@ impl Namespace {
             return Ok(());
         }
         let doing = format!("`{program} {}` in {} with\n{lines}", arguments.join(" "), self.name);
+        notes::add(&self.name, || notes::fed(program, lines));
         let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| not_started(&doing, error))?;
@@ -182,6 +184,7 @@ impl Namespace {
     /// # Errors
     /// If there is no such setting, or the value is refused.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        notes::add(&self.name, || format!("echo {value} > /proc/sys/{key}"));
         self.inside(|| fs::write(format!("/proc/sys/{key}"), value))?
             .map_err(|error| Error::new(format!("setting {key} = {value} in {}", self.name), error))
     }

@@ -22,7 +22,7 @@ const QUIET_ROUNDS: usize = 3;
 pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let given = make_all(&scenario.given, &cluster)?;
-    let mut service = Service::start_with(&cluster, 0, &configuration(scenario, &recipe)?)?;
+    let mut service = Service::start_with(&cluster, 0, &configuration(scenario, &recipe, 0)?)?;
     let process = service.id();
     healthy(&mut service, &recipe)?;
     for near_miss in &scenario.near_miss {
@@ -37,8 +37,12 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     given.heal()
 }
 
-fn configuration(scenario: &Scenario, recipe: &Recipe) -> Result<String> {
-    let plain = service::configuration(recipe, 0);
+/// The configuration of a node on which a scenario is played.
+///
+/// # Errors
+/// If the recipe lacks a name that the scenario uses.
+pub fn configuration(scenario: &Scenario, recipe: &Recipe, node: usize) -> Result<String> {
+    let plain = service::configuration(recipe, node);
     let Some(underlay) = &scenario.underlay else { return Ok(plain) };
     Ok(format!("{plain}expect: {{ underlay_mtu: {} }}\n", underlay.on(&recipe.sizes())?))
 }
@@ -65,8 +69,7 @@ fn healthy(service: &mut Service<'_>, recipe: &Recipe) -> Result<Report> {
     service.until("a healthy report without any finding", |report| {
         let clear =
             |peer, plane| report.path(peer, plane).is_some_and(|path| path.verdict == "clear" && path.packets_sent > 0);
-        report.summary.status == "healthy"
-            && report.findings.is_empty()
+        report.is_well()
             && report.measured_since(since)
             && recipe.nodes[1..].iter().all(|peer| planes.iter().all(|plane| clear(peer, plane)))
     })

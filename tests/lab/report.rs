@@ -171,6 +171,11 @@ impl Report {
         Ok(report)
     }
 
+    /// Whether all was looked at and nothing is wrong.
+    pub fn is_well(&self) -> bool {
+        self.summary.status == "healthy" && self.findings.is_empty()
+    }
+
     /// Whether any finding has this code.
     pub fn has(&self, code: &str) -> bool {
         self.findings.iter().any(|finding| finding.code == code)

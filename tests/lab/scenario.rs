@@ -13,6 +13,8 @@
 //! make = [{ mtu = { link = "lower", bytes = "tunnel + overhead" } }]
 //! ```
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::fault::Fault;
@@ -102,6 +104,21 @@ pub fn all() -> Result<Vec<Scenario>> {
         all.extend(parse(text).map_err(|error| error.while_doing(format!("checks/{family}/lab.toml")))?);
     }
     Ok(all)
+}
+
+/// Every scenario with a short name to call it by: its code, and from the second of a code on a number, as in
+/// `link-down/2`.
+///
+/// # Errors
+/// As [`all`].
+pub fn named() -> Result<Vec<(String, Scenario)>> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    let name = |scenario: Scenario| {
+        let nth = times.entry(scenario.code.clone()).and_modify(|times| *times += 1).or_insert(1);
+        let name = if *nth == 1 { scenario.code.clone() } else { format!("{}/{nth}", scenario.code) };
+        (name, scenario)
+    };
+    Ok(all()?.into_iter().map(name).collect())
 }
 
 fn parse(text: &str) -> Result<Vec<Scenario>> {
@@ -197,5 +214,15 @@ mod tests {
     #[test]
     fn the_families_files_hold() {
         assert!(all().unwrap().len() >= 10);
+    }
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own() {
+        let names: Vec<_> = named().unwrap().into_iter().map(|(name, _)| name).collect();
+        let mut unique = names.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), names.len());
+        assert!(names.contains(&"path-black-hole".to_owned()) && names.contains(&"path-black-hole/2".to_owned()));
     }
 }

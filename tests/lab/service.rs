@@ -52,7 +52,8 @@ impl<'c> Service<'c> {
     /// As [`Self::start`].
     pub fn start_with(cluster: &'c Cluster, node: usize, configuration: &str) -> Result<Self> {
         let failed = |error: io::Error| Error::new("starting the agent", error);
-        let directory = tempfile::tempdir().map_err(failed)?;
+        // The lab's own `/run`: it is gone with the lab, however that ends.
+        let directory = tempfile::tempdir_in("/run").map_err(failed)?;
         let (config, log) = (directory.path().join("mtuscope.yaml"), directory.path().join("log"));
         fs::write(&config, configuration).map_err(failed)?;
         let host = cluster.host(node);

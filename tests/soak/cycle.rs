@@ -131,7 +131,7 @@ impl Run<'_> {
         let deadline = Instant::now() + RECOVERY;
         loop {
             let report = self.look(Phase::Healing)?;
-            if report.summary.status == "healthy" && report.findings.is_empty() {
+            if report.is_well() {
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -65,21 +65,22 @@ impl Crowd<'_> {
         let size = rng.usize(1..=WAVE.min(self.storm.pods - self.pods()));
         // One wave in ten was configured for a network without a tunnel.
         let mtu = if rng.u8(0..10) == 0 { 1500 } else { self.overlay.mtu };
-        let (mut lines, mut links) = (String::new(), Vec::new());
-        for _ in 0..size {
+        let (mut lines, mut far, mut links) = (String::new(), String::new(), Vec::new());
+        for end in 0..size {
             let link = format!("cali{:011x}", self.next);
             let [high, low] = u16::try_from(self.next % 60_000).expect("below 65,536").to_be_bytes();
             let _ = writeln!(
                 lines,
-                "link add {link} mtu {mtu} type veth peer name eth{} mtu {mtu} netns {}\nlink set {link} up\n\
+                "link add {link} mtu {mtu} type veth peer name eth{end} mtu {mtu} netns {}\nlink set {link} up\n\
                  route add 10.{NETWORK}.{high}.{low} dev {link} scope link",
-                links.len(),
                 ends.path()
             );
+            let _ = writeln!(far, "link set eth{end} up");
             links.push(link);
             self.next += 1;
         }
         self.storm.cluster.host(0).feed("ip", &["-batch", "-"], &lines)?;
+        ends.feed("ip", &["-batch", "-"], &far)?;
         self.waves.push(Wave { links, ends });
         self.counts.pods_made += size;
         self.counts.most_pods = self.counts.most_pods.max(self.pods());

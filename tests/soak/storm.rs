@@ -236,7 +236,7 @@ fn variant(configuration: &str, rng: &mut Rng) -> (String, bool) {
         1 => (format!("{configuration}metrics: {{ named_peers: {} }}\n", rng.u8(0..=50)), false),
         2 => (format!("{configuration}expect: {{ underlay_mtu: 1500, overlay_mtu: 1450 }}\n"), false),
         3 => (format!("{configuration}nonsense: true\n"), true),
-        4 => (configuration[..rng.usize(1..configuration.len() / 2)].to_owned() + "\n  - [", true),
+        4 => (configuration[..rng.usize(1..configuration.len() / 2)].to_owned() + "\n\"", true),
         _ => (configuration.replace("confirm_rounds: 2", "confirm_rounds: 0"), true),
     }
 }
