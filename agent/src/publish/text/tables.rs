@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use probes::path::{Limit, VerdictName};
 use probes::report::ladder::Layer;
-use probes::report::{LinkRow, PathRow, Report, Role, SettingRow};
+use probes::report::{LinkRow, PathRow, Report, Role, SettingRow, TunnelRow};
 
 use super::findings::{first_of, on_planes};
 use super::style::{Style, Tone, clean};
@@ -23,6 +23,9 @@ const REASONS: usize = 10;
 
 /// Peers that are named with one reason.
 const SHARING: usize = 3;
+
+/// Tunnels that are shown.
+const TUNNELS: usize = 20;
 
 /// A verdict in words.
 pub(super) const fn words(verdict: VerdictName) -> (&'static str, Option<Tone>) {
@@ -198,7 +201,7 @@ pub(super) fn tunnels(report: &Report, style: Style) -> String {
     if report.tunnels.is_empty() {
         return String::new();
     }
-    let row = |tunnel: &probes::report::TunnelRow| -> [Cell; 8] {
+    let row = |tunnel: &TunnelRow| -> [Cell; 8] {
         let lower = tunnel.lower.as_ref().map(|name| match tunnel.lower_mtu {
             Some(mtu) => format!("{name} ({mtu})"),
             None => name.clone(),
@@ -216,25 +219,33 @@ pub(super) fn tunnels(report: &Report, style: Style) -> String {
             known(tunnel.port),
         ]
     };
-    let rows: Vec<_> = report.tunnels.iter().map(row).collect();
+    let rows: Vec<_> = report.tunnels.iter().take(TUNNELS).map(row).collect();
     let mut text = style.heading("TUNNELS", "");
     text.push_str(&table(style, ["tunnel", "kind", "mtu", "overhead", "headroom", "over", "id", "port"], &rows));
+    let more = report.tunnels.len().saturating_sub(TUNNELS);
+    if more > 0 {
+        text.push_str(&format!("  … and {more} more (--output json has them all)\n"));
+    }
     text.push_str(&recommended(report, style));
     text
 }
 
-/// What the overlay can have: as things are, and once they are mended, where that makes a difference.
+/// What each tunnel can have: as things are, and once they are mended, where that makes a difference.
 fn recommended(report: &Report, style: Style) -> String {
-    let Some(mtu) = report.summary.recommended_overlay_mtu else { return String::new() };
-    let rungs = report.ladders.iter().flat_map(|ladder| &ladder.rungs);
-    let now = rungs.filter(|rung| rung.layer == Layer::Tunnel).filter_map(|rung| rung.available).min();
-    let said = match now.filter(|now| *now < mtu) {
-        Some(now) => {
-            format!("As things are, an overlay MTU of {now} fits every path; once they are mended, {mtu} does.")
-        }
-        None => format!("An overlay MTU of {mtu} fits every path."),
+    let rung = |tunnel: &TunnelRow| {
+        let mut rungs = report.ladders.iter().filter(|ladder| ladder.link == tunnel.link).flat_map(|one| &one.rungs);
+        rungs.find(|rung| rung.layer == Layer::Tunnel && rung.name == tunnel.link)
     };
-    style.wrap("  ", &said)
+    let line = |tunnel: &TunnelRow| {
+        let (name, fits) = (clean(&tunnel.link), tunnel.recommended_mtu?);
+        let now = rung(tunnel).and_then(|rung| rung.available).filter(|now| *now < fits);
+        let said = match now {
+            Some(now) => format!("An MTU of {now} for {name} fits every path as it is; {fits} once they are mended."),
+            None => format!("An MTU of {fits} for {name} fits every path."),
+        };
+        Some(style.wrap("  ", &said))
+    };
+    report.tunnels.iter().take(TUNNELS).filter_map(line).collect()
 }
 
 /// Settings of the machine and of the links that are shown.

@@ -238,6 +238,15 @@ fn a_tunnel_over_a_tunnel_stands_on_the_whole_of_it() {
 }
 
 #[test]
+fn a_tunnel_without_peers_is_held_against_paths_of_its_kind_alone() {
+    let beside =
+        |local| Example::flannel().vxlan("beside", 1450, Some("eth0"), local).peer("in", "flannel.1", "10.42.1.0");
+    let ladder = |node: Example| ladder(&node.verdict("in", Plane::Underlay, limited(1300, None)), "beside");
+    assert_eq!(lines(&ladder(beside("172.20.0.2")))[1], "path worker 1500", "not the one through flannel.1");
+    assert_eq!(lines(&ladder(beside("fd00::2")))[1][..14], *"tunnel beside ", "no IPv4 path");
+}
+
+#[test]
 fn without_a_tunnel_the_link_to_the_peers_is_the_top() {
     let mut node = Example::empty()
         .device("eth0", "device", 1500)

@@ -155,8 +155,10 @@ impl Node {
         self
     }
 
+    /// What every tunnel could have.
     pub(super) fn recommends(mut self, mtu: u32) -> Self {
         self.0.summary.recommended_overlay_mtu = Some(IpSize::new(mtu));
+        self.0.tunnels.iter_mut().for_each(|tunnel| tunnel.recommended_mtu = Some(IpSize::new(mtu)));
         self
     }
 
