@@ -14,7 +14,7 @@ use probes::kernel::{Df, NeighbourState};
 use probes::path::{Limit, Plane, VerdictName};
 use probes::report::{
     Conclusion, Finding, FindingCounts, LinkRow, NeighbourRow, NeighboursRow, NotConcluded, PathRow, PodEnd, Published,
-    Report, Role, SCHEMA, SettingRow, Severity, Status, Summary, TunnelRow, Vantage,
+    Report, Role, SCHEMA, SettingRow, Severity, Status, Summary, TunnelRow, Vantage, ladder,
 };
 use probes::telemetry::{ErrorKind, PeerSource, Telemetry, Traffic};
 use probes::units::{Family, IpSize, LinkMtu};
@@ -52,7 +52,7 @@ pub(crate) fn path(peer: &str, plane: Plane, address: &str, verdict: VerdictName
         plane,
         family: Family::of(address),
         address,
-        via: Vec::new(),
+        via: via(plane),
         route: None,
         verdict,
         why: None,
@@ -67,6 +67,11 @@ pub(crate) fn path(peer: &str, plane: Plane, address: &str, verdict: VerdictName
         packets_sent: 2,
         probed_at: Some(noon()),
     }
+}
+
+fn via(plane: Plane) -> Vec<String> {
+    let tunnel = (plane != Plane::Underlay).then_some("vxlan.calico");
+    tunnel.into_iter().chain(["vmbr1", "enp5s0"]).map(str::to_owned).collect()
 }
 
 /// A finding about `subject`.
@@ -85,7 +90,7 @@ pub(crate) fn finding(code: &'static str, severity: Severity, subject: &str, cau
 
 /// The rich node.
 pub(crate) fn published() -> Published {
-    let report = Report {
+    let mut report = Report {
         schema: SCHEMA,
         node: "master-1".into(),
         vantage: Vantage::Node,
@@ -101,6 +106,7 @@ pub(crate) fn published() -> Published {
         links: links(),
         tunnels: vec![tunnel()],
         paths: paths(),
+        ladders: Vec::new(),
         settings: settings(),
         neighbours: neighbours(),
         declared: Vec::new(),
@@ -112,6 +118,7 @@ pub(crate) fn published() -> Published {
         }],
         checks: checks(),
     };
+    report.ladders = ladder::of(&report);
     Published { report: Arc::new(report), telemetry: telemetry(), pending: 0 }
 }
 
@@ -213,13 +220,11 @@ fn findings() -> Vec<Finding> {
     let mut down = finding("link-down", Critical, "enp6s0", None);
     down.summary = "enp6s0 has no carrier, and vmbr2 has no other port: nothing leaves through vmbr2.".into();
     down.evidence = json!({"link": "enp6s0", "up": true, "carrier": false, "carries": ["vmbr2"]});
-    down.remedy = vec![
-        "Look at the cable and the switch port: ethtool enp6s0".into(),
-        "If the NIC was taken down: ip link set enp6s0 up".into(),
-    ];
+    down.remedy = vec!["Look at the cable and at the switch port:".into(), "$ ethtool enp6s0".into()];
     let mut hole = finding("path-black-hole", Critical, "master-3", None);
     hole.summary = "Packets to master-3 (10.0.0.13) larger than 1400 bytes vanish in silence; 1500 should pass.".into();
-    hole.evidence = json!({"address": "10.0.0.13", "carries": 1400, "drops": 1401, "expected": 1500});
+    hole.evidence =
+        json!({"address": "10.0.0.13", "plane": "underlay", "carries": 1400, "drops": 1401, "expected": 1500});
     hole.remedy = vec![
         "Find the hop whose MTU is below 1500 on the way to 10.0.0.13 and raise it.".into(),
         "Until then: set the overlay MTU to 1350.".into(),
@@ -280,5 +285,6 @@ pub(crate) fn cluster(peers: usize, sick: usize) -> Published {
         }
     }
     report.summary.peers = peers;
+    report.ladders = ladder::of(report);
     published
 }

@@ -1,11 +1,13 @@
 //! The report for people: an engineer who reads three lines at three in the morning knows what to do.
 //!
-//! The verdict comes first, the worst finding and its first fix right below it, what it causes folded into it, tables
-//! after that, and what could not be judged last, because it limits what the rest means. Colour marks severity and
-//! nothing else, and every colour has a word beside it. Commands are never wrapped: they are there to be copied.
+//! The verdict comes first, the worst finding and its first fix right below it, what it causes folded into it. Then the
+//! ladder: which layer says which MTU, and where it breaks. Tables come after that, and what could not be judged last,
+//! because it limits what the rest means. Colour marks what needs a look and nothing else, and every colour has a word
+//! or a sign beside it. Commands are never wrapped: they are there to be copied.
 
 mod catalogue;
 mod findings;
+mod ladder;
 mod probe;
 mod style;
 mod table;
@@ -24,6 +26,7 @@ use style::Tone;
 pub fn report(report: &Report, style: Style) -> String {
     let mut text = headline(report, style);
     text.push_str(&findings::loud(report, style));
+    text.push_str(&ladder::ladders(report, style));
     text.push_str(&tables::paths(report, style));
     text.push_str(&tables::links(report, style));
     text.push_str(&tables::tunnels(report, style));
@@ -43,88 +46,37 @@ fn headline(report: &Report, style: Style) -> String {
     let found = [(counts.critical, "critical"), (counts.warning, "warning"), (counts.info, "info")];
     let mut parts: Vec<String> =
         found.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
-    if parts.is_empty() {
-        let nothing = if report.summary.status == Status::Unknown { "no path could be judged" } else { "no findings" };
-        parts.push(nothing.to_owned());
+    match report.summary.status {
+        _ if !parts.is_empty() => {}
+        Status::Unknown if report.paths.is_empty() => parts.push("no path could be judged".to_owned()),
+        Status::Unknown => {}
+        Status::Healthy | Status::Warning | Status::Critical => parts.push("no findings".to_owned()),
     }
     parts.push(path_counts(report));
-    style.wrap_marked(tone, word, &format!("{}: {}", style::clean(&report.node), parts.join(", ")))
+    let line = style.wrap_marked(tone, word, &format!("{}: {}", style::clean(&report.node), parts.join(", ")));
+    line + &blind(report, style)
 }
 
 fn path_counts(report: &Report) -> String {
-    let clear = report.paths.iter().filter(|path| path.verdict == VerdictName::Clear).count();
-    match report.paths.len() {
-        0 => "no peers known".to_owned(),
-        all => format!("{clear} of {all} paths clear"),
+    let count = |verdict| report.paths.iter().filter(|path| path.verdict == verdict).count();
+    let (all, unknown) = (report.paths.len(), count(VerdictName::Unknown));
+    match (all, unknown) {
+        (0, _) => "no peers known".to_owned(),
+        _ if unknown == all => format!("none of {all} paths measured"),
+        (_, 0) => format!("{} of {all} paths clear", count(VerdictName::Clear)),
+        _ => format!("{} of {all} paths clear, {unknown} unknown", count(VerdictName::Clear)),
+    }
+}
+
+/// Why no path at all was measured: that is the first thing to mend, whatever else was found.
+fn blind(report: &Report, style: Style) -> String {
+    let mut reasons = report.paths.iter().map(|path| path.why.as_deref().unwrap_or_default());
+    let measured = report.paths.iter().any(|path| path.verdict != VerdictName::Unknown);
+    match reasons.next() {
+        Some(why) if !measured && reasons.all(|other| other == why) => style.wrap("  ", &style::clean(why)),
+        _ => String::new(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use insta::assert_snapshot;
-    use probes::report::FindingCounts;
-
-    use super::super::example;
-    use super::*;
-
-    const PLAIN: Style = Style { colour: false, width: 100 };
-
-    #[test]
-    fn a_rich_node() {
-        assert_snapshot!(report(&example::published().report, PLAIN));
-    }
-
-    #[test]
-    fn a_rich_node_on_a_narrow_terminal() {
-        let text = report(&example::published().report, Style { colour: false, width: 60 });
-        let commands = |line: &&str| !line.trim_start().starts_with('→');
-        let widest = text.lines().filter(commands).map(|line| line.chars().count()).max().unwrap();
-        assert!(widest <= 60, "{widest} columns:\n{text}");
-    }
-
-    #[test]
-    fn a_healthy_node() {
-        let mut published = example::cluster(40, 0);
-        let report = Arc::make_mut(&mut published.report);
-        report.summary.status = Status::Healthy;
-        report.summary.findings = FindingCounts::default();
-        report.not_concluded.clear();
-        assert_snapshot!(super::report(report, PLAIN));
-    }
-
-    #[test]
-    fn the_first_three_lines_say_what_to_do() {
-        let text = report(&example::published().report, Style { colour: false, width: 120 });
-        let lines: Vec<&str> = text.lines().take(3).collect();
-        assert!(lines[0].contains("CRITICAL") && lines[0].contains("master-1"), "{lines:?}");
-        assert!(lines[1].contains("no carrier"), "{lines:?}");
-        assert!(lines[2].contains("ethtool enp6s0"), "{lines:?}");
-    }
-
-    #[test]
-    fn no_judged_path_never_reads_healthy() {
-        let mut published = example::published();
-        let report = Arc::make_mut(&mut published.report);
-        report.paths.clear();
-        report.findings.clear();
-        report.summary.status = Status::Unknown;
-        report.summary.findings = FindingCounts::default();
-        let text = super::report(report, PLAIN);
-        assert!(text.starts_with("UNKNOWN master-1: no path could be judged, no peers known\n"), "{text}");
-    }
-
-    #[test]
-    fn without_colour_there_is_no_escape_and_names_cannot_bring_one() {
-        let mut published = example::published();
-        let report = Arc::make_mut(&mut published.report);
-        report.node = "evil\u{1b}[2J".into();
-        report.paths[0].peer = "evil\u{1b}]0;x\u{7}".into();
-        report.findings[0].summary = "evil\u{1b}[31m\r".into();
-        let text = super::report(report, PLAIN);
-        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
-        let coloured = super::report(&example::published().report, Style { colour: true, width: 100 });
-        assert!(coloured.contains('\u{1b}'));
-    }
-}
+mod tests;

@@ -137,12 +137,14 @@ pub fn of(report: &Report) -> Vec<Ladder> {
     ladders
 }
 
-/// Codes of the findings that say what a broken rung says.
+/// Codes of the findings that say what a broken rung says, in the report's order: the loud and the worst first.
 fn codes(rung: &Rung, findings: &[Finding]) -> Vec<&'static str> {
-    let mut codes: Vec<_> =
-        findings.iter().filter(|finding| is_about(finding, rung)).map(|finding| finding.code).collect();
-    codes.sort_unstable();
-    codes.dedup();
+    let mut codes = Vec::new();
+    for finding in findings.iter().filter(|finding| is_about(finding, rung)) {
+        if !codes.contains(&finding.code) {
+            codes.push(finding.code);
+        }
+    }
     codes
 }
 

@@ -6,7 +6,7 @@ use probes::report::Severity;
 use probes::snapshot::Setup;
 use serde::Serialize;
 
-use super::findings::tone;
+use super::findings::{advice, tone};
 use super::style::{Style, Tone};
 use super::table::{Cell, table};
 
@@ -67,16 +67,16 @@ pub fn entry(entry: &Explained, style: Style) -> String {
     let severities: Vec<&str> = entry.severities.iter().map(|severity| severity.name()).collect();
     let mut text = format!("{} ({})\n", style.paint(Tone::Heading, entry.code), severities.join(", "));
     text.push_str(&style.wrap("", &format!("{}: {}", entry.title, entry.meaning)));
-    text.push_str(&style.heading("LOOK AT"));
+    text.push_str(&style.heading("LOOK AT", ""));
     entry.look.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
-    text.push_str(&style.heading("FOR EXAMPLE"));
+    text.push_str(&style.heading("FOR EXAMPLE", ""));
     text.push_str(&style.wrap("  ", &entry.example));
-    entry.remedy.iter().for_each(|line| text.push_str(&format!("  → {line}\n")));
+    entry.remedy.iter().for_each(|line| text.push_str(&advice(line, style)));
     if !entry.silences.is_empty() {
-        text.push_str(&style.heading("EXPLAINS"));
+        text.push_str(&style.heading("EXPLAINS", ""));
         text.push_str(&style.wrap("  ", &entry.silences.join(", ")));
     }
-    text.push_str(&style.heading("ALERT"));
+    text.push_str(&style.heading("ALERT", ""));
     text.push_str(&style.wrap("  ", &entry.alert));
     text
 }

@@ -1,4 +1,7 @@
 //! Findings with their fixes; consequences folded under their cause; and what could not be concluded.
+//!
+//! A fault of the whole network is found once for each peer. The first few of a code are told in full, the others are
+//! named in a line: what mends one mends them, and a screen of the same advice hides the next code.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +13,12 @@ use super::style::{Style, Tone, clean};
 /// Consequences that are named one by one; the rest are counted.
 const NAMED: usize = 6;
 
+/// Findings of one code and severity that are told in full.
+const IN_FULL: usize = 3;
+
+/// Subjects of the others that are named.
+const OTHERS: usize = 20;
+
 pub(super) const fn tone(severity: Severity) -> Tone {
     match severity {
         Severity::Info => Tone::Info,
@@ -20,19 +29,45 @@ pub(super) const fn tone(severity: Severity) -> Tone {
 
 /// Every loud finding, worst first.
 pub(super) fn loud(report: &Report, style: Style) -> String {
-    let mut loud: Vec<&Finding> = report.findings.iter().filter(|finding| finding.silenced_by.is_none()).collect();
-    loud.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let blocks: Vec<String> = loud.into_iter().map(|finding| block(report, finding, style)).collect();
+    let mut kinds: Vec<Vec<&Finding>> = Vec::new();
+    for finding in report.findings.iter().filter(|finding| finding.silenced_by.is_none()) {
+        let kind = |finding: &Finding| (finding.severity, finding.code);
+        match kinds.iter_mut().find(|known| kind(known[0]) == kind(finding)) {
+            Some(known) => known.push(finding),
+            None => kinds.push(vec![finding]),
+        }
+    }
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind[0].severity));
+    let blocks: Vec<String> = kinds.iter().flat_map(|kind| blocks(report, kind, style)).collect();
     blocks.join("\n")
+}
+
+/// The findings of one code and severity.
+fn blocks(report: &Report, kind: &[&Finding], style: Style) -> Vec<String> {
+    let (full, others) = kind.split_at(kind.len().min(IN_FULL));
+    let mut blocks: Vec<String> = full.iter().map(|finding| block(report, finding, style)).collect();
+    if let Some(first) = others.first() {
+        let subjects: Vec<String> = others.iter().map(|finding| clean(&finding.subject)).collect();
+        let said = format!("{} of {} more: {}", first.code, others.len(), first_of(&subjects, OTHERS));
+        blocks.push(style.wrap_marked(tone(first.severity), first.severity.name(), &said));
+    }
+    blocks
+}
+
+/// The first of some names, and how many are left.
+pub(super) fn first_of(names: &[String], most: usize) -> String {
+    let named = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 fn block(report: &Report, finding: &Finding, style: Style) -> String {
     let name = format!("{} {}: ", finding.code, clean(&finding.subject));
     let summary = format!("{name}{}", clean(&finding.summary));
     let mut text = style.wrap_marked(tone(finding.severity), finding.severity.name(), &summary);
-    for line in &finding.remedy {
-        text.push_str(&format!("  → {}\n", clean(line)));
-    }
+    finding.remedy.iter().for_each(|line| text.push_str(&advice(line, style)));
     let evidence = evidence(&finding.evidence);
     if !evidence.is_empty() {
         text.push_str(&style.wrap("  seen: ", &evidence));
@@ -45,6 +80,11 @@ fn block(report: &Report, finding: &Finding, style: Style) -> String {
     text
 }
 
+/// A line of a remedy: a command as it is typed, a sentence wrapped.
+pub(super) fn advice(line: &str, style: Style) -> String {
+    if line.starts_with("$ ") { format!("    {}\n", clean(line)) } else { style.wrap("  → ", &clean(line)) }
+}
+
 /// How long it has lasted, where that is longer than a one-off run takes.
 fn age(report: &Report, finding: &Finding) -> String {
     let seconds = report.generated_at.as_second() - finding.since.as_second();
@@ -55,25 +95,25 @@ fn age(report: &Report, finding: &Finding) -> String {
     }
 }
 
+/// What a finding causes: each code and subject once, with the planes on which it is seen.
 fn consequences(report: &Report, cause: &Finding) -> String {
     let id = format!("{} {}", cause.code, cause.subject);
-    let effects: Vec<String> = report
-        .findings
-        .iter()
-        .filter(|finding| finding.silenced_by.as_deref() == Some(id.as_str()))
-        .map(|finding| format!("{} {}{}", finding.code, clean(&finding.subject), plane(finding)))
-        .collect();
-    let named = effects.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match effects.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+    let mut effects: Vec<(String, Vec<&str>)> = Vec::new();
+    for finding in report.findings.iter().filter(|finding| finding.silenced_by.as_deref() == Some(id.as_str())) {
+        let name = format!("{} {}", finding.code, clean(&finding.subject));
+        let plane = finding.evidence.get("plane").and_then(Value::as_str);
+        match effects.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, planes)) => planes.extend(plane),
+            None => effects.push((name, plane.into_iter().collect())),
+        }
     }
+    let effects: Vec<String> = effects.iter().map(|(name, planes)| on_planes(name, planes)).collect();
+    first_of(&effects, NAMED)
 }
 
-/// On which plane, where a code can be raised on several.
-fn plane(finding: &Finding) -> String {
-    let plane = finding.evidence.get("plane").and_then(Value::as_str);
-    plane.map(|plane| format!(" ({plane})")).unwrap_or_default()
+/// A name, and the planes that it is about where that is said.
+pub(super) fn on_planes(name: &str, planes: &[&str]) -> String {
+    if planes.is_empty() { name.to_owned() } else { format!("{name} ({})", planes.join(", ")) }
 }
 
 /// Typed evidence as `name value` pairs.
@@ -93,9 +133,10 @@ fn show(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::String(text) => clean(text),
         Value::Array(items) => items.iter().map(show).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) if fields.len() == 1 && fields.contains_key("kind") => show(&fields["kind"]),
         Value::Object(fields) => {
-            let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {}", show(value))).collect();
-            format!("({})", pairs.join(", "))
+            let pair = |(name, value): (&String, &Value)| format!("{} {}", name.replace('_', " "), show(value));
+            format!("({})", fields.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
     }
 }
@@ -109,7 +150,7 @@ pub(super) fn not_concluded(report: &Report, style: Style) -> String {
     for entry in &report.not_concluded {
         reasons.entry(&entry.reason).or_default().push(entry.code);
     }
-    let mut text = style.heading("NOT CONCLUDED (could not look: not the same as fine)");
+    let mut text = style.heading("NOT CONCLUDED", "could not look: not the same as fine");
     for (reason, codes) in reasons {
         text.push_str(&style.wrap("  ", &format!("{}: {}", codes.join(", "), clean(reason))));
     }
@@ -128,9 +169,9 @@ mod tests {
 
     #[test]
     fn evidence_reads_as_words() {
-        let value =
-            json!({"carries": 1400, "by": null, "peers": [], "links": ["a", "b"], "is_up": false, "hop": {"ttl": 2}});
-        assert_eq!(evidence(&value), "carries 1400 · hop (ttl 2) · is up no · links a, b");
+        let value = json!({"carries": 1400, "by": null, "peers": [], "links": ["a", "b"], "is_up": false,
+            "hop": {"ttl": 2, "says_so": true}, "why": {"kind": "silent"}});
+        assert_eq!(evidence(&value), "carries 1400 · hop (says so yes, ttl 2) · is up no · links a, b · why silent");
     }
 
     #[test]

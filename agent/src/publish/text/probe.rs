@@ -22,13 +22,11 @@ pub fn probe(report: &ProbeReport, style: Style) -> String {
     };
     let rows: Vec<_> = report.paths.iter().map(row).collect();
     let header = ["address", "verdict", "carries", "limited by", "round trip", "packets", "cached"];
+    let about = |path: &PathRow| Some(format!("{} ({}): {}", path.peer, words(path.verdict).0, meaning(path)?));
+    let about: Vec<String> = report.paths.iter().filter_map(about).collect();
     let mut text = table(style, header, &rows);
-    for path in &report.paths {
-        if let Some(meaning) = meaning(path) {
-            let about = format!("{} ({}): {meaning}", path.peer, words(path.verdict).0);
-            text.push_str(&style.wrap("", &clean(&about)));
-        }
-    }
+    text.push_str(if about.is_empty() { "" } else { "\n" });
+    about.iter().for_each(|about| text.push_str(&style.hanging(&clean(about))));
     text
 }
 
@@ -39,11 +37,11 @@ fn meaning(path: &PathRow) -> Option<String> {
     match path.verdict {
         VerdictName::Clear => None,
         VerdictName::Limited => Some(format!(
-            "larger packets than {size} bytes are refused with an ICMP error, so senders can adapt; \
+            "packets larger than {size} bytes are refused with an ICMP error, so senders can adapt; \
              what drops ICMP on the way back would turn this into a black hole{why}."
         )),
         VerdictName::BlackHole => Some(format!(
-            "larger packets than {size} bytes vanish in silence: connections open and then hang. Raise the MTU of \
+            "packets larger than {size} bytes vanish in silence: connections open and then hang. Raise the MTU of \
              the link that drops them, or set the sender's MTU to {size}{why}."
         )),
         VerdictName::Unreachable => Some(format!("nothing comes back for any size{why}.")),

@@ -60,18 +60,25 @@ impl Style {
         format!("{first}{joined}\n")
     }
 
-    /// `word` in the colour of `tone` and `text` behind it, wrapped.
+    /// `text` wrapped, every line but the first indented by two.
+    pub(super) fn hanging(self, text: &str) -> String {
+        self.wrap("  ", text).split_off(2)
+    }
+
+    /// `word` in the colour of `tone` and `text` behind it, wrapped; what belongs to it is indented by two.
     pub(super) fn wrap_marked(self, tone: Tone, word: &str, text: &str) -> String {
-        let wrapped = self.wrap("", &format!("{word} {text}"));
+        let wrapped = self.hanging(&format!("{word} {text}"));
         match wrapped.strip_prefix(word) {
             Some(rest) => format!("{}{rest}", self.paint(tone, word)),
             None => wrapped,
         }
     }
 
-    /// A heading line with an empty one before it.
-    pub(super) fn heading(self, text: &str) -> String {
-        format!("\n{}\n", self.paint(Tone::Heading, text))
+    /// A heading line with an empty one before it. The words that explain it give way where there is no room.
+    pub(super) fn heading(self, text: &str, explained: &str) -> String {
+        let whole = if explained.is_empty() { text.to_owned() } else { format!("{text} ({explained})") };
+        let line = if whole.chars().count() > self.width { text } else { &whole };
+        format!("\n{}\n", self.paint(Tone::Heading, line))
     }
 }
 

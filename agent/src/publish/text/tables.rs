@@ -5,16 +5,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use probes::path::{Limit, VerdictName};
-use probes::report::{LinkRow, PathRow, Report, Role, SettingRow};
+use probes::report::ladder::Layer;
+use probes::report::{LinkRow, PathRow, Report, Role, SettingRow, TunnelRow};
 
-use super::style::{Style, Tone};
+use super::findings::{first_of, on_planes};
+use super::style::{Style, Tone, clean};
 use super::table::{Cell, known, table};
 
 /// Clear paths that are shown.
 const CLEAR: usize = 20;
 
 /// Other paths that are shown.
-const FAULTY: usize = 100;
+const FAULTY: usize = 40;
+
+/// Reasons that are told.
+const REASONS: usize = 10;
+
+/// Peers that are named with one reason.
+const SHARING: usize = 3;
+
+/// Tunnels that are shown.
+const TUNNELS: usize = 20;
 
 /// A verdict in words.
 pub(super) const fn words(verdict: VerdictName) -> (&'static str, Option<Tone>) {
@@ -65,7 +76,7 @@ pub(super) fn paths(report: &Report, style: Style) -> String {
         report.paths.iter().partition(|row| row.verdict == VerdictName::Clear);
     let rows: Vec<_> = faulty.iter().take(FAULTY).chain(clear.iter().take(CLEAR)).map(|row| path(row)).collect();
     let header = ["peer", "plane", "address", "verdict", "carries", "cached", "limited by", "round trip", "loss"];
-    let mut text = style.heading("PATHS (bytes of an IP packet)");
+    let mut text = style.heading("PATHS", "bytes of an IP packet");
     text.push_str(&table(style, header, &rows));
     for (left, what) in [(faulty.len().saturating_sub(FAULTY), "faulty"), (clear.len().saturating_sub(CLEAR), "clear")]
     {
@@ -73,13 +84,45 @@ pub(super) fn paths(report: &Report, style: Style) -> String {
             text.push_str(&format!("  … and {left} more {what} paths (--output json has them all)\n"));
         }
     }
-    for row in faulty.iter().take(FAULTY) {
-        if let Some(why) = &row.why {
-            let about = format!("{} {}, {}: ", row.peer, row.plane.name(), words(row.verdict).0);
-            text.push_str(&style.wrap("  ", &super::style::clean(&format!("{about}{why}"))));
+    text.push_str(&reasons(&faulty, style));
+    text
+}
+
+/// Why paths are not clear; those with one reason share a line.
+fn reasons(faulty: &[&PathRow], style: Style) -> String {
+    let mut reasons: Vec<Reason<'_>> = Vec::new();
+    for row in faulty {
+        let Some(why) = &row.why else { continue };
+        let at = reasons.iter().position(|reason| (reason.verdict, reason.why) == (row.verdict, why.as_str()));
+        let at = at.unwrap_or_else(|| {
+            reasons.push(Reason { verdict: row.verdict, why, peers: Vec::new() });
+            reasons.len() - 1
+        });
+        reasons[at].add(&row.peer, row.plane.name());
+    }
+    reasons.iter().take(REASONS).map(|reason| style.wrap("  ", &clean(&reason.line()))).collect()
+}
+
+/// Why some paths are not clear, and the planes of each peer that it is the reason for.
+struct Reason<'r> {
+    verdict: VerdictName,
+    why: &'r str,
+    peers: Vec<(&'r str, Vec<&'static str>)>,
+}
+
+impl<'r> Reason<'r> {
+    fn add(&mut self, peer: &'r str, plane: &'static str) {
+        match self.peers.iter_mut().find(|(known, _)| *known == peer) {
+            Some((_, planes)) if planes.contains(&plane) => {}
+            Some((_, planes)) => planes.push(plane),
+            None => self.peers.push((peer, vec![plane])),
         }
     }
-    text
+
+    fn line(&self) -> String {
+        let peers: Vec<String> = self.peers.iter().map(|(peer, planes)| on_planes(peer, planes)).collect();
+        format!("{}: {}: {}", words(self.verdict).0, first_of(&peers, SHARING), self.why)
+    }
 }
 
 fn path(row: &PathRow) -> [Cell; 9] {
@@ -106,7 +149,7 @@ pub(super) fn links(report: &Report, style: Style) -> String {
         return String::new();
     }
     let rows: Vec<_> = report.links.iter().filter(|link| is_shown(link.role)).map(link).collect();
-    let mut text = style.heading("LINKS");
+    let mut text = style.heading("LINKS", "");
     if !rows.is_empty() {
         text.push_str(&table(style, ["link", "role", "kind", "mtu", "state", "master", "over"], &rows));
     }
@@ -144,8 +187,13 @@ fn pods(report: &Report, style: Style) -> String {
         return String::new();
     }
     let all: usize = counts.values().sum();
+    let links = if all == 1 { "link" } else { "links" };
     let by: Vec<String> = counts.iter().map(|(mtu, count)| format!("{count} with MTU {mtu}")).collect();
-    style.wrap("  ", &format!("{all} pod links: {}", by.join(", ")))
+    let said = match counts.keys().next() {
+        Some(mtu) if counts.len() == 1 => format!("{all} pod {links} with MTU {mtu}"),
+        _ => format!("{all} pod {links}: {}", by.join(", ")),
+    };
+    style.wrap("  ", &said)
 }
 
 /// Tunnels and whether they fit.
@@ -153,7 +201,7 @@ pub(super) fn tunnels(report: &Report, style: Style) -> String {
     if report.tunnels.is_empty() {
         return String::new();
     }
-    let row = |tunnel: &probes::report::TunnelRow| -> [Cell; 8] {
+    let row = |tunnel: &TunnelRow| -> [Cell; 8] {
         let lower = tunnel.lower.as_ref().map(|name| match tunnel.lower_mtu {
             Some(mtu) => format!("{name} ({mtu})"),
             None => name.clone(),
@@ -165,19 +213,39 @@ pub(super) fn tunnels(report: &Report, style: Style) -> String {
             tunnel.kind.into(),
             tunnel.mtu.into(),
             known(tunnel.overhead),
-            known(lower),
             Cell::toned(headroom, tone),
+            known(lower),
             known(tunnel.id),
             known(tunnel.port),
         ]
     };
-    let rows: Vec<_> = report.tunnels.iter().map(row).collect();
-    let mut text = style.heading("TUNNELS");
-    text.push_str(&table(style, ["tunnel", "kind", "mtu", "overhead", "over", "headroom", "id", "port"], &rows));
-    if let Some(mtu) = report.summary.recommended_overlay_mtu {
-        text.push_str(&style.wrap("  ", &format!("An overlay MTU of {mtu} fits every path that no finding blames.")));
+    let rows: Vec<_> = report.tunnels.iter().take(TUNNELS).map(row).collect();
+    let mut text = style.heading("TUNNELS", "");
+    text.push_str(&table(style, ["tunnel", "kind", "mtu", "overhead", "headroom", "over", "id", "port"], &rows));
+    let more = report.tunnels.len().saturating_sub(TUNNELS);
+    if more > 0 {
+        text.push_str(&format!("  … and {more} more (--output json has them all)\n"));
     }
+    text.push_str(&recommended(report, style));
     text
+}
+
+/// What each tunnel can have: as things are, and once they are mended, where that makes a difference.
+fn recommended(report: &Report, style: Style) -> String {
+    let rung = |tunnel: &TunnelRow| {
+        let mut rungs = report.ladders.iter().filter(|ladder| ladder.link == tunnel.link).flat_map(|one| &one.rungs);
+        rungs.find(|rung| rung.layer == Layer::Tunnel && rung.name == tunnel.link)
+    };
+    let line = |tunnel: &TunnelRow| {
+        let (name, fits) = (clean(&tunnel.link), tunnel.recommended_mtu?);
+        let now = rung(tunnel).and_then(|rung| rung.available).filter(|now| *now < fits);
+        let said = match now {
+            Some(now) => format!("An MTU of {now} for {name} fits every path as it is; {fits} once they are mended."),
+            None => format!("An MTU of {fits} for {name} fits every path."),
+        };
+        Some(style.wrap("  ", &said))
+    };
+    report.tunnels.iter().take(TUNNELS).filter_map(line).collect()
 }
 
 /// Settings of the machine and of the links that are shown.
@@ -194,7 +262,7 @@ pub(super) fn settings(report: &Report, style: Style) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    style.heading("SETTINGS (effective)") + &table(style, ["setting", "link", "value", "wanted"], &rows)
+    style.heading("SETTINGS", "effective") + &table(style, ["setting", "link", "value", "wanted"], &rows)
 }
 
 #[cfg(test)]
@@ -207,7 +275,7 @@ mod tests {
         let published = example::cluster(1_000, 200);
         let text = paths(&published.report, Style::default());
         assert_eq!(text.lines().count(), 3 + FAULTY + CLEAR + 2);
-        assert!(text.contains("… and 500 more faulty paths"), "{text}");
+        assert!(text.contains("… and 560 more faulty paths"), "{text}");
         assert!(text.contains("… and 2380 more clear paths"), "{text}");
     }
 

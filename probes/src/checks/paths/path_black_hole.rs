@@ -149,7 +149,7 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
 }
 
 /// A usual device MTU that a veth or bridge would let packets of this size on the wire through at.
-fn likely_device_mtu(carries: IpSize) -> Option<LinkMtu> {
+pub(crate) fn likely_device_mtu(carries: IpSize) -> Option<LinkMtu> {
     let mtu = carries.less(VLAN_HLEN).bytes();
     USUAL.contains(&mtu).then_some(LinkMtu::new(mtu))
 }

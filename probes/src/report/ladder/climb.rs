@@ -75,6 +75,7 @@ impl<'f, 'r> Climb<'f, 'r> {
         if let Some(down) = down(link) {
             let spare = self.spare(link, chain);
             rung.verdict = if spare.is_some() { rung.verdict } else { Fit::Break };
+            rung.follows = link.up && below.iter().any(|below| self::down(below).is_some());
             rung.why = Some(spare.map_or_else(|| down.to_owned(), |other| format!("{down}; {other} carries")));
         }
         self.rungs.push(rung);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::path::Plane;
 use crate::report::{LinkRow, PathRow, Report, Role, TunnelRow};
+use crate::units::Family;
 
 pub(super) struct Facts<'r> {
     links: BTreeMap<&'r str, &'r LinkRow>,
@@ -89,14 +90,19 @@ impl<'r> Facts<'r> {
         self.inner.get(link).map_or(&[], Vec::as_slice)
     }
 
-    /// Paths that a tunnel's outer packets take: to the peers behind it where some are known, by the link below it.
-    /// `None` where there is no peer to ask about.
+    /// Paths that a tunnel's outer packets take: to the peers behind it where some are known, by the link below it and
+    /// in the family of its own address. `None` where there is no peer to ask about.
     pub(super) fn outer(&self, tunnel: &TunnelRow) -> Option<Vec<&'r PathRow>> {
+        let lower = tunnel.lower.as_deref()?;
         let behind: BTreeSet<&str> = self.inner(&tunnel.link).iter().map(|path| path.peer.as_str()).collect();
         let concerned = |path: &&PathRow| behind.is_empty() || behind.contains(path.peer.as_str());
-        let outside = |path: &&PathRow| !path.via.contains(&tunnel.link);
-        let below = tunnel.lower.as_deref().and_then(|lower| self.underlay.get(lower)).into_iter().flatten().copied();
-        let paths: Vec<_> = below.filter(concerned).filter(outside).collect();
+        let alike = |path: &&PathRow| tunnel.local.is_none_or(|local| Family::of(local) == path.family);
+        let first = |path: &&PathRow| {
+            let before = path.via.iter().take_while(|link| *link != lower);
+            before.into_iter().all(|link| !self.tunnels.contains_key(link.as_str()))
+        };
+        let below = self.underlay.get(lower).into_iter().flatten().copied();
+        let paths: Vec<_> = below.filter(concerned).filter(alike).filter(first).collect();
         (!behind.is_empty() || !paths.is_empty()).then_some(paths)
     }
 

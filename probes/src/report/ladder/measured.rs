@@ -1,8 +1,9 @@
 //! The rung of measured paths: the worst of them speaks for all.
 
-use crate::path::VerdictName;
+use crate::checks::paths::path_black_hole::likely_device_mtu;
+use crate::path::{Plane, VerdictName};
 use crate::report::PathRow;
-use crate::units::IpSize;
+use crate::units::{IpSize, LinkMtu};
 
 use super::climb::Bound;
 use super::{Fit, Layer, Rung};
@@ -24,13 +25,14 @@ pub(super) fn rung(layer: Layer, paths: &[&PathRow], takes: Option<&Bound>, room
         rung.verdict = Fit::Break;
         rung.follows = room.is_some_and(|room| Some(room.size) < worst.expected_mtu && room.size <= mtu);
         why.push(shortfall(worst));
+        why.extend(device(worst).map(|mtu| format!("most likely a device with an MTU of {mtu}")));
     } else if unsized_paths > 0 {
         rung.verdict = Fit::Unknown;
     } else if takes.is_some_and(|bound| mtu < bound.size) {
         why.push("no more is expected of it".to_owned());
     }
     if unsized_paths > 0 {
-        why.push(format!("{unsized_paths} of {} give no size", paths.len()));
+        why.push(format!("no size known for {unsized_paths} of {}", paths.len()));
     }
     rung.why = (!why.is_empty()).then(|| why.join("; "));
     rung
@@ -40,7 +42,10 @@ pub(super) fn rung(layer: Layer, paths: &[&PathRow], takes: Option<&Bound>, room
 pub(super) fn narrowest(paths: &[&PathRow]) -> Option<Bound> {
     let sized = paths.iter().filter_map(|path| Some((path.path_mtu?, path)));
     let (mtu, path) = sized.min_by_key(|(mtu, _)| *mtu)?;
-    Some(Bound::new(mtu, format!("the path to {} carries", path.peer)))
+    Some(match device(path) {
+        Some(device) => Bound::new(device.carries(), format!("the path to {} is good for", path.peer)),
+        None => Bound::new(mtu, format!("the path to {} carries", path.peer)),
+    })
 }
 
 fn unmeasured(layer: Layer, paths: &[&PathRow], takes: Option<&Bound>) -> Rung {
@@ -48,9 +53,20 @@ fn unmeasured(layer: Layer, paths: &[&PathRow], takes: Option<&Bound>) -> Rung {
     let mut rung = Rung::new(layer, &first.peer);
     (rung.count, rung.share) = (paths.len(), paths.len());
     (rung.verdict, rung.available) = (Fit::Unknown, takes.map(|bound| bound.size));
-    let why = first.why.as_deref().filter(|why| paths.iter().all(|path| path.why.as_deref() == Some(why)));
-    rung.why = Some(format!("not measured: {}", why.unwrap_or("no path gives a size")));
+    let one_reason = first.why.as_deref().filter(|why| paths.iter().all(|path| path.why.as_deref() == Some(why)));
+    rung.why = Some(if paths.iter().all(|path| path.verdict == VerdictName::Unreachable) {
+        "nothing answers".to_owned()
+    } else {
+        format!("not measured: {}", one_reason.unwrap_or("for several reasons"))
+    });
     rung
+}
+
+/// The device MTU that a silent loss between node addresses points to: veth and bridge let four bytes more through,
+/// and nothing may be built on those.
+fn device(path: &PathRow) -> Option<LinkMtu> {
+    let silent = path.plane == Plane::Underlay && path.verdict == VerdictName::BlackHole;
+    path.path_mtu.filter(|_| silent).and_then(likely_device_mtu)
 }
 
 /// Bytes that a path carries less than it should.

@@ -103,11 +103,21 @@ fn a_shortfall_that_nothing_below_explains_stands_by_itself() {
 }
 
 #[test]
+fn four_bytes_that_a_veth_lets_through_are_not_built_on() {
+    let node = Example::reference().verdict("master-2", Plane::Underlay, black_hole(1404));
+    let lines = lines(&ladder(&node, "vxlan.calico"));
+    assert!(lines[2].ends_with("and nobody says so; most likely a device with an MTU of 1400"), "{lines:#?}");
+    assert!(lines[3].ends_with("the 1400 that the path to master-2 is good for: 1350 would fit"), "{lines:#?}");
+    let odd = Example::reference().verdict("master-2", Plane::Underlay, black_hole(1403));
+    assert!(line(&odd, "vxlan.calico", Layer::Tunnel).ends_with("1353 would fit"), "no usual device is that large");
+}
+
+#[test]
 fn a_bridge_above_its_port_is_one_break_and_the_path_follows() {
     let node = Example::reference().with("enp5s0", mtu(1400)).verdict("master-2", Plane::Underlay, black_hole(1404));
     let lines = lines(&ladder(&node, "vxlan.calico"));
     assert_eq!(lines[1], "bridge vmbr1 1500 BREAK: 100 more than the 1400 that enp5s0 takes");
-    assert_eq!(lines[2], "path master-2 1/2 1404 follows: 96 short of 1500, and nobody says so");
+    assert!(lines[2].starts_with("path master-2 1/2 1404 follows: 96 short of 1500"), "{lines:#?}");
     assert!(lines[3].contains("100 more than the 1400 that enp5s0 takes: 1350 would fit"), "{lines:#?}");
     let fits = Example::reference().with("enp5s0", mtu(9000));
     assert_eq!(line(&fits, "vxlan.calico", Layer::Bridge), "bridge vmbr1 1500: could be 9000");
@@ -170,10 +180,12 @@ fn what_was_not_measured_is_unknown() {
 #[test]
 fn one_unanswered_path_leaves_its_rung_open() {
     let node = Example::reference().verdict("master-2", Plane::Underlay, silent());
-    assert_eq!(line(&node, "vxlan.calico", Layer::Path), "path master-3 1/2 1500 ?: 1 of 2 give no size");
+    assert_eq!(line(&node, "vxlan.calico", Layer::Path), "path master-3 1/2 1500 ?: no size known for 1 of 2");
+    let both = node.clone().verdict("master-3", Plane::Underlay, silent());
+    assert_eq!(line(&both, "vxlan.calico", Layer::Path), "path master-2 2/2 - ?: nothing answers");
     let and_short = node.verdict("master-3", Plane::Underlay, black_hole(1400));
     let line = line(&and_short, "vxlan.calico", Layer::Path);
-    assert_eq!(line, "path master-3 1/2 1400 BREAK: 100 short of 1500, and nobody says so; 1 of 2 give no size");
+    assert_eq!(line, "path master-3 1/2 1400 BREAK: 100 short of 1500, and nobody says so; no size known for 1 of 2");
 }
 
 #[test]
@@ -223,6 +235,15 @@ fn a_tunnel_over_a_tunnel_stands_on_the_whole_of_it() {
     let worker = node.verdict("worker", Plane::Underlay, limited(1400, None));
     let nest = lines(&ladder(&worker, "nest"));
     assert!(nest[4].contains("100 more than the 1350 that flannel.1 gets through: 1300 would fit"), "{nest:#?}");
+}
+
+#[test]
+fn a_tunnel_without_peers_is_held_against_paths_of_its_kind_alone() {
+    let beside =
+        |local| Example::flannel().vxlan("beside", 1450, Some("eth0"), local).peer("in", "flannel.1", "10.42.1.0");
+    let ladder = |node: Example| ladder(&node.verdict("in", Plane::Underlay, limited(1300, None)), "beside");
+    assert_eq!(lines(&ladder(beside("172.20.0.2")))[1], "path worker 1500", "not the one through flannel.1");
+    assert_eq!(lines(&ladder(beside("fd00::2")))[1][..14], *"tunnel beside ", "no IPv4 path");
 }
 
 #[test]
@@ -287,6 +308,10 @@ fn what_a_tunnel_stands_on_may_not_be_known() {
 fn a_dead_link_breaks_unless_another_does_its_work() {
     let dead = Example::reference().with("enp5s0", down);
     assert_eq!(line(&dead, "vxlan.calico", Layer::Nic), "NIC enp5s0 1500 BREAK: no carrier");
+    let above = dead.with("vmbr1", down);
+    assert_eq!(line(&above, "vxlan.calico", Layer::Bridge), "bridge vmbr1 1500 follows: no carrier");
+    let alone = Example::reference().with("vmbr1", |link| link.up = false);
+    assert_eq!(line(&alone, "vxlan.calico", Layer::Bridge), "bridge vmbr1 1500 BREAK: down");
     let bonded = Example::empty()
         .device("eth0", "device", 1500)
         .device("eth1", "device", 1500)
