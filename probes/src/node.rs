@@ -6,6 +6,7 @@
 //! met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
 //! failed, a counter that rose) is the evidence.
 
+mod cache;
 mod judging;
 mod rows;
 mod targets;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use self::cache::Cache;
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::History;
@@ -66,6 +68,9 @@ pub struct Node {
     prober: Prober,
     probing: Result<(), Unread>,
     history: History,
+    cache: Cache,
+    /// When the cached path MTUs were read.
+    cache_read: Mono,
     telemetry: Telemetry,
     snapshot: Snapshot,
     tunnel_ports: BTreeSet<u16>,
@@ -96,6 +101,8 @@ impl Node {
         Self {
             prober: Prober::new(identity, config.probing.packets_per_second, now.mono),
             history: History::new(config.probing.confirm_rounds),
+            cache: Cache::default(),
+            cache_read: now.mono,
             telemetry: fresh_telemetry(&config),
             snapshot: nothing_known(&config),
             version: version.into(),
@@ -202,6 +209,7 @@ impl Node {
             |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
         self.snapshot.lookups = raw.answers.into_iter().map(|(address, answer)| (address, decode(answer))).collect();
         self.snapshot.tables.take_exceptions(&raw.exceptions);
+        self.cache_read = now.mono;
         for (source, took) in raw.took {
             self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
         }

@@ -24,6 +24,7 @@ use super::{Node, Output, Phase, rows};
 impl Node {
     pub(super) fn judge(&mut self, now: Now) {
         excuse_gateway(&mut self.snapshot);
+        self.cache.judge(&mut self.snapshot, self.cache_read);
         let outcomes = checks::judge_all(&self.snapshot);
         let not_concluded = not_concluded(&outcomes, &self.snapshot);
         let conclusions = outcomes.iter().map(conclusion).collect();

@@ -8,7 +8,7 @@ use crate::kernel::{LinkIndex, Route, RouteKind};
 use crate::path::{PathKey, Plane, Target, TunnelEnd};
 use crate::peers::Peer;
 use crate::report::Role;
-use crate::snapshot::{Path, Snapshot};
+use crate::snapshot::{Cached, Path, Snapshot};
 use crate::units::IpSize;
 
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
@@ -20,7 +20,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
     let path = |key: PathKey| {
         let path = Path {
             expected: expected(node, &key),
-            cached: node.tables.cached_mtu(key.address),
+            cached: node.tables.exception(key.address).map(Cached::from),
             via: via(node, key.address),
             measured: Fact::Unread(unread.clone()),
             probed_at: None,
