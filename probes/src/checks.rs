@@ -266,6 +266,7 @@ pub static ALL: &[Registered] = &[
     of::<paths::PeerUnreachable>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
+    of::<paths::PathMtuCacheStale>(),
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),
     of::<overlay::PodUnreachable>(),

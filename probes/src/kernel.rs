@@ -373,6 +373,8 @@ pub struct Exception {
     pub destination: IpAddr,
     /// The cached path MTU.
     pub mtu: IpSize,
+    /// Whether it stands for less than `net.ipv4.route.min_pmtu`: packets of this size are then sent without DF.
+    pub locked: bool,
     /// How long the kernel keeps it.
     pub expires: Option<std::time::Duration>,
 }

@@ -10,6 +10,7 @@
 //! routes are read, and what was read is judged and published beside what was measured last. Where the change moved the
 //! ground that a measurement stands on, the next round comes early.
 
+mod cache;
 mod ground;
 mod judging;
 mod look;
@@ -34,6 +35,7 @@ use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, Telemetry, Traffic};
 use crate::units::{Family, Mono, Now};
 
+use cache::Cache;
 use ground::Ground;
 use look::Look;
 
@@ -87,6 +89,9 @@ pub struct Node {
     prober: Prober,
     probing: Result<(), Unread>,
     history: History,
+    cache: Cache,
+    /// When the cached path MTUs were read.
+    cache_read: Mono,
     telemetry: Telemetry,
     snapshot: Snapshot,
     tunnel_ports: BTreeSet<u16>,
@@ -118,6 +123,8 @@ impl Node {
         Self {
             prober: Prober::new(identity, config.probing.packets_per_second, now.mono),
             history: History::new(config.probing.confirm_rounds),
+            cache: Cache::default(),
+            cache_read: now.mono,
             telemetry: fresh_telemetry(&config),
             snapshot: nothing_known(&config),
             version: version.into(),

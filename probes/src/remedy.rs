@@ -84,6 +84,13 @@ pub enum Fix {
         /// Whether the loss is silent.
         silent: bool,
     },
+    /// The kernel forgets the path MTU that it has cached for an address, and does not learn it again.
+    ForgetPathMtu {
+        /// The address.
+        to: IpAddr,
+        /// Whether less was claimed than the least that the kernel takes.
+        locked: bool,
+    },
     /// A peer answers.
     PeerAnswers {
         /// Its name.
@@ -137,6 +144,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::RecreatePods => recreate_pods(),
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
+        Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
         Fix::PodsAnswer { peer, pod } => network::pods_answer(peer, *pod, setup),
         Fix::PeerAnswers { peer, address, link, resolved } => {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)

@@ -2,6 +2,7 @@
 //!
 //! Kernel tables are [`Tables`], who stands on whom is [`Topology`], what was measured is in `paths`.
 
+pub mod cached;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod setup;
@@ -21,6 +22,7 @@ use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::units::{Family, IpSize};
 
+pub use cached::Cached;
 pub use setup::Setup;
 pub use topology::Topology;
 
@@ -55,7 +57,7 @@ pub struct Path {
     /// What it should carry.
     pub expected: Option<IpSize>,
     /// What the kernel has cached for it.
-    pub cached: Option<IpSize>,
+    pub cached: Option<Cached>,
     /// Links that it leaves by, the tunnel first, then what carries it.
     pub via: Vec<LinkIndex>,
     /// What was measured last; `Unread` before the first measurement or where probing is impossible.

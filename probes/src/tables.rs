@@ -110,10 +110,10 @@ impl Tables {
         self.addresses.known().into_iter().flatten().any(|own| own.address == address)
     }
 
-    /// The path MTU that the kernel has cached for a destination.
-    pub fn cached_mtu(&self, destination: IpAddr) -> Option<crate::units::IpSize> {
+    /// The smallest path MTU that the kernel has cached for a destination; of several, the one that is kept longest.
+    pub fn exception(&self, destination: IpAddr) -> Option<&Exception> {
         let cached = self.exceptions.known()?.iter().filter(|entry| entry.destination == destination);
-        cached.map(|entry| entry.mtu).min()
+        cached.min_by_key(|entry| (entry.mtu, std::cmp::Reverse(entry.expires)))
     }
 
     /// Neighbour entries of a link.

@@ -135,6 +135,19 @@ pub enum Fault {
         /// In bytes.
         bytes: Size,
     },
+    /// Somebody sends one forged Frag Needed, which the kernel believes. Healing makes it forget.
+    ForgedFragNeeded {
+        /// To this node.
+        #[serde(default)]
+        node: usize,
+        /// About packets to this peer.
+        of: usize,
+        /// About packets to its address on this plane.
+        #[serde(default)]
+        plane: Plane,
+        /// The MTU that it names, in bytes.
+        bytes: Size,
+    },
     /// The kernel still remembers a path MTU that the path has long outgrown.
     StaleException {
         /// On this node.
@@ -145,6 +158,19 @@ pub enum Fault {
         /// What it remembers, in bytes.
         bytes: Size,
     },
+}
+
+/// Which of a peer's addresses is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plane {
+    /// The node's.
+    #[default]
+    Underlay,
+    /// The tunnel's.
+    Overlay,
+    /// The pod's.
+    Pod,
 }
 
 impl Fault {
@@ -161,6 +187,9 @@ impl Fault {
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
             | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
+            Self::ForgedFragNeeded { plane, bytes, .. } => {
+                (*plane == Plane::Underlay || recipe.overlay.is_some()) && bytes.fits(&names)
+            }
             Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. } | Self::DropEcho { .. } | Self::DropAll { .. } | Self::AsymmetricRoute { .. } => true,
@@ -192,6 +221,9 @@ impl Fault {
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
+            Self::ForgedFragNeeded { node, of, plane, bytes } => {
+                route::forged(cluster, *node, *of, *plane, bytes.on(&names)?)
+            }
             Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };

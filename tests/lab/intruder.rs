@@ -102,6 +102,33 @@ impl Drop for Intruder {
     }
 }
 
+/// One Frag Needed about a packet that never was: an echo reply, the kind that the kernel believes on its word alone.
+#[derive(Clone, Copy, Debug)]
+pub struct TooBig {
+    /// Who says so.
+    pub sender: Ipv4Addr,
+    /// Who is told.
+    pub victim: Ipv4Addr,
+    /// From where to where the packet is said to have gone.
+    pub quoted: (Ipv4Addr, Ipv4Addr),
+    /// The alleged MTU in bytes.
+    pub mtu: u16,
+}
+
+/// Sends it, once.
+///
+/// # Errors
+/// If no socket can be had, or the kernel does not send.
+pub fn claim(from: &Namespace, TooBig { sender, victim, quoted, mtu }: TooBig) -> Result<()> {
+    let reply = packet(quoted.0, quoted.1, vec![0; ICMP_HEADER]);
+    let error = packet(sender, victim, frag_needed(&reply, mtu));
+    let said = from.inside(|| {
+        let mouth = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+        mouth.send_to(&error, &SocketAddrV4::new(victim, 0).into())
+    })?;
+    said.map(drop).map_err(|error| Error::new("forging an error", error))
+}
+
 /// A socket that hears every IP packet of the namespace, and one that sends packets with headers of our own.
 fn sockets() -> io::Result<(Socket, Socket)> {
     let every_packet = i32::from(u16::try_from(libc::ETH_P_ALL).expect("a protocol number").to_be());

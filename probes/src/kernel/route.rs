@@ -70,6 +70,7 @@ struct Draft {
     priority: u32,
     source: Option<IpAddr>,
     mtu: Option<u32>,
+    locked: bool,
     expires: Option<u32>,
     table: u32,
 }
@@ -88,6 +89,7 @@ impl Draft {
             priority: 0,
             source: None,
             mtu: None,
+            locked: false,
             expires: None,
             table,
         };
@@ -103,7 +105,10 @@ impl Draft {
             RouteAttribute::Oif(index) => self.oif = Some(index),
             RouteAttribute::Priority(priority) => self.priority = priority,
             RouteAttribute::PrefSource(address) => self.source = ip(&address),
-            RouteAttribute::Metrics(metrics) => self.mtu = metrics.iter().find_map(mtu),
+            RouteAttribute::Metrics(metrics) => {
+                self.mtu = metrics.iter().find_map(mtu);
+                self.locked = metrics.iter().any(locks_mtu);
+            }
             RouteAttribute::MultiPath(hops) => self.multipath = hops,
             RouteAttribute::CacheInfo(info) => self.expires = Some(info.expires),
             RouteAttribute::Table(table) => self.table = table,
@@ -137,7 +142,7 @@ impl Draft {
         let destination = self.destination()?;
         let Some(mtu) = self.mtu else { return Ok(None) };
         let expires = self.expires.filter(|&ticks| ticks != 0).map(|ticks| TICK.saturating_mul(ticks));
-        Ok(Some(Exception { destination, mtu: IpSize::new(mtu), expires }))
+        Ok(Some(Exception { destination, mtu: IpSize::new(mtu), locked: self.locked, expires }))
     }
 
     /// The kernel leaves the destination of a default route out, and of no other.
@@ -206,6 +211,11 @@ const fn mtu(metric: &RouteMetric) -> Option<u32> {
         RouteMetric::Mtu(mtu) => Some(*mtu),
         _ => None,
     }
+}
+
+/// `RTAX_LOCK` is a set of metrics, one bit each; `RTAX_MTU` is number 2.
+const fn locks_mtu(metric: &RouteMetric) -> bool {
+    matches!(metric, RouteMetric::Lock(metrics) if *metrics & (1 << 2) != 0)
 }
 
 #[cfg(test)]
@@ -304,7 +314,7 @@ mod tests {
     #[test]
     fn golden_exception_and_route_are_never_mistaken_for_each_other() {
         let expires = Some(Duration::from_millis(599_990));
-        let exception = Exception { destination: ip("10.9.0.9"), mtu: IpSize::new(1400), expires };
+        let exception = Exception { destination: ip("10.9.0.9"), mtu: IpSize::new(1400), locked: false, expires };
         assert_eq!(exceptions(&golden::exceptions()), Table { rows: vec![exception], malformed: vec![] });
         assert_eq!(decode(&golden::exceptions()), Table::default());
         assert_eq!(exceptions(&golden::routes()), Table::default());
@@ -342,6 +352,21 @@ mod tests {
 
     const DST: [u8; 8] = [8, 0, 1, 0, 10, 1, 0, 0];
     const OIF: [u8; 8] = [8, 0, 4, 0, 4, 0, 0, 0];
+
+    #[test]
+    fn a_cached_mtu_below_the_least_that_the_kernel_takes_is_locked() {
+        const CLONED: u32 = 0x200;
+        const DST_ONE: [u8; 8] = [8, 0, 1, 0, 10, 1, 0, 1];
+        let metrics =
+            |lock: u8| [vec![20, 0, 8, 0, 8, 0, 1, 0, lock, 0, 0, 0, 8, 0, 2, 0], vec![0x28, 2, 0, 0]].concat();
+        let locked = |lock| {
+            let body = [&DST_ONE[..], &OIF, &metrics(lock)].concat();
+            let table = exceptions(&[message(32, CLONED, &body)]);
+            assert_eq!((table.malformed.len(), table.rows[0].mtu), (0, IpSize::new(552)));
+            table.rows[0].locked
+        };
+        assert!(locked(1 << 2) && !locked(1 << 3), "hop limit and the like may be locked as well");
+    }
 
     #[test]
     fn a_route_without_destination_or_way_out_is_malformed() {

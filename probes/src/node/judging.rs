@@ -24,6 +24,10 @@ use super::{Node, Output, rows};
 impl Node {
     pub(super) fn judge(&mut self, occasion: Occasion, now: Now) {
         excuse_gateway(&mut self.snapshot);
+        match occasion {
+            Occasion::Round => self.cache.judge(&mut self.snapshot, self.cache_read),
+            Occasion::Look => self.cache.recall(&mut self.snapshot),
+        }
         let outcomes = checks::judge_all(&self.snapshot);
         let not_concluded = not_concluded(&outcomes, &self.snapshot);
         let conclusions = outcomes.iter().map(conclusion).collect();

@@ -63,7 +63,7 @@ impl Node {
     pub(super) fn on_routes(&mut self, raw: RawRoutes, now: Now) {
         let Some(asked @ (Asked::Round | Asked::Look)) = self.asked else { return };
         self.asked = None;
-        self.take_routes(raw);
+        self.take_routes(raw, now);
         if asked == Asked::Look {
             let ground = Ground::under(&self.snapshot);
             if self.ground.moved(&ground, &self.snapshot.paths) {
@@ -78,12 +78,13 @@ impl Node {
         }
     }
 
-    fn take_routes(&mut self, raw: RawRoutes) {
+    fn take_routes(&mut self, raw: RawRoutes, now: Now) {
         let decode =
             |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
         let answers = raw.answers.into_iter().map(|(query, answer)| (query, decode(answer))).collect();
         targets::take_routes(&mut self.snapshot, answers);
         self.snapshot.tables.take_exceptions(&raw.exceptions);
+        self.cache_read = now.mono;
         for (source, took) in raw.took {
             self.telemetry.sources.insert(source, (took, source != Source::Exceptions || raw.exceptions.is_ok()));
         }

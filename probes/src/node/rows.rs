@@ -75,7 +75,7 @@ fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
         forward_mtu: None,
         reverse_mtu: None,
         limited_by: known.and_then(limit),
-        cached_mtu: path.cached,
+        cached_mtu: path.cached.map(|cached| cached.mtu),
         round_trip_seconds: known.and(measured).and_then(|one| one.round_trip).map(|time| time.as_secs_f64()),
         loss_ratio: known.and(measured).and_then(loss),
         packets_sent: measured.map_or(0, |measured| measured.sent),

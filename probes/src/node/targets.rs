@@ -9,7 +9,7 @@ use crate::path::{PathKey, Plane, Target, TunnelEnd};
 use crate::peers::Peer;
 use crate::report::Role;
 use crate::snapshot::topology::outer;
-use crate::snapshot::{Path, Snapshot};
+use crate::snapshot::{Cached, Path, Snapshot};
 use crate::units::IpSize;
 
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
@@ -48,7 +48,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
         let last = node.paths.get(&key).filter(|last| probing.is_ok() && last.expected == expected);
         let path = Path {
             expected,
-            cached: node.tables.cached_mtu(key.address),
+            cached: node.tables.exception(key.address).map(Cached::from),
             via: via(node, key.address),
             measured: last.map_or_else(|| Fact::Unread(unread.clone()), |last| last.measured.clone()),
             probed_at: last.and_then(|last| last.probed_at),

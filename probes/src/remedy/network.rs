@@ -58,6 +58,31 @@ pub(super) fn path_carries(fix: &Fix) -> Vec<String> {
     std::iter::once(what).chain(look).chain(["To see that it is mended:".into(), try_it]).collect()
 }
 
+/// Whoever sends the error is found by looking at errors about packets to that address.
+pub(super) fn forget_path_mtu(to: IpAddr, locked: bool) -> Vec<String> {
+    let (flush, capture, least) = match Family::of(to) {
+        Family::Ipv4 => (
+            "ip route flush cache",
+            "icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 4",
+            "net.ipv4.route.min_pmtu",
+        ),
+        Family::Ipv6 => ("ip -6 route flush cache", "icmp6[0] == 2", "1280"),
+    };
+    let lie = locked.then(|| {
+        format!(
+            "It was learned from an error that names less than {least}: no link is that small, so look for a forger."
+        )
+    });
+    let forget = [
+        "Let the kernel forget what it has cached, for every destination; what is true it learns again:".into(),
+        format!("$ {flush}; ip route get {to}"),
+        "If it comes back, somebody still says that packets are too big: see who, and what packet is quoted:".into(),
+        format!("$ tcpdump -vni any '{capture}'"),
+        "Pods have caches of their own; in a pod that hangs, `ip route get ADDRESS` shows what it has cached.".into(),
+    ];
+    forget.into_iter().chain(lie).collect()
+}
+
 /// What is between a tunnel's end and a pod, all of it on the peer.
 pub(super) fn pods_answer(peer: &str, pod: IpAddr, setup: Setup) -> Vec<String> {
     let mut lines = vec![
@@ -237,6 +262,15 @@ $ ip -d link show dev vxlan0; ss -lunp 'sport = :4789'; nft list ruleset | grep 
         assert!(lines("10.0.0.12").contains("ping -c 3 -M do -s 1472 10.0.0.12"));
         assert!(lines("fd00::2").contains("ping -6 -c 3 -M do -s 1452 fd00::2"));
         assert!(lines("fd00::2").contains("packet too big"));
+    }
+
+    #[test]
+    fn a_cached_path_mtu_is_flushed_and_its_sender_looked_for() {
+        let lines = |to: &str, locked| forget_path_mtu(to.parse().unwrap(), locked).join("\n");
+        assert!(lines("10.0.0.12", false).contains("$ ip route flush cache; ip route get 10.0.0.12"));
+        assert!(lines("fd00::2", false).contains("$ ip -6 route flush cache"));
+        assert!(lines("10.0.0.12", true).contains("net.ipv4.route.min_pmtu"));
+        assert!(!lines("10.0.0.12", false).contains("forger"));
     }
 
     #[test]

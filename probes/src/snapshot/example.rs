@@ -17,7 +17,7 @@ use crate::peers::Peer;
 use crate::units::{Family, IpSize, LinkMtu, Mono};
 
 use super::topology::outer::{self, Answers};
-use super::{Path, Setup, Snapshot, Tables, Topology};
+use super::{Cached, Path, Setup, Snapshot, Tables, Topology};
 
 /// A machine in the making.
 #[derive(Clone, Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct Example {
     pub(crate) peers: Vec<Peer>,
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
+    cached: BTreeMap<IpAddr, Cached>,
 }
 
 /// An address from text.
@@ -84,8 +85,9 @@ impl Example {
         };
         let counters_before = tables.counters.clone();
         let counters_untroubled = tables.counters.clone();
-        let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts }.device("lo", "loopback", 65_536)
+        let (peers, lookups, verdicts, cached) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, cached }
+            .device("lo", "loopback", 65_536)
     }
 
     /// master-1: vmbr0 on enp4s0 for management, vmbr1 on enp5s0 for Kubernetes, Calico's VXLAN, two pods, two peers.
@@ -257,6 +259,13 @@ impl Example {
         self
     }
 
+    /// Gives the kernel a path MTU to remember.
+    pub(crate) fn remembers(mut self, address: &str, mtu: u32) -> Self {
+        let cached = Cached { mtu: IpSize::new(mtu), locked: false, expires: None, renewed: 0, explained: false };
+        self.cached.insert(ip(address), cached);
+        self
+    }
+
     /// Removes every peer.
     pub(crate) fn alone(mut self) -> Self {
         self.peers.clear();
@@ -311,7 +320,7 @@ impl Example {
         let clear = || Fact::Known(measured(Verdict::Clear { mtu: expected.unwrap_or(key.family().floor()) }));
         Path {
             expected,
-            cached: None,
+            cached: self.cached.get(&key.address).copied(),
             via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
             measured: told.unwrap_or_else(clear),
             probed_at: None,

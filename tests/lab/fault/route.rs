@@ -1,8 +1,9 @@
 //! Settings, routes, and what the kernel remembers of a path.
 
-use super::{Broken, link};
+use super::{Broken, Plane, link};
 use crate::cluster::Cluster;
 use crate::echo::ping_by_memory;
+use crate::intruder::{TooBig, claim};
 use crate::recipe::{Recipe, Role};
 use crate::wait::{self, Look};
 use crate::{Error, Result};
@@ -59,5 +60,24 @@ pub(super) fn stale(cluster: &Cluster, node: usize, of: usize, bytes: u32) -> Re
         Ok(if learnt { Look::There(()) } else { Look::NotYet(route) })
     })?;
     narrow.heal()?;
+    Ok(Broken::until(move || host.sh("ip route flush cache").map(drop)))
+}
+
+/// Lets the peer forge an error about an echo reply that the node never sent it. Healing forgets what it taught.
+pub(super) fn forged(cluster: &Cluster, node: usize, of: usize, plane: Plane, bytes: u32) -> Result<Broken<'_>> {
+    let (host, forger) = (cluster.host(node), cluster.host(of));
+    let (sender, victim) = (cluster.recipe.underlay_address(of), cluster.recipe.underlay_address(node));
+    let quoted = match plane {
+        Plane::Underlay => (victim, sender),
+        Plane::Overlay => (cluster.overlay()?.tunnel_address(node), cluster.overlay()?.tunnel_address(of)),
+        Plane::Pod => (cluster.overlay()?.tunnel_address(node), cluster.overlay()?.pod_address(of)),
+    };
+    let mtu = u16::try_from(bytes).map_err(|error| Error::new(format!("forging an MTU of {bytes}"), error))?;
+    wait::until("the kernel to believe a forged error", || {
+        claim(forger, TooBig { sender, victim, quoted, mtu })?;
+        let route = host.sh(&format!("ip route get {}", quoted.1))?;
+        let learnt = route.contains(&format!("mtu {bytes}")) || route.contains("mtu lock");
+        Ok(if learnt { Look::There(()) } else { Look::NotYet(route) })
+    })?;
     Ok(Broken::until(move || host.sh("ip route flush cache").map(drop)))
 }

@@ -142,7 +142,7 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
         drops: *drops,
         expected: case.path.expected,
         limited_by: *by,
-        cached: case.path.cached,
+        cached: case.path.cached.map(|cached| cached.mtu),
         likely_device_mtu: likely,
         tunnel: Fit::new(node, case, likely.map_or(*carries, |mtu| mtu.carries().less(grows))),
     })

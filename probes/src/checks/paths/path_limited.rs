@@ -130,7 +130,7 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
         expected: case.path.expected,
         local: by.address.is_none(),
         limited_by: *by,
-        cached: case.path.cached,
+        cached: case.path.cached.map(|cached| cached.mtu),
         tunnel: Fit::new(node, case, *mtu),
     })
 }
