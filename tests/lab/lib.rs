@@ -26,6 +26,7 @@ pub mod report;
 pub mod scenario;
 pub mod schema;
 pub mod service;
+pub mod site;
 pub mod size;
 pub mod wait;
 

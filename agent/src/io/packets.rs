@@ -280,10 +280,11 @@ fn send_batch(icmp: &Socket, batch: &[Packet<'_>], from: Option<IpAddr>) -> io::
     if batch.is_empty() {
         return Err(Errno::EAFNOSUPPORT.into());
     }
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(batch.len(), None);
+    let source = from.and_then(source);
+    let space = source.map(|_| nix::cmsg_space!(libc::in_pktinfo));
+    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(batch.len(), space);
     let addresses: Vec<_> = batch.iter().map(|&(_, to)| to).collect();
     let slices = batch.iter().map(|(slices, _)| slices);
-    let source = from.and_then(source);
     let control: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
     let sent = sendmmsg(icmp.as_raw_fd(), &mut headers, slices, addresses, control, MsgFlags::empty())?;
     Ok(sent.count())

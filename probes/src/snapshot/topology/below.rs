@@ -15,7 +15,7 @@ use crate::kernel::{Link, LinkIndex};
 use crate::tables::Tables;
 
 /// What an Open vSwitch bridge or datapath is to the kernel.
-const OPEN_VSWITCH: &str = "openvswitch";
+pub(super) const OPEN_VSWITCH: &str = "openvswitch";
 
 /// Links directly below a link. `pods` are host ends of pods' links.
 pub(super) fn directly(
@@ -58,7 +58,7 @@ fn uplinks(ports: Vec<&Link>) -> BTreeSet<LinkIndex> {
     ports.iter().filter(|port| port.kind != "tun").map(|port| port.index).collect()
 }
 
-fn is_wired(link: &Link) -> bool {
+pub(super) fn is_wired(link: &Link) -> bool {
     matches!(link.kind.as_str(), "device" | "bond" | "team" | "vlan" | "macvlan")
 }
 
@@ -72,7 +72,7 @@ fn datapath_nic(tables: &Tables) -> Option<LinkIndex> {
     nics.next().filter(|_| nics.next().is_none()).map(|nic| nic.index)
 }
 
-fn named_as_nic(name: &str) -> bool {
+pub(super) fn named_as_nic(name: &str) -> bool {
     NICS.iter().any(|prefix| name.starts_with(prefix))
 }
 

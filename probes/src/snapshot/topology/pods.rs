@@ -2,12 +2,13 @@
 //!
 //! The host end of a pod's link is a veth whose other end is in another namespace. That alone does not tell: a machine
 //! that is itself a container has such a veth for a NIC, and a container engine's bridge is full of them. So a pod link
-//! also has to be where a CNI puts it: with a host route through it, or named as a CNI names it. On a bridge only the
-//! name tells, because the NIC of a machine that is a container may be a bridge's port too, of a bridge that leads to
-//! no peer as well as of one that does.
+//! also has to be where a CNI puts it: with a host route through it, or named as a CNI names it. On a bridge the name has
+//! to tell, because the NIC of a machine that is a container may be a bridge's port too, and the bridge has to be the
+//! pods' own: what hangs beside a NIC is a guest, or a pod of a flat network, and leaves by no tunnel.
 
 use std::collections::BTreeSet;
 
+use super::below::{OPEN_VSWITCH, is_wired, named_as_nic};
 use crate::kernel::{Link, LinkIndex};
 use crate::tables::Tables;
 
@@ -15,7 +16,20 @@ use crate::tables::Tables;
 const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];
 
 /// Bridges of container engines and hypervisors: what hangs on them is no pod.
-const OTHERS_BRIDGES: [&str; 9] = ["docker", "br-", "virbr", "lxcbr", "lxdbr", "incusbr", "podman", "vmbr", "fwbr"];
+const OTHERS_BRIDGES: [&str; 12] = [
+    "docker",
+    "br-",
+    "virbr",
+    "lxcbr",
+    "lxdbr",
+    "incusbr",
+    "podman",
+    "cni-podman",
+    "nerdctl",
+    "mpqemubr",
+    "vmbr",
+    "fwbr",
+];
 
 /// The host ends of pods' links. `underlay` are links known to carry peers.
 pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<LinkIndex> {
@@ -34,12 +48,21 @@ fn leads_to_pod(link: &Link, tables: &Tables, underlay: &BTreeSet<LinkIndex>) ->
 }
 
 fn is_port_of_pods(link: &Link, master: LinkIndex, tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> bool {
-    let Some(bridge) = tables.link(master).filter(|master| master.kind == "bridge") else { return false };
-    if OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix)) {
-        return false;
+    let Some(bridge) = tables.link(master) else { return false };
+    match bridge.kind.as_str() {
+        // The datapath holds the pods' links, whatever they are called, and the NIC.
+        OPEN_VSWITCH => !named_as_nic(&link.name),
+        "bridge" => named_for_pods(&link.name) && !underlay.contains(&master) && is_pods_bridge(bridge, tables),
+        // A VRF: it holds links of any kind.
+        "vrf" => named_for_pods(&link.name),
+        _ => false,
     }
-    let mut others = tables.links().iter().filter(|port| port.master == Some(master) && port.index != link.index);
-    named_for_pods(&link.name) && (!underlay.contains(&master) || others.next().is_some())
+}
+
+fn is_pods_bridge(bridge: &Link, tables: &Tables) -> bool {
+    let mut ports = tables.links().iter().filter(|port| port.master == Some(bridge.index));
+    let leads_to_wire = ports.any(|port| is_wired(port) || named_as_nic(&port.name));
+    !leads_to_wire && !OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix))
 }
 
 fn named_for_pods(name: &str) -> bool {
