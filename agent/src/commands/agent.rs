@@ -26,11 +26,13 @@ use crate::publish::{REVISION, VERSION};
 
 /// Arguments of `agent`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   sudo mtuscope agent --config /etc/mtuscope.yaml --listen 127.0.0.1:9747
-  curl 127.0.0.1:9747/report?format=text
+  curl '127.0.0.1:9747/report?format=text'
 
-MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug.")]
+Environment:
+  MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug
+  NODE_NAME is the node's name where the configuration does not say it")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,

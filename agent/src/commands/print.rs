@@ -12,7 +12,7 @@ use crate::publish::text::Style;
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=140;
 
 /// Prints `text`. A reader that has gone away, as in `| head`, is the end and no error.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(&mut io::stdout().lock(), text)
 }
 
@@ -64,7 +64,7 @@ fn terminal_width() -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-fn coloured(colour: Colour, terminal: bool) -> bool {
+pub(crate) fn coloured(colour: Colour, terminal: bool) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     match colour {
         Colour::Always => true,
