@@ -2,7 +2,9 @@
 
 pub mod agent;
 pub mod checks;
-mod print;
+pub mod completions;
+pub mod man;
+pub(crate) mod print;
 pub mod probe;
 pub mod report;
 mod rounds;
@@ -47,7 +49,7 @@ impl FailOn {
 #[derive(Debug, clap::Args)]
 pub struct ConfigFlag {
     /// Configuration (YAML); without it, everything has its default
-    #[arg(long, value_name = "FILE", env = "MTUSCOPE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "MTUSCOPE_CONFIG", value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
 }
 
@@ -94,6 +96,15 @@ fn wait(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// What probing needs, and the ways to get it.
+fn lacks_net_raw() -> String {
+    let program = std::env::current_exe().map_or_else(|_| "mtuscope".into(), |path| path.display().to_string());
+    format!(
+        "measuring paths needs the capability CAP_NET_RAW.\n  Run it with sudo, or give the program the right once: \
+         sudo setcap cap_net_raw+p {program}\n  In Kubernetes: securityContext.capabilities.add: [NET_RAW]"
+    )
+}
+
 /// A runtime on this thread.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
@@ -111,5 +122,13 @@ mod tests {
         let counted = |level: FailOn| Severity::ALL.into_iter().filter(|severity| level.counts(*severity)).count();
         let levels = [FailOn::Critical, FailOn::Warning, FailOn::Info, FailOn::Never];
         assert_eq!(levels.map(counted), [1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn the_missing_capability_is_named_with_the_ways_to_get_it() {
+        let message = lacks_net_raw();
+        for part in ["CAP_NET_RAW", "sudo", "setcap cap_net_raw+p", "NET_RAW"] {
+            assert!(message.contains(part), "{message}");
+        }
     }
 }

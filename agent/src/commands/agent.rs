@@ -34,12 +34,16 @@ use worker::Worker;
 
 /// Arguments of `agent`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   sudo mtuscope agent --config /etc/mtuscope.yaml --listen 127.0.0.1:9747
-  curl 127.0.0.1:9747/report?format=text
+  curl '127.0.0.1:9747/report?format=text'
 
 A changed configuration file is taken up within seconds, and at once after SIGHUP; a wrong one is logged and the old one
-stays. MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug.")]
+stays.
+
+Environment:
+  MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug
+  NODE_NAME is the node's name where the configuration does not say it")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,
