@@ -120,7 +120,9 @@ impl Run<'_> {
                 self.watch_until(Phase::Healing, |_| actors.iter().all(thread::ScopedJoinHandle::is_finished))
             });
             let counts = actors.into_iter().map(|actor| actor.join().expect("a panic ends the whole program"));
-            counts.sum::<Result<Counts>>().and_then(|counts| watched.map(|()| counts))
+            let counts = counts.sum::<Result<Counts>>();
+            // An agent that has ended fails both; the watch has seen how.
+            watched.and(counts)
         })?;
         self.record.counts += counts;
         self.memory.restore()
