@@ -245,14 +245,13 @@ fn two_nics() -> Node {
 fn bridge_of_many() -> Node {
     let here = "[here]\nip link add name br0 type bridge\nip link set eth1 master br0\nip link set eth2 master br0\n\
                 ip link set br0 up\nip address add 10.0.0.11/24 dev br0\n\
-                ip tuntap add name tap100i0 mode tap\nip link set tap100i0 master br0 up\n\
                 [guest]\n[here]\nip link add name veth101i0 type veth peer name eth0 netns {guest}\n\
                 ip link set veth101i0 master br0 up\n[there]\nip address add 10.0.0.12/24 dev eth1\n";
     Node {
-        name: "a bridge with two wired ports, a guest's tap and a guest's veth",
+        name: "a bridge with two wired ports and a guest's veth",
         script: management(&BOTH)
             + &switch("cluster", "eth1", 1500, &BOTH)
-            + &switch("storage", "eth2", 1500, &BOTH)
+            + &switch("storage", "eth2", 1500, &["here"])
             + here
             + &CALICO.between(&ENDS)
             + &pods(&BOTH, 1450),
@@ -261,14 +260,13 @@ fn bridge_of_many() -> Node {
             ("br0", "bridge"),
             ("eth1", "underlay"),
             ("eth2", "underlay"),
-            ("tap100i0", "other"),
             ("veth101i0", "other"),
             ("eth0", "other"),
             ("cali0a1b2c3d4e5", "pod"),
         ],
         lower: &[("vxlan.calico", "br0")],
         carries: &[("there", "underlay", 1500), ("there", "overlay", 1450), ("there", "pod", 1450)],
-        harmless: "[here]\nip link set tap100i0 down\nip link set veth101i0 mtu 1400\nip link set eth2 down",
+        harmless: "[here]\nip link set veth101i0 down\nip link set eth2 down",
         fault: "[here]\nip link set eth1 down",
         raises: ("link-down", "br0"),
     }
