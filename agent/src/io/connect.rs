@@ -8,22 +8,29 @@ use probes::prober::Sent;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// Tries to connect and closes at once. A refusal (RST) is as good an answer as a connection.
+/// Tries to connect and closes at once. A refusal (RST) is as good an answer as a connection. An attempt that this
+/// machine had no means for, no descriptor, port or address to come from, was none: it says nothing of the other side.
 pub(super) async fn attempt(to: SocketAddr, from: Option<IpAddr>, limit: Duration) -> Sent {
     match timeout(limit, connect(to, from)).await {
         Ok(Ok(_)) => Sent::TcpAnswered,
         Ok(Err(error)) if is_answer(error.kind()) => Sent::TcpAnswered,
-        Ok(Err(_)) | Err(_) => Sent::TcpSilent,
+        Ok(Err(error)) => not_tried(&error).map_or(Sent::TcpSilent, Sent::Failed),
+        Err(_) => Sent::TcpSilent,
     }
 }
 
-/// From an address that is not ours nothing is sent, and nobody answers.
 async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     if let Some(from) = from {
         socket.bind(SocketAddr::new(from, 0))?;
     }
     socket.connect(to).await
+}
+
+fn not_tried(error: &io::Error) -> Option<i32> {
+    use libc::{EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
+    let errno = error.raw_os_error()?;
+    [EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EADDRNOTAVAIL, EAGAIN].contains(&errno).then_some(errno)
 }
 
 fn is_answer(kind: io::ErrorKind) -> bool {
@@ -57,12 +64,20 @@ mod tests {
         assert_eq!(runtime().block_on(attempt(open, Some(own), LIMIT)), Sent::TcpAnswered);
         assert_eq!(listener.accept().unwrap().1.ip(), own);
         let foreign = IpAddr::from([192, 0, 2, 1]);
-        assert_eq!(runtime().block_on(attempt(open, Some(foreign), LIMIT)), Sent::TcpSilent);
+        assert_eq!(runtime().block_on(attempt(open, Some(foreign), LIMIT)), Sent::Failed(libc::EADDRNOTAVAIL));
     }
 
     #[test]
     fn a_host_that_cannot_be_reached_is_silent() {
         let broadcast = SocketAddr::from(([255, 255, 255, 255], 9));
         assert_eq!(runtime().block_on(attempt(broadcast, None, LIMIT)), Sent::TcpSilent);
+    }
+
+    #[test]
+    fn an_attempt_without_means_says_nothing_of_the_other_side() {
+        for (errno, wanted) in [(libc::EMFILE, true), (libc::EADDRNOTAVAIL, true), (libc::EHOSTUNREACH, false)] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(not_tried(&error), wanted.then_some(errno), "{error}");
+        }
     }
 }

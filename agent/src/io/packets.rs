@@ -7,8 +7,13 @@
 //!   sending goes on behind it. `EAGAIN` and `ENOBUFS` say "later" and are no answer: the rest waits here.
 //! - The kernel stamps packets when they come in, so a busy machine's delay is not taken for the network's.
 //!
+//! - A socket that is lost is opened anew, at once and then once a second; until it is there, every packet is reported as
+//!   not sent, so that the paths are unknown and no peer is called silent.
+//!
 //! [`Packets::recv`] keeps all state in `self` and does not wait between taking something out of the kernel and
 //! returning it: it can be dropped at any time, as `select!` does.
+
+mod sockets;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -17,32 +22,30 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrStorage, recvmmsg,
-    sendmmsg, sendmsg, setsockopt,
+    sendmmsg, sendmsg,
 };
 use nix::sys::time::TimeSpec;
-use probes::fact::{Reason, Source, Unread};
+use probes::fact::Unread;
 use probes::prober::{Datagram, Means, Sent, Transmit, TransmitId};
 use probes::units::{IpSize, Mono};
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::connect;
-use super::filter::Filter;
+use sockets::{Sockets, errno, is_lost};
 
 /// Packets handed over in one system call.
 const BATCH: usize = 32;
 /// The largest packet.
 const LARGEST: usize = IpSize::MAX.bytes() as usize;
-/// Wanted receive buffer; the kernel gives less where `net.core.rmem_max` is less.
-const RECEIVE_BUFFER: usize = 4 << 20;
 /// Pause after a device's queue was full (`ENOBUFS`): nothing says when it no longer is.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
+/// Least time between two openings of sockets.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// A stamp older than this is a wall clock that was set.
 const STAMP_LIMIT: Duration = Duration::from_secs(10);
 /// Padding of every probe.
@@ -57,12 +60,20 @@ pub struct Received {
     pub sent: Vec<(TransmitId, Sent)>,
 }
 
+impl Received {
+    fn of_attempt(outcome: Result<(TransmitId, Sent), JoinError>) -> Self {
+        Self { datagrams: Vec::new(), sent: outcome.into_iter().collect() }
+    }
+}
+
 /// The sockets that probes leave and come back by.
 #[derive(Debug)]
 pub struct Packets {
-    icmp: AsyncFd<Socket>,
-    udp: AsyncFd<Socket>,
-    filter: Filter,
+    sockets: Option<Sockets>,
+    /// When they were last opened, or that was last tried.
+    opened: tokio::time::Instant,
+    id: u16,
+    tunnel_ports: BTreeSet<u16>,
     epoch: Instant,
     backlog: VecDeque<Transmit>,
     held_up: Option<HeldUp>,
@@ -88,17 +99,12 @@ impl Packets {
     /// # Errors
     /// [`Reason::Denied`] without `CAP_NET_RAW`; [`Reason::Failed`] with operation and error for anything else.
     pub fn open(id: u16, epoch: Instant) -> Result<Self, Unread> {
-        let icmp = Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV4))
-            .map_err(|error| failed("open a raw ICMP socket", &error))?;
-        let udp = udp_socket().map_err(|error| failed("open a UDP socket for probes", &error))?;
-        let port = udp.local_addr().map_err(|error| failed("read the UDP socket's port", &error))?;
-        let udp_port = port.as_socket().map_or(0, |address| address.port());
-        let filter = Filter { id, udp_port, tunnel_ports: BTreeSet::new() };
-        prepare(&icmp, &filter).map_err(|error| failed("set up the raw ICMP socket", &error))?;
+        let sockets = Sockets::open(id, BTreeSet::new())?;
         Ok(Self {
-            icmp: watch(icmp)?,
-            udp: watch(udp)?,
-            filter,
+            sockets: Some(sockets),
+            opened: tokio::time::Instant::now(),
+            id,
+            tunnel_ports: BTreeSet::new(),
             epoch,
             backlog: VecDeque::new(),
             held_up: None,
@@ -112,12 +118,8 @@ impl Packets {
     /// # Errors
     /// If the kernel does not take the filter; the one before stays.
     pub fn watch_tunnel_ports(&mut self, ports: &[u16]) -> Result<(), Unread> {
-        let filter = Filter { tunnel_ports: ports.iter().copied().collect(), ..self.filter.clone() };
-        if filter != self.filter {
-            attach(self.icmp.get_ref(), &filter).map_err(|error| failed("change the packet filter", &error))?;
-            self.filter = filter;
-        }
-        Ok(())
+        self.tunnel_ports = ports.iter().copied().collect();
+        self.sockets.as_mut().map_or(Ok(()), |sockets| sockets.watch_tunnel_ports(&self.tunnel_ports))
     }
 
     /// Sends, as far as the kernel takes it, and says what became of each. What has to wait, and how TCP attempts
@@ -145,23 +147,31 @@ impl Packets {
                 _ => std::future::pending().await,
             }
         };
+        let reopen = self.opened + REOPEN_PAUSE;
+        let Some(sockets) = &self.sockets else {
+            tokio::select! {
+                Some(outcome) = self.attempts.join_next() => return Received::of_attempt(outcome),
+                () = tokio::time::sleep_until(reopen) => {
+                    self.reopen();
+                    return self.retry();
+                }
+            }
+        };
         tokio::select! {
-            readable = self.icmp.readable() => {
+            readable = sockets.icmp.readable() => {
                 let Ok(mut guard) = readable else { return Received::default() };
                 match guard.try_io(|icmp| receive(icmp.get_ref(), &mut self.buffer, self.epoch)) {
                     Ok(Ok(datagrams)) => Received { datagrams, sent: Vec::new() },
-                    Ok(Err(error)) => {
-                        tracing::warn!(%error, "receiving from the raw ICMP socket failed");
-                        Received::default()
+                    Ok(Err(error)) if error.kind() != io::ErrorKind::Interrupted => {
+                        self.lose(&error);
+                        self.retry()
                     }
-                    Err(_) => Received::default(),
+                    Ok(Err(_)) | Err(_) => Received::default(),
                 }
             }
-            Some(outcome) = self.attempts.join_next() => {
-                Received { datagrams: Vec::new(), sent: outcome.into_iter().collect() }
-            }
-            _ = self.icmp.writable(), if held_up == Some(HeldUp::Icmp) => self.retry(),
-            _ = self.udp.writable(), if held_up == Some(HeldUp::Udp) => self.retry(),
+            Some(outcome) = self.attempts.join_next() => Received::of_attempt(outcome),
+            _ = sockets.icmp.writable(), if held_up == Some(HeldUp::Icmp) => self.retry(),
+            _ = sockets.udp.writable(), if held_up == Some(HeldUp::Udp) => self.retry(),
             () = queue => self.retry(),
         }
     }
@@ -190,20 +200,39 @@ impl Packets {
         sent
     }
 
+    /// The socket is of no use any more.
+    fn lose(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "a socket for probes is lost and opened anew; check who destroys sockets here (ss -K)");
+        self.sockets = None;
+        if self.opened.elapsed() >= REOPEN_PAUSE {
+            self.reopen();
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.opened = tokio::time::Instant::now();
+        match Sockets::open(self.id, self.tunnel_ports.clone()) {
+            Ok(sockets) => self.sockets = Some(sockets),
+            Err(unread) => tracing::warn!(%unread, "no path is probed; it is tried again every second"),
+        }
+    }
+
     /// Sends the ICMP packets at the front, at most one batch. A batch has one source.
     fn flush_icmp(&mut self, sent: &mut Vec<(TransmitId, Sent)>) {
+        let Some(sockets) = &self.sockets else { return self.not_sent(Errno::ENOTCONN, sent) };
         let from = self.backlog.front().and_then(|first| first.from);
         let alike = self.backlog.iter().take_while(|transmit| transmit.from == from);
         let batch: Vec<_> = alike.map_while(icmp).take(BATCH).collect();
-        match try_send(&self.icmp, |icmp| send_batch(icmp, &batch, from)) {
+        match try_send(&sockets.icmp, |icmp| send_batch(icmp, &batch, from)) {
             Ok(count) => sent.extend(self.backlog.drain(..count).map(|transmit| (transmit.id, Sent::Ok))),
             Err(error) => self.on_error(&error, HeldUp::Icmp, sent),
         }
     }
 
     fn flush_udp(&mut self, sent: &mut Vec<(TransmitId, Sent)>) {
+        let Some(sockets) = &self.sockets else { return self.not_sent(Errno::ENOTCONN, sent) };
         let Some(Transmit { id, to, from, means: Means::Udp { payload } }) = self.backlog.front() else { return };
-        match try_send(&self.udp, |udp| send_udp(udp, payload, *to, *from)) {
+        match try_send(&sockets.udp, |udp| send_udp(udp, payload, *to, *from)) {
             Ok(_) => {
                 sent.push((*id, Sent::Ok));
                 self.backlog.pop_front();
@@ -218,8 +247,13 @@ impl Packets {
             Errno::EAGAIN => self.held_up = Some(full),
             Errno::ENOBUFS => self.held_up = Some(HeldUp::Until(tokio::time::Instant::now() + QUEUE_FULL_PAUSE)),
             Errno::EINTR => {}
-            errno => sent.extend(self.backlog.pop_front().map(|transmit| (transmit.id, Sent::Failed(errno as i32)))),
+            errno if is_lost(errno) => self.lose(error),
+            errno => self.not_sent(errno, sent),
         }
+    }
+
+    fn not_sent(&mut self, errno: Errno, sent: &mut Vec<(TransmitId, Sent)>) {
+        sent.extend(self.backlog.pop_front().map(|transmit| (transmit.id, Sent::Failed(errno as i32))));
     }
 }
 
@@ -229,49 +263,6 @@ fn try_send<T>(socket: &AsyncFd<Socket>, send: impl Fn(&Socket) -> io::Result<T>
     match send(socket.get_ref()) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.try_io(Interest::WRITABLE, send),
         other => other,
-    }
-}
-
-fn udp_socket() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
-    let drop_everything = [SockFilter::new(0x06, 0, 0, 0)];
-    socket.attach_filter(&drop_everything)?;
-    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
-    Ok(socket)
-}
-
-fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
-    // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
-    // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
-    let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
-    watched.map_err(|error| failed("watch a socket for readiness", &error.into_parts().1))
-}
-
-fn prepare(icmp: &Socket, filter: &Filter) -> io::Result<()> {
-    set_ip_mtu_discover(icmp, Ipv4PathMtuDiscovery::PROBE)?;
-    setsockopt(icmp, ReceiveTimestampns, &true)?;
-    icmp.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    attach(icmp, filter)?;
-    drain(icmp)
-}
-
-fn attach(icmp: &Socket, filter: &Filter) -> io::Result<()> {
-    let program = filter.program();
-    let program: Vec<_> = program.iter().map(|i| SockFilter::new(i.code, i.when, i.unless, i.k)).collect();
-    icmp.attach_filter(&program)
-}
-
-/// Throws away what came in before the filter was attached.
-fn drain(icmp: &Socket) -> io::Result<()> {
-    let mut byte = [std::mem::MaybeUninit::uninit()];
-    loop {
-        match icmp.recv(&mut byte) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
@@ -340,21 +331,41 @@ fn waited(stamp: Duration, wall: SystemTime) -> Option<Duration> {
     wall.checked_sub(stamp).filter(|&waited| waited < STAMP_LIMIT)
 }
 
-fn errno(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
-}
-
-fn failed(operation: &str, error: &io::Error) -> Unread {
-    let reason = match errno(error) {
-        Errno::EPERM | Errno::EACCES => Reason::Denied { needs: "CAP_NET_RAW".into() },
-        _ => Reason::Failed { what: format!("{operation}: {error}") },
-    };
-    Unread::new(Source::Probes, reason)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Packets whose sockets are lost for the time being.
+    fn lost() -> Packets {
+        let opened = tokio::time::Instant::now();
+        Packets {
+            sockets: None,
+            opened,
+            id: 1,
+            tunnel_ports: BTreeSet::new(),
+            epoch: Instant::now(),
+            backlog: VecDeque::new(),
+            held_up: None,
+            attempts: JoinSet::new(),
+            buffer: vec![0; BATCH * LARGEST],
+        }
+    }
+
+    #[tokio::test]
+    async fn without_sockets_every_packet_is_reported_and_tcp_goes_on() {
+        let mut packets = lost();
+        let to = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let means = [
+            Means::Icmp { head: vec![8; 16], padding: 0 },
+            Means::Udp { payload: vec![0] },
+            Means::Tcp { timeout: Duration::from_secs(60) },
+        ];
+        let transmits = (0..).zip(means).map(|(id, means)| Transmit { id: TransmitId(id), to, from: None, means }).collect();
+        let failed = Sent::Failed(Errno::ENOTCONN as i32);
+        let sent = packets.send(transmits);
+        assert_eq!(sent, [(TransmitId(0), failed), (TransmitId(1), failed), (TransmitId(2), Sent::Ok)]);
+        assert_eq!(packets.recv().await.sent, [(TransmitId(2), Sent::TcpAnswered)]);
+    }
 
     #[test]
     fn a_stamp_is_believed_only_while_the_clocks_agree() {
@@ -362,14 +373,6 @@ mod tests {
         assert_eq!(waited(Duration::from_millis(99_998), wall), Some(Duration::from_millis(2)));
         assert_eq!(waited(Duration::from_secs(101), wall), None, "stamped in the future");
         assert_eq!(waited(Duration::from_secs(50), wall), None, "stamped long ago");
-    }
-
-    #[test]
-    fn a_missing_right_is_named_and_other_errors_name_the_operation() {
-        let denied = failed("open a raw ICMP socket", &io::Error::from_raw_os_error(libc::EPERM));
-        assert_eq!(denied.to_string(), "probes: denied, needs CAP_NET_RAW");
-        let other = failed("open a raw ICMP socket", &io::Error::from_raw_os_error(libc::EMFILE));
-        assert!(other.to_string().starts_with("probes: open a raw ICMP socket: Too many open files"), "{other}");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Reach {
     refused: Option<(IpAddr, Refusal)>,
     /// What says that the host is there.
     alive: Option<String>,
+    /// What this machine had no means to try.
+    untried: Option<(Carrier, i32)>,
     others: Vec<Other>,
 }
 
@@ -83,6 +85,7 @@ impl Reach {
         match *answer {
             Answer::Carried { .. } => self.on_alive(format!("{} answers", name(carrier))),
             Answer::Refused { by, why } => self.on_refused(target, by, why, &name(carrier)),
+            Answer::NotSent { why: NotSent::Other(errno) } => _ = self.untried.get_or_insert((carrier, errno)),
             Answer::TooBig { .. } | Answer::NotSent { .. } | Answer::Silent => {}
         }
         if let Some(other) = self.others.iter_mut().find(|other| other.carrier == carrier) {
@@ -145,6 +148,9 @@ impl Search {
             }
             (Some(what), _) => Verdict::Unknown { why: format!("its host filters ICMP echo: {what}") },
             (None, _) if filtered => Verdict::Unreachable { why: Unreachable::NotSent { why: NotSent::Filtered } },
+            (None, None) if let Some((carrier, errno)) = self.reach.untried => Verdict::Unknown {
+                why: format!("it answers no ICMP, and {} could not be tried: errno {errno}", name(carrier)),
+            },
             (None, Some((by, why))) => Verdict::Unreachable { why: Unreachable::Refused { by, why } },
             (None, None) => Verdict::Unreachable { why: Unreachable::Silent },
         };

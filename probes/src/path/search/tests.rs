@@ -380,6 +380,18 @@ fn nothing_at_all_is_unreachable_after_three_references_and_all_protocols() {
 }
 
 #[test]
+fn who_could_not_be_tried_is_not_unreachable() {
+    let no_descriptor = Answer::NotSent { why: NotSent::Other(24) };
+    let run = drive(1500, silent([("tcp", (MS, no_descriptor.clone()))]));
+    assert_eq!(unknown(&run), "it answers no ICMP, and TCP port 10250 could not be tried: errno 24");
+    // Somebody else's word that the host is not there stands all the same.
+    let refusal = refused(router(0), Refusal::HostUnreachable);
+    let run = drive(1500, silent([("tcp", (MS, no_descriptor)), ("echo", (Duration::from_millis(3080), refusal))]));
+    let why = Unreachable::Refused { by: router(0), why: Refusal::HostUnreachable };
+    assert_eq!(*run.verdict(), Verdict::Unreachable { why });
+}
+
+#[test]
 fn a_neighbour_that_fails_after_three_seconds_is_seen() {
     let refusal = refused(router(0), Refusal::HostUnreachable);
     let run = drive(1500, silent([("echo", (Duration::from_millis(3080), refusal))]));

@@ -1,0 +1,139 @@
+//! The sockets that probes leave and come back by: opened, set up, and known to be lost.
+//!
+//! A raw socket is not lost by anything that a network does. Whoever may administer the namespace can destroy it
+//! (`ss -K`); it then gives one error, and never another packet. So an error that is about the socket and not about a
+//! packet means that a new one is needed.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use probes::fact::{Reason, Source, Unread};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::super::filter::Filter;
+
+/// Wanted receive buffer; the kernel gives less where `net.core.rmem_max` is less.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Open sockets.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) icmp: AsyncFd<Socket>,
+    pub(super) udp: AsyncFd<Socket>,
+    filter: Filter,
+}
+
+impl Sockets {
+    /// Opens the sockets for probes with this ICMP identifier. Errors about UDP packets to `tunnel_ports` come in too.
+    pub(super) fn open(id: u16, tunnel_ports: BTreeSet<u16>) -> Result<Self, Unread> {
+        let icmp = Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV4))
+            .map_err(|error| failed("open a raw ICMP socket", &error))?;
+        let udp = udp_socket().map_err(|error| failed("open a UDP socket for probes", &error))?;
+        let port = udp.local_addr().map_err(|error| failed("read the UDP socket's port", &error))?;
+        let udp_port = port.as_socket().map_or(0, |address| address.port());
+        let filter = Filter { id, udp_port, tunnel_ports };
+        prepare(&icmp, &filter).map_err(|error| failed("set up the raw ICMP socket", &error))?;
+        Ok(Self { icmp: watch(icmp)?, udp: watch(udp)?, filter })
+    }
+
+    /// Errors about UDP packets to these ports come in from here on.
+    ///
+    /// # Errors
+    /// If the kernel does not take the filter; the one before stays.
+    pub(super) fn watch_tunnel_ports(&mut self, ports: &BTreeSet<u16>) -> Result<(), Unread> {
+        let filter = Filter { tunnel_ports: ports.clone(), ..self.filter.clone() };
+        if filter != self.filter {
+            attach(self.icmp.get_ref(), &filter).map_err(|error| failed("change the packet filter", &error))?;
+            self.filter = filter;
+        }
+        Ok(())
+    }
+}
+
+/// Whether this error of sending is about the socket: whatever is sent by it next fails too, or leaves by another port.
+pub(super) const fn is_lost(errno: Errno) -> bool {
+    matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)
+}
+
+fn udp_socket() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
+    set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
+    let drop_everything = [SockFilter::new(0x06, 0, 0, 0)];
+    socket.attach_filter(&drop_everything)?;
+    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
+    Ok(socket)
+}
+
+fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
+    // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
+    // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
+    watched.map_err(|error| failed("watch a socket for readiness", &error.into_parts().1))
+}
+
+fn prepare(icmp: &Socket, filter: &Filter) -> io::Result<()> {
+    set_ip_mtu_discover(icmp, Ipv4PathMtuDiscovery::PROBE)?;
+    setsockopt(icmp, ReceiveTimestampns, &true)?;
+    icmp.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    attach(icmp, filter)?;
+    drain(icmp)
+}
+
+fn attach(icmp: &Socket, filter: &Filter) -> io::Result<()> {
+    let program = filter.program();
+    let program: Vec<_> = program.iter().map(|i| SockFilter::new(i.code, i.when, i.unless, i.k)).collect();
+    icmp.attach_filter(&program)
+}
+
+/// Throws away what came in before the filter was attached.
+fn drain(icmp: &Socket) -> io::Result<()> {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    loop {
+        match icmp.recv(&mut byte) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub(super) fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+fn failed(operation: &str, error: &io::Error) -> Unread {
+    let reason = match errno(error) {
+        Errno::EPERM | Errno::EACCES => Reason::Denied { needs: "CAP_NET_RAW".into() },
+        _ => Reason::Failed { what: format!("{operation}: {error}") },
+    };
+    Unread::new(Source::Probes, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_named_and_other_errors_name_the_operation() {
+        let denied = failed("open a raw ICMP socket", &io::Error::from_raw_os_error(libc::EPERM));
+        assert_eq!(denied.to_string(), "probes: denied, needs CAP_NET_RAW");
+        let other = failed("open a raw ICMP socket", &io::Error::from_raw_os_error(libc::EMFILE));
+        assert!(other.to_string().starts_with("probes: open a raw ICMP socket: Too many open files"), "{other}");
+    }
+
+    #[test]
+    fn what_a_network_answers_loses_no_socket() {
+        for errno in [Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::EPERM, Errno::EMSGSIZE, Errno::ECONNREFUSED] {
+            assert!(!is_lost(errno), "{errno}");
+        }
+        assert!(is_lost(Errno::ECONNABORTED), "what ss -K leaves behind");
+    }
+}
