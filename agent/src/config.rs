@@ -4,11 +4,15 @@
 //! allowed. Deserialising into a struct stops at the first, so the file becomes a [`tree`] with positions, [`reader`]
 //! takes typed values out of it and collects [`Problem`]s, and [`shape`] says which keys there are. A key that is not
 //! there has its default; a key that is there and wrong never falls back to one.
+//!
+//! While the agent runs, [`watch`] says when the file has changed, and [`changes`] what in it did.
 
+mod changes;
 pub mod duration;
 mod reader;
 mod shape;
 mod tree;
+pub mod watch;
 
 use std::fmt;
 use std::fs::File;
@@ -78,8 +82,14 @@ impl Settings {
     /// Every problem of the file at once; or why it could not be read.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = file else { return Ok(Self::new(node_name())) };
-        let text = read(path).map_err(|what| ConfigError::new(path, vec![Problem { at: None, what }]))?;
-        Self::parse(&text, node_name()).map_err(|problems| ConfigError::new(path, problems))
+        Self::of(path, &read(path))
+    }
+
+    /// Settings from what `path` was found to hold.
+    fn of(path: &Path, found: &Found) -> Result<Self, ConfigError> {
+        let text =
+            found.as_ref().map_err(|what| ConfigError::new(path, vec![Problem { at: None, what: what.clone() }]))?;
+        Self::parse(text, node_name()).map_err(|problems| ConfigError::new(path, problems))
     }
 
     /// Settings from YAML text; `node` is the name that holds where the text gives none.
@@ -124,23 +134,30 @@ impl ConfigError {
     }
 }
 
+impl ConfigError {
+    /// Every problem with its place, a line each.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let file = self.file.display();
+        self.problems.iter().map(move |problem| match problem.at {
+            Some(At { line, column }) => format!("{file}:{line}:{column}: {}", problem.what),
+            None => format!("{file}: {}", problem.what),
+        })
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.display();
-        for (index, problem) in self.problems.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n" };
-            match problem.at {
-                Some(At { line, column }) => write!(f, "{separator}{file}:{line}:{column}: {}", problem.what)?,
-                None => write!(f, "{separator}{file}: {}", problem.what)?,
-            }
-        }
-        Ok(())
+        let lines: Vec<_> = self.lines().collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-fn read(path: &Path) -> Result<String, String> {
+/// What a look at the file found: its text, or why there is none.
+pub type Found = Result<String, String>;
+
+fn read(path: &Path) -> Found {
     let file = File::open(path).map_err(|error| format!("cannot open the configuration: {error}"))?;
     let about = file.metadata().map_err(|error| format!("cannot look at the configuration: {error}"))?;
     if about.is_dir() {
