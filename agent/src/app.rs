@@ -4,13 +4,13 @@
 //! standard output, everything else to standard error.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
 use crate::commands::{agent, checks, probe, report};
+use crate::logs;
 use crate::outcome::{COULD_NOT_RUN, Colour, Failure};
 use crate::publish::{REVISION, VERSION};
 
@@ -62,7 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.into(),
         Err(Failure(why)) => {
-            _ = writeln!(io::stderr(), "mtuscope: {why}");
+            logs::last_words(&why);
             ExitCode::from(COULD_NOT_RUN)
         }
     }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use probes::report::Severity;
 
-use crate::config::{self, Settings, duration};
+use crate::config::watch::Watched;
+use crate::config::{self, ConfigError, Settings, duration};
 use crate::outcome::Failure;
 
 /// From which severity on a finding makes the exit status 1.
@@ -52,8 +53,20 @@ pub struct ConfigFlag {
 
 impl ConfigFlag {
     fn load(&self) -> Result<Settings, Failure> {
-        Settings::load(self.config.as_deref()).map_err(|error| Failure(format!("bad configuration\n{error}")))
+        Settings::load(self.config.as_deref()).map_err(|error| bad(&error))
     }
+
+    /// The settings, and the file that they are from if it can be read again.
+    fn watch(&self) -> Result<(Settings, Option<Watched>), Failure> {
+        match &self.config {
+            Some(path) => Watched::open(path).map_err(|error| bad(&error)),
+            None => Ok((self.load()?, None)),
+        }
+    }
+}
+
+fn bad(error: &ConfigError) -> Failure {
+    Failure(format!("bad configuration\n{error}"))
 }
 
 /// A literal address that a packet can be sent to.

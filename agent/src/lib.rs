@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod driver;
 pub mod io;
+mod logs;
 pub mod outcome;
 pub mod publish;
 

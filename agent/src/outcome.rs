@@ -1,5 +1,6 @@
 //! What every command takes and gives: how to print, and how it went.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -13,6 +14,18 @@ pub enum Colour {
     Always,
     /// Never.
     Never,
+}
+
+impl Colour {
+    /// Whether to use it on this stream.
+    pub(crate) fn shown(self, stream: &impl IsTerminal) -> bool {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => stream.is_terminal() && !refused,
+        }
+    }
 }
 
 /// How results are printed.
@@ -49,5 +62,18 @@ impl From<Outcome> for ExitCode {
             Outcome::Found => 1,
             Outcome::Inconclusive => COULD_NOT_RUN,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_outweighs_terminal_and_environment() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(Colour::Always.shown(&file));
+        assert!(!Colour::Never.shown(&file));
+        assert!(!Colour::Auto.shown(&file), "a file is no terminal");
     }
 }

@@ -1,9 +1,8 @@
-//! Printing: results through a handle, logs to standard error, colour where it is wanted.
+//! Printing: results through a handle, notes to standard error, colour where it is wanted.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
 
 use crate::outcome::{Colour, Failure, Output};
 use crate::publish::text::Style;
@@ -56,49 +55,12 @@ pub(super) fn style(colour: Colour) -> Style {
         (None, true) => terminal_width().unwrap_or(default.width),
         (None, false) => default.width,
     };
-    Style { colour: coloured(colour, io::stdout().is_terminal()), width: width.clamp(*WIDTHS.start(), *WIDTHS.end()) }
+    Style { colour: colour.shown(&io::stdout()), width: width.clamp(*WIDTHS.start(), *WIDTHS.end()) }
 }
 
 fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
-}
-
-fn coloured(colour: Colour, terminal: bool) -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match colour {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto => terminal && !refused,
-    }
-}
-
-/// How logs look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogFormat {
-    /// A line of words and `name=value` pairs.
-    Text,
-    /// A JSON object a line.
-    Json,
-}
-
-/// Sends logs to standard error. `MTUSCOPE_LOG` sets the level (`debug`, `agent::io=trace`), `level` holds without it.
-///
-/// A second call in one process changes nothing.
-pub(super) fn log(level: &str, format: LogFormat, colour: Colour) -> Result<(), Failure> {
-    let filter = match std::env::var("MTUSCOPE_LOG") {
-        Ok(given) if !given.is_empty() => EnvFilter::try_new(&given)
-            .map_err(|error| Failure(format!("MTUSCOPE_LOG: {error}; a level such as debug is allowed")))?,
-        _ => EnvFilter::new(level),
-    };
-    let ansi = coloured(colour, io::stderr().is_terminal());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi);
-    // Only an earlier call can make these fail, and its subscriber serves as well.
-    _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    Ok(())
 }
 
 #[cfg(test)]
@@ -122,12 +84,5 @@ mod tests {
         assert_eq!(write(&mut Broken(ErrorKind::BrokenPipe), "x"), Ok(()));
         let Err(Failure(why)) = write(&mut Broken(ErrorKind::StorageFull), "x") else { panic!("an error") };
         assert!(why.starts_with("cannot write to standard output: "), "{why}");
-    }
-
-    #[test]
-    fn the_flag_outweighs_terminal_and_environment() {
-        assert!(coloured(Colour::Always, false));
-        assert!(!coloured(Colour::Never, true));
-        assert!(!coloured(Colour::Auto, false));
     }
 }

@@ -10,9 +10,10 @@ use probes::path::{Plane, VerdictName};
 use probes::report::{PathRow, ProbeReport, Published, Severity};
 use probes::units::Family;
 
-use super::print::{self, LogFormat};
+use super::print;
 use super::{FailOn, rounds};
 use crate::io::rights;
+use crate::logs;
 use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text;
 use crate::{config, publish};
@@ -43,7 +44,7 @@ pub struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
-    print::log("error", LogFormat::Text, colour)?;
+    logs::to_stderr(colour)?;
     if !rights::raise().net_raw {
         return Err(Failure(lacks_net_raw()));
     }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use probes::config::StaticPeer;
 use probes::report::{Conclusion, Report};
 
-use super::print::{self, LogFormat};
+use super::print;
 use super::{ConfigFlag, FailOn, rounds};
 use crate::config::Settings;
+use crate::logs;
 use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text;
 
@@ -43,7 +44,7 @@ pub struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
-    print::log("error", LogFormat::Text, colour)?;
+    logs::to_stderr(colour)?;
     let settings = settings(args)?;
     let done = |published: &probes::report::Published| published.pending == 0;
     let rounds = rounds::last(settings.probes, &settings.host_root, args.wait, done);

@@ -49,15 +49,15 @@ mod tests {
     use probes::report::Vantage;
 
     use super::super::example;
-    use super::super::metrics::{Scrape, families, process::Process};
+    use super::super::metrics::{Reload, Scrape, Standing, families, process::Process};
     use super::*;
-    use crate::config::MetricLimits;
 
     fn rich() -> Vec<Family> {
         let (process, published) = (Process::default(), example::published());
+        let reload = Reload { successful: true, succeeded: Some("2026-11-21T10:00:00Z".parse().unwrap()) };
         families(&Scrape {
             published: Some(&published),
-            limits: MetricLimits::default(),
+            standing: Standing { reload, ..Standing::default() },
             codes: example::CODES,
             vantage: Vantage::Node,
             process: &process,

@@ -4,6 +4,9 @@
 //! client is bounded in every direction: how many there are ([`Bounds::connections`]), how large and how slow a head
 //! may be, and how long a connection lives in all, which also ends one that does not read its answer. Connections are
 //! not kept alive: scrapes are seconds apart, and an idle connection would hold one of few places.
+//!
+//! The listening socket can be changed while it runs. Where file descriptors run out, one that was held in reserve goes
+//! to whoever asks what is wrong.
 
 mod pages;
 mod server;
@@ -15,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use probes::report::{Published, Severity, Vantage};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::watch;
 
-use crate::config::MetricLimits;
+use super::metrics::Standing;
 
 pub use server::serve;
 
@@ -27,8 +30,8 @@ pub use server::serve;
 pub struct Site {
     /// The latest round; `None` before the first.
     pub published: watch::Receiver<Option<Arc<Published>>>,
-    /// Limits of the metrics.
-    pub limits: MetricLimits,
+    /// What of the configuration bears on it, and how reading it went.
+    pub standing: watch::Receiver<Standing>,
     /// Every code of the catalogue with the severities that it can have.
     pub codes: Vec<(&'static str, &'static [Severity])>,
     /// Whose view this is.
@@ -69,24 +72,44 @@ impl Default for Bounds {
 /// # Errors
 /// If the address cannot be had: in use, not of this machine, or a port below 1024 without the right to it.
 pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
-    match open(listen) {
+    bind_with(listen, |_| Ok(()))
+}
+
+fn bind_with(listen: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<TcpListener> {
+    match open(listen, &prepare) {
         Err(error) if listen.ip().is_unspecified() && listen.is_ipv6() && lacks_ipv6(&error) => {
-            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, listen.port())))
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, listen.port())), &prepare)
         }
         result => result,
     }
+}
+
+/// As [`bind`], while `old` listens, possibly on the same port: `[::]:9747` and `127.0.0.1:9747` exclude each other
+/// otherwise. Both let each other be for as long as this takes, and no other program before or after.
+///
+/// # Errors
+/// As [`bind`]; `old` listens on then as before.
+pub fn bind_beside(listen: SocketAddr, old: &TcpListener) -> io::Result<TcpListener> {
+    let old = SockRef::from(old);
+    old.set_reuse_port(true)?;
+    let bound = bind_with(listen, |socket| socket.set_reuse_port(true));
+    old.set_reuse_port(false)?;
+    let new = bound?;
+    SockRef::from(&new).set_reuse_port(false)?;
+    Ok(new)
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-fn open(listen: SocketAddr) -> io::Result<TcpListener> {
+fn open(listen: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(listen), Type::STREAM, Some(Protocol::TCP))?;
     if listen.is_ipv6() && listen.ip().is_unspecified() {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
+    prepare(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&listen.into())?;
     socket.listen(128)?;

@@ -6,6 +6,7 @@
 //! [`paths`] names only so many peers, [`findings`] only so many findings, [`machine`] only so many links, and
 //! `series_suppressed` counts what was left out.
 
+mod configuration;
 mod findings;
 mod machine;
 mod paths;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use probes::report::{Published, Severity, Vantage};
 
 use crate::config::MetricLimits;
+pub use configuration::Reload;
 use process::Process;
 
 /// What a scrape is made from.
@@ -24,14 +26,23 @@ use process::Process;
 pub struct Scrape<'a> {
     /// The latest round; `None` before the first.
     pub published: Option<&'a Published>,
-    /// How much is named.
-    pub limits: MetricLimits,
+    /// How much is named, and how reading the configuration went.
+    pub standing: Standing,
     /// Every code of the catalogue with the severities that it can have.
     pub codes: &'a [(&'static str, &'static [Severity])],
     /// Whose view this is.
     pub vantage: Vantage,
     /// The process itself.
     pub process: &'a Process,
+}
+
+/// What of the configuration bears on the metrics, and how reading it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// How much is named.
+    pub limits: MetricLimits,
+    /// How reading the configuration went.
+    pub reload: Reload,
 }
 
 /// One metric family.
@@ -225,11 +236,12 @@ pub fn families(scrape: &Scrape<'_>) -> Vec<Family> {
     if let Some(report) = report {
         all.extend(machine::families(report, &mut suppressed));
     }
-    all.extend(paths::families(report, scrape.limits.named_peers, &mut suppressed));
+    all.extend(paths::families(report, scrape.standing.limits.named_peers, &mut suppressed));
     if let Some(report) = report {
-        all.extend(findings::families(report, scrape.codes, scrape.limits.findings, &mut suppressed));
+        all.extend(findings::families(report, scrape.codes, scrape.standing.limits.findings, &mut suppressed));
     }
     all.extend(work::families(scrape.published));
+    all.extend(configuration::families(scrape.standing.reload));
     let help = "Series left out because a limit was reached.";
     all.push(Family::gauge("series_suppressed", help).with([], suppressed));
     all.extend(process::families(scrape.process));
@@ -248,7 +260,7 @@ mod tests {
         let process = Process::default();
         families(&Scrape {
             published,
-            limits: MetricLimits::default(),
+            standing: Standing::default(),
             codes: example::CODES,
             vantage: Vantage::Node,
             process: &process,
@@ -281,7 +293,7 @@ mod tests {
         let process = Process::default();
         let scrape = Scrape {
             published: Some(&published),
-            limits,
+            standing: Standing { limits, ..Standing::default() },
             codes: example::CODES,
             vantage: Vantage::Node,
             process: &process,

@@ -101,7 +101,7 @@ async fn scrape(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let process = Process::read(&site.proc);
     let families = metrics::families(&Scrape {
         published: published.as_deref(),
-        limits: site.limits,
+        standing: *site.standing.borrow(),
         codes: &site.codes,
         vantage: site.vantage,
         process: &process,

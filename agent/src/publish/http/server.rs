@@ -1,5 +1,6 @@
 //! Accepting connections within bounds.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,30 +10,98 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Bounds, Site, pages};
 
 /// Pause after a failed accept: without one, running out of file descriptors would spin.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves `site` for as long as the future lives.
+/// Serves `site` for as long as the future lives, on each of `listeners` until the next one comes.
 ///
 /// # Errors
-/// If the listening socket cannot be used at all.
-pub async fn serve(listener: std::net::TcpListener, site: Site, bounds: Bounds) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+/// If no listening socket can be used at all.
+pub async fn serve(
+    mut listeners: mpsc::UnboundedReceiver<std::net::TcpListener>,
+    site: Site,
+    bounds: Bounds,
+) -> io::Result<()> {
+    let Some(first) = listeners.recv().await else { return Ok(()) };
+    let mut listener = TcpListener::from_std(first)?;
     let router = pages::router(Arc::new(site));
     let places = Arc::new(Semaphore::new(bounds.connections));
+    let mut reserve = Reserve::default();
+    reserve.refill();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => _ = tokio::spawn(connection(stream, router.clone(), bounds, place)),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept an HTTP connection");
-                tokio::time::sleep(BACK_OFF).await;
+        let (stream, place) = tokio::select! {
+            Some(next) = listeners.recv() => {
+                match TcpListener::from_std(next) {
+                    Ok(next) => {
+                        for stream in waiting(std::mem::replace(&mut listener, next)) {
+                            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
+                            tokio::spawn(connection(stream, router.clone(), bounds, place));
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "cannot listen on the new address; HTTP stays on the old one"),
+                }
+                continue;
             }
+            accepted = accept(&listener, &places) => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    on_refused(&error, &mut reserve).await;
+                    continue;
+                }
+            },
+        };
+        reserve.refill();
+        tokio::spawn(connection(stream, router.clone(), bounds, place));
+    }
+}
+
+/// The connections that the kernel has taken for a socket that is let go: it would reset them.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = TcpStream> {
+    let listener = listener.into_std();
+    std::iter::from_fn(move || {
+        let (stream, _) = listener.as_ref().ok()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream).ok()
+    })
+}
+
+/// The next connection, once there is a place for it. Can be dropped at any time.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn on_refused(error: &io::Error, reserve: &mut Reserve) {
+    // A client that left before it was accepted (accept(2) lists what else a network does to it) is not our business.
+    if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) {
+        return tracing::debug!(%error, "an HTTP connection failed before it was accepted");
+    }
+    tracing::warn!(%error, "HTTP connections have to wait; check the limit on open files (LimitNOFILE=, ulimit -n) and memory");
+    if !reserve.spend() {
+        tokio::time::sleep(BACK_OFF).await;
+        reserve.refill();
+    }
+}
+
+/// A file descriptor to spare, so that the agent can be asked what is wrong when there are no more.
+#[derive(Debug, Default)]
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn refill(&mut self) {
+        if self.0.is_none() {
+            self.0 = File::open("/").ok();
         }
+    }
+
+    /// Gives it to the next connection; `false` if it is spent already.
+    fn spend(&mut self) -> bool {
+        self.0.take().is_some()
     }
 }
 

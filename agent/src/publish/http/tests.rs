@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
 use super::super::example;
 use super::*;
 
@@ -12,6 +14,7 @@ use super::*;
 struct Running {
     address: SocketAddr,
     publish: watch::Sender<Option<Arc<Published>>>,
+    listeners: mpsc::UnboundedSender<TcpListener>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -31,26 +34,32 @@ fn start(bounds: Bounds) -> Running {
     let (publish, published) = watch::channel(None);
     let site = Site {
         published,
-        limits: MetricLimits::default(),
+        standing: watch::channel(Standing::default()).1,
         codes: example::CODES.to_vec(),
         vantage: Vantage::Node,
         proc: "/proc".into(),
     };
+    let (listeners, given) = mpsc::unbounded_channel();
+    listeners.send(listener).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let serve = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             tokio::select! {
-                result = serve(listener, site, bounds) => result.unwrap(),
+                result = serve(given, site, bounds) => result.unwrap(),
                 _ = stopped => {}
             }
         });
     };
-    Running { address, publish, stop: Some(stop), thread: Some(thread::spawn(serve)) }
+    Running { address, publish, listeners, stop: Some(stop), thread: Some(thread::spawn(serve)) }
 }
 
 fn send(server: &Running, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.address).unwrap();
+    exchange(server.address, request)
+}
+
+fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     // A server that refuses may close before it has read everything, which arrives as a reset behind the answer.
@@ -193,4 +202,45 @@ fn the_unspecified_address_is_reached_over_ipv4() {
     let listener = bind("[::]:0".parse().unwrap()).unwrap();
     let port = listener.local_addr().unwrap().port();
     TcpStream::connect(("127.0.0.1", port)).unwrap();
+}
+
+#[test]
+fn the_listening_socket_moves_and_the_old_address_is_let_go() {
+    let server = start(Bounds::default());
+    let mut under_way = TcpStream::connect(server.address).unwrap();
+    under_way.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    let next = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let moved = next.local_addr().unwrap();
+    server.listeners.send(next).unwrap();
+    assert_eq!(status(&exchange(moved, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")), "200");
+    while TcpStream::connect(server.address).is_ok() {
+        thread::yield_now();
+    }
+    under_way.write_all(b"Host: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    under_way.read_to_string(&mut answer).unwrap();
+    assert_eq!(status(&answer), "200", "who was connected is served to the end");
+}
+
+#[test]
+fn one_port_can_move_between_all_addresses_and_one() {
+    let all = bind("[::]:0".parse().unwrap()).unwrap();
+    let port = all.local_addr().unwrap().port();
+    let one = SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(bind(one).unwrap_err().kind(), ErrorKind::AddrInUse, "which is why it takes more than that");
+    let narrow = bind_beside(one, &all).unwrap();
+    assert_eq!(bind(one).unwrap_err().kind(), ErrorKind::AddrInUse, "nobody else gets in");
+    drop(all);
+    let wide = bind_beside(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)), &narrow).unwrap();
+    drop(narrow);
+    TcpStream::connect(one).unwrap();
+    assert_eq!(wide.local_addr().unwrap().port(), port);
+}
+
+#[test]
+fn another_programs_port_stays_its_own() {
+    let (ours, theirs) = (bind("127.0.0.1:0".parse().unwrap()).unwrap(), bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let error = bind_beside(theirs.local_addr().unwrap(), &ours).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    TcpStream::connect(ours.local_addr().unwrap()).unwrap();
 }

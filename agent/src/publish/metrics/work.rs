@@ -106,18 +106,15 @@ fn sources(telemetry: &Telemetry) -> [Family; 2] {
     [success, took]
 }
 
-fn rounds(published: Option<&Published>) -> [Family; 4] {
+fn rounds(published: Option<&Published>) -> [Family; 3] {
     let telemetry = published.map(|published| &published.telemetry);
     let took = telemetry.and_then(|telemetry| telemetry.round).map(|took| took.as_secs_f64());
     let ended = telemetry.and_then(|telemetry| telemetry.round_ended).map(|at| at.as_duration().as_secs_f64());
     let interval = telemetry.map(|telemetry| telemetry.interval.as_secs_f64());
-    let reload = "Whether the configuration was good the last time it was read.";
     [
         Family::seconds("probe_interval", "Time between the starts of two rounds.").with_known(interval),
         Family::seconds("round_duration", "Duration of the last round.").with_known(took),
         Family::seconds("last_round_timestamp", "When the last round ended.").with_known(ended),
-        // A configuration that is not good never comes this far: the agent refuses to start with it.
-        Family::gauge("config_last_reload_successful", reload).with([], true),
     ]
 }
 
