@@ -1,13 +1,8 @@
-//! The shipped binary, started as an operator or kubelet does: statuses, streams, signals.
+//! The shipped binary, started as an operator does: statuses and streams. Its life as a daemon is in `daemon.rs`.
 #![allow(clippy::unwrap_used, reason = "what fails in a helper here fails its test")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
 
 fn mtuscope(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mtuscope"));
@@ -87,55 +82,6 @@ fn without_net_raw_probe_says_so() {
     let (status, out, err) = child.join().unwrap();
     assert_eq!((status, out.as_str()), (Some(2), ""), "{err}");
     assert!(err.contains("CAP_NET_RAW") && err.contains("setcap cap_net_raw+p"), "{err}");
-}
-
-/// A running agent, killed when dropped.
-struct Agent {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-/// Starts an agent on a free port and waits until its log says where it listens.
-fn agent() -> Agent {
-    let arguments = ["agent", "--listen", "127.0.0.1:0", "--log-format", "json"];
-    let mut child = mtuscope(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    log.read_line(&mut line).unwrap();
-    let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    let address = event["listen"].as_str().unwrap().parse().unwrap();
-    child.stderr = Some(log.into_inner());
-    Agent { child, address }
-}
-
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-#[test]
-fn signals_end_the_agent_within_a_second() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut agent = agent();
-        assert!(get(agent.address, "/livez").starts_with("HTTP/1.1 200 "));
-        // A connection that is being served does not hold the agent up.
-        let _idle = TcpStream::connect(agent.address).unwrap();
-        let sent = Instant::now();
-        kill(Pid::from_raw(agent.child.id() as i32), signal).unwrap();
-        let status = agent.child.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "{signal}");
-        assert!(sent.elapsed() < Duration::from_secs(1), "{signal}: {:?}", sent.elapsed());
-    }
 }
 
 #[test]

@@ -51,6 +51,23 @@ impl<'c> Service<'c> {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(cluster: &'c Cluster, node: usize, configuration: &str) -> Result<Self> {
+        let mut service = Self::launch(cluster, node, configuration, |command, config| {
+            command.arg("--config").arg(config).args(["--listen", &SERVER.to_string()]);
+        })?;
+        service.await_ready()?;
+        Ok(service)
+    }
+
+    /// Starts the agent with options of its own, which are told the path of the configuration.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn launch(
+        cluster: &'c Cluster,
+        node: usize,
+        configuration: &str,
+        options: impl FnOnce(&mut Command, &Path),
+    ) -> Result<Self> {
         let failed = |error: io::Error| Error::new("starting the agent", error);
         // The lab's own `/run`: it is gone with the lab, however that ends.
         let directory = tempfile::tempdir_in("/run").map_err(failed)?;
@@ -58,15 +75,17 @@ impl<'c> Service<'c> {
         fs::write(&config, configuration).map_err(failed)?;
         let host = cluster.host(node);
         let mut command = mtuscope(host)?;
-        command.arg("agent").arg("--config").arg(&config).args(["--listen", &SERVER.to_string()]);
+        options(command.arg("agent"), &config);
         let output = File::create(&log).map_err(failed)?;
         let child = command.stdout(output.try_clone().map_err(failed)?).stderr(output).spawn().map_err(failed)?;
-        let mut service = Self { host, child, config, log, _directory: directory };
-        service.await_ready()?;
-        Ok(service)
+        Ok(Self { host, child, config, log, _directory: directory })
     }
 
-    fn await_ready(&mut self) -> Result<()> {
+    /// Waits until its first round is done.
+    ///
+    /// # Errors
+    /// If it ends early, or does not become ready; with what it logged.
+    pub fn await_ready(&mut self) -> Result<()> {
         wait::until("the agent to be ready", || {
             self.check_alive()?;
             Ok(match self.get("/readyz", "*/*") {
@@ -128,6 +147,24 @@ impl<'c> Service<'c> {
         &self.config
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// If it has ended already.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.check_alive()?;
+        let id = Pid::from_raw(i32::try_from(self.child.id()).expect("process ids are small"));
+        kill(id, signal).map_err(|errno| Error::new(format!("sending {signal}"), errno))
+    }
+
+    /// What it has logged.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn log(&self) -> Result<String> {
+        fs::read_to_string(&self.log).map_err(|error| Error::new("reading the agent's log", error))
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -138,9 +175,7 @@ impl<'c> Service<'c> {
     /// # Errors
     /// If it has ended already, or does not end in time.
     pub fn stop(mut self) -> Result<ExitStatus> {
-        self.check_alive()?;
-        let id = Pid::from_raw(i32::try_from(self.child.id()).expect("process ids are small"));
-        kill(id, Signal::SIGTERM).map_err(|errno| Error::new("ending the agent", errno))?;
+        self.signal(Signal::SIGTERM)?;
         let ended = wait::until("the agent to end after SIGTERM", || {
             let status = self.child.try_wait().map_err(|error| Error::new("waiting for the agent", error))?;
             Ok(status.map_or_else(|| Look::NotYet("it runs".into()), Look::There))

@@ -97,7 +97,7 @@ impl Packets {
     /// where the driver's clock starts: [`Datagram::at`] is the time since then.
     ///
     /// # Errors
-    /// [`Reason::Denied`] without `CAP_NET_RAW`; [`Reason::Failed`] with operation and error for anything else.
+    /// Denied without `CAP_NET_RAW`; failed, with operation and error, for anything else.
     pub fn open(id: u16, epoch: Instant) -> Result<Self, Unread> {
         let sockets = Sockets::open(id, BTreeSet::new())?;
         Ok(Self {

@@ -1,8 +1,8 @@
 //! Findings in the logs: each is said when it comes and when it goes, and not in between.
 //!
-//! Nor do many at once make a flood. Of those that come, or go, in one round the worst [`NAMED`] are said and the rest
+//! Nor do many at once make a flood. Of those that come, or go, in one report the worst [`NAMED`] are said and the rest
 //! counted, by code: `/report` has them all. And a finding that comes and goes is said [`STEADY`] times within
-//! [`WINDOW`]; then that it is unsteady, and after the window how it stands. Each line has the number of its round, so
+//! [`WINDOW`]; then that it is unsteady, and after the window how it stands. Each line has the number of its report, so
 //! that no second outage is taken for the repetition of the first.
 
 use std::cmp::Reverse;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use probes::report::{Finding, Report, Severity};
 
-/// Most findings that are named in one round.
+/// Most findings that are named at once.
 const NAMED: usize = 10;
 
 /// How often a finding is said to have come within a window.
@@ -25,7 +25,8 @@ const WINDOW: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     told: BTreeMap<Name, Told>,
-    round: u64,
+    /// Reports so far.
+    number: u64,
 }
 
 /// Code and subject.
@@ -67,8 +68,8 @@ enum Line<'r> {
 impl Journal {
     /// Logs what has changed.
     pub(super) fn write(&mut self, report: &Report, now: Instant) {
-        self.round += 1;
-        self.lines(report, now).iter().for_each(|line| log(line, self.round));
+        self.number += 1;
+        self.lines(report, now).iter().for_each(|line| log(line, self.number));
     }
 
     fn lines<'r>(&mut self, report: &'r Report, now: Instant) -> Vec<Line<'r>> {
@@ -144,20 +145,27 @@ fn named<T>(mut all: Vec<T>, code: impl Fn(&T) -> &'static str) -> (Vec<T>, Opti
     (all, (!more.is_empty()).then_some(more))
 }
 
-fn log(line: &Line<'_>, round: u64) {
+fn log(line: &Line<'_>, report: u64) {
     match line {
         Line::Raised { finding: Finding { code, severity, subject, summary, .. }, times } => {
             let name = severity.name();
             match severity {
-                Severity::Info => tracing::info!(code, severity = name, subject, round, times, "raised: {summary}"),
-                _ => tracing::warn!(code, severity = name, subject, round, times, "raised: {summary}"),
+                Severity::Info => tracing::info!(code, severity = name, subject, report, times, "raised: {summary}"),
+                _ => tracing::warn!(code, severity = name, subject, report, times, "raised: {summary}"),
             }
         }
-        Line::Cleared { name: (code, subject), times } => tracing::info!(code, subject, round, times, "cleared"),
+        Line::Cleared { name: (code, subject), times } => tracing::info!(code, subject, report, times, "cleared"),
         Line::Unsteady { name: (code, subject), times, stands } => {
-            tracing::warn!(code, subject, round, times, stands, "comes and goes; a link may flap, a path lose packets");
+            tracing::warn!(
+                code,
+                subject,
+                report,
+                times,
+                stands,
+                "comes and goes; a link may flap, a path lose packets"
+            );
         }
-        Line::More { what, codes } => tracing::warn!(codes, round, "as many more {what}; /report names them all"),
+        Line::More { what, codes } => tracing::warn!(codes, report, "as many more {what}; /report names them all"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -30,7 +30,7 @@ pub async fn serve(
     let mut listener = TcpListener::from_std(first)?;
     let router = pages::router(Arc::new(site));
     let places = Arc::new(Semaphore::new(bounds.connections));
-    let mut reserve = Reserve::default();
+    let reserve = Arc::new(Reserve::default());
     reserve.refill();
     loop {
         let (stream, place) = tokio::select! {
@@ -49,13 +49,16 @@ pub async fn serve(
             accepted = accept(&listener, &places) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    on_refused(&error, &mut reserve).await;
+                    on_refused(&error, &reserve).await;
                     continue;
                 }
             },
         };
-        reserve.refill();
-        tokio::spawn(connection(stream, router.clone(), bounds, place));
+        let (served, reserve) = (connection(stream, router.clone(), bounds, place), Arc::clone(&reserve));
+        tokio::spawn(async move {
+            served.await;
+            reserve.refill();
+        });
     }
 }
 
@@ -76,7 +79,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(
     Ok((stream, place))
 }
 
-async fn on_refused(error: &io::Error, reserve: &mut Reserve) {
+async fn on_refused(error: &io::Error, reserve: &Reserve) {
     // A client that left before it was accepted (accept(2) lists what else a network does to it) is not our business.
     if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) {
         return tracing::debug!(%error, "an HTTP connection failed before it was accepted");
@@ -90,18 +93,19 @@ async fn on_refused(error: &io::Error, reserve: &mut Reserve) {
 
 /// A file descriptor to spare, so that the agent can be asked what is wrong when there are no more.
 #[derive(Debug, Default)]
-struct Reserve(Option<File>);
+struct Reserve(Mutex<Option<File>>);
 
 impl Reserve {
-    fn refill(&mut self) {
-        if self.0.is_none() {
-            self.0 = File::open("/").ok();
+    fn refill(&self) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = File::open("/").ok();
         }
     }
 
     /// Gives it to the next connection; `false` if it is spent already.
-    fn spend(&mut self) -> bool {
-        self.0.take().is_some()
+    fn spend(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
     }
 }
 

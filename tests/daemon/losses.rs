@@ -1,0 +1,156 @@
+//! Means that an agent loses while it runs: descriptors, the host's files, a socket. Each loss is seen from outside,
+//! raises no finding about the network, and is over when it is over.
+
+use std::fs;
+use std::path::Path;
+
+use lab::cluster::Cluster;
+use lab::harness::test;
+use lab::namespace::Namespace;
+use lab::recipe::{REFERENCE, ROUTED};
+use lab::report::Report;
+use lab::service::{self, Service};
+use lab::wait::{self, Look};
+use lab::{Error, Result};
+use libtest_mimic::Trial;
+use probes::kernel::HostFile;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::{until_logged, until_metric};
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test("without descriptors it goes on, says so, and recovers", no_descriptors),
+        test("the host's files vanish and come back", no_host_root),
+        test("a socket that is destroyed is opened anew", destroyed_socket),
+    ]
+}
+
+/// Lowers the soft limit of an agent so that it gets no descriptor beyond those that it has, and puts it back.
+struct Starved(Pid, Rlimit);
+
+impl Starved {
+    fn new(service: &Service<'_>) -> Result<Self> {
+        let failed = |doing| move |error| Error::new(doing, error);
+        let id = i32::try_from(service.id()).ok().and_then(Pid::from_raw).expect("process ids are small and positive");
+        let open = fs::read_dir(format!("/proc/{}/fd", service.id())).map_err(failed("listing descriptors"))?;
+        let open: Vec<u64> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let free = (0..).find(|number| !open.contains(number));
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let before = prlimit(Some(id), Resource::Nofile, Rlimit { current: free, maximum });
+        before.map(|before| Self(id, before)).map_err(|errno| Error::new("limiting descriptors", errno))
+    }
+
+    fn feed(self) -> Result<()> {
+        let Self(id, before) = self;
+        prlimit(Some(id), Resource::Nofile, before)
+            .map(drop)
+            .map_err(|errno| Error::new("giving descriptors back", errno))
+    }
+}
+
+fn reason<'r>(report: &'r Report, code: &str) -> Option<&'r str> {
+    report.not_concluded.iter().find(|row| row.code == code).map(|row| row.reason.as_str())
+}
+
+/// The node answers TCP alone.
+fn tcp_only(host: &Namespace) -> Result<()> {
+    let rules = "table inet tcponly { chain faults { type filter hook input priority 0; policy accept;\n\
+                 meta l4proto { icmp, udp } drop\n}\n}\n";
+    host.feed("nft", &["-f", "-"], rules)
+}
+
+fn no_descriptors() -> Result<()> {
+    let cluster = Cluster::build(ROUTED)?;
+    let mut service = Service::start(&cluster, 0)?;
+    let peer = ROUTED.nodes[1];
+    let starved = Starved::new(&service)?;
+    let too_many = |report: &Report| reason(report, "ip-forward-off").is_some_and(|why| why.contains("Too many open"));
+    let report = service.until("settings to go unread", too_many)?;
+    let clear = |report: &Report| report.path(peer, "underlay").is_some_and(|path| path.verdict == "clear");
+    assert!(clear(&report), "what needs no descriptor goes on: {report}");
+    until_metric(&mut service, r#"mtuscope_source_success{source="settings"}"#, 0.0)?;
+    until_metric(&mut service, r#"mtuscope_source_success{source="links"}"#, 1.0)?;
+    until_logged(&mut service, &["WARN", "HTTP connections have to wait", "LimitNOFILE="])?;
+    // A peer that answers nothing but TCP, which cannot be tried, may be there.
+    tcp_only(cluster.host(1))?;
+    let report = service.until("the peer to be unknown", |report| {
+        report
+            .path(peer, "underlay")
+            .is_some_and(|path| path.why.as_deref().is_some_and(|why| why.contains("not be tried")))
+    })?;
+    assert!(!report.has("peer-unreachable"), "{report}");
+    starved.feed()?;
+    let report = service.until("TCP to be tried", |report| {
+        report.path(peer, "underlay").is_some_and(|path| {
+            path.why.as_deref().is_some_and(|why| why.contains("TCP port") && !why.contains("not be tried"))
+        })
+    })?;
+    assert_eq!(reason(&report, "ip-forward-off"), None, "{report}");
+    cluster.host(1).sh("nft delete table inet tcponly")?;
+    service.until("all to be well", |report| report.summary.status == "healthy")?;
+    let log = service.log()?;
+    let said =
+        log.lines().filter(|line| line.contains("HTTP connections have to wait") && !line.contains("again")).count();
+    assert_eq!(said, 1, "said once, however often it failed:\n{log}");
+    Ok(())
+}
+
+/// A copy of the host's files as they are in a namespace.
+fn copy_host(host: &Namespace, root: &Path) -> Result<()> {
+    let copy = || {
+        HostFile::ALL.into_iter().try_for_each(|file| {
+            let target = root.join(file.path().trim_start_matches('/'));
+            fs::create_dir_all(target.parent().unwrap_or(root))?;
+            fs::write(target, fs::read(file.path())?)
+        })
+    };
+    host.inside(copy)?.map_err(|error| Error::new("copying the host's files", error))
+}
+
+fn no_host_root() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let failed = |error| Error::new("moving the host's files", error);
+    let directory = tempfile::tempdir().map_err(failed)?;
+    let (root, away) = (directory.path().join("host"), directory.path().join("away"));
+    copy_host(cluster.host(0), &root)?;
+    let configuration = format!("{}host_root: {}\n", service::configuration(&REFERENCE, 0), root.display());
+    let mut service = Service::start_with(&cluster, 0, &configuration)?;
+    service.until("all to be well", |report| report.summary.status == "healthy")?;
+    fs::rename(&root, &away).map_err(failed)?;
+    let report = service.until("settings to go unread", |report| {
+        reason(report, "ip-forward-off").is_some_and(|why| why.contains("does not exist"))
+    })?;
+    assert!(!report.has("ip-forward-off"), "not seen is not off: {report}");
+    assert!(report.paths.iter().all(|path| path.verdict == "clear"), "{report}");
+    until_metric(&mut service, r#"mtuscope_source_success{source="settings"}"#, 0.0)?;
+    until_metric(&mut service, r#"mtuscope_source_success{source="counters"}"#, 0.0)?;
+    fs::rename(&away, &root).map_err(failed)?;
+    service.until("settings to be read again", |report| reason(report, "ip-forward-off").is_none())?;
+    until_metric(&mut service, r#"mtuscope_source_success{source="settings"}"#, 1.0)
+}
+
+/// Destroys the agent's UDP socket and says whether it was there.
+fn destroy_udp(cluster: &Cluster) -> Result<bool> {
+    let killed = cluster.host(0).run("ss", ["-K", "-u", "-a", "-n", "-H"])?;
+    Ok(!killed.trim().is_empty())
+}
+
+fn destroyed_socket() -> Result<()> {
+    let cluster = Cluster::build(ROUTED)?;
+    let mut service = Service::start(&cluster, 0)?;
+    assert!(destroy_udp(&cluster)?, "the agent has a UDP socket");
+    // UDP is tried when a peer does not answer ICMP.
+    let filtered = lab::fault::Fault::DropEcho { node: 1 }.make(&cluster)?;
+    until_logged(&mut service, &["WARN", "a socket for probes is lost and opened anew"])?;
+    let unknown =
+        |report: &Report| report.path(ROUTED.nodes[1], "underlay").is_some_and(|path| path.verdict == "unknown");
+    service.until("the path to be unknown", unknown)?;
+    let sockets = wait::until("another UDP socket", || {
+        let listed = cluster.host(0).run("ss", ["-u", "-a", "-n", "-H"])?;
+        Ok(if listed.trim().is_empty() { Look::NotYet(listed) } else { Look::There(listed) })
+    })?;
+    assert!(sockets.contains("UNCONN"), "{sockets}");
+    filtered.heal()?;
+    service.until("all to be well", |report| report.summary.status == "healthy").map(drop)
+}
