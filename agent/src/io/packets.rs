@@ -280,7 +280,8 @@ fn send_batch(icmp: &Socket, batch: &[Packet<'_>], from: Option<IpAddr>) -> io::
     if batch.is_empty() {
         return Err(Errno::EAFNOSUPPORT.into());
     }
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(batch.len(), None);
+    let space = from.map(|_| nix::cmsg_space!(libc::in_pktinfo));
+    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(batch.len(), space);
     let addresses: Vec<_> = batch.iter().map(|&(_, to)| to).collect();
     let slices = batch.iter().map(|(slices, _)| slices);
     let source = from.and_then(source);
