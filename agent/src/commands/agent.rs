@@ -38,8 +38,8 @@ use worker::Worker;
   sudo mtuscope agent --config /etc/mtuscope.yaml --listen 127.0.0.1:9747
   curl '127.0.0.1:9747/report?format=text'
 
-A changed configuration file is taken up within seconds, and at once after SIGHUP; a wrong one is logged and the old one
-stays.
+A changed configuration file is taken up within seconds, and at once after
+SIGHUP; a wrong one is logged and the old one stays.
 
 Environment:
   MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug
