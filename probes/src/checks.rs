@@ -261,6 +261,7 @@ impl Registered {
 pub static ALL: &[Registered] = &[
     of::<links::LinkDown>(),
     of::<links::TunnelNoHeadroom>(),
+    of::<links::TunnelWrongUnderlay>(),
     of::<links::PodMtuTooLarge>(),
     of::<links::PodMtuMixed>(),
     of::<paths::PeerUnreachable>(),

@@ -1,10 +1,12 @@
 //! What the operator may set, already checked. Reading files and naming lines is the agent's work.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::report::Vantage;
+use crate::tables::covers;
 use crate::units::IpSize;
 
 /// Settings of one node.
@@ -92,6 +94,83 @@ pub struct Expect {
     pub underlay_mtu: Option<IpSize>,
     /// MTU of tunnels and pods.
     pub overlay_mtu: Option<IpSize>,
+    /// Networks that the ends of tunnels are on; any, where none is named.
+    pub underlay_network: Vec<Prefix>,
     /// Sysctls by key, as in `net.ipv4.ip_forward`.
     pub sysctls: BTreeMap<String, String>,
+}
+
+/// A network: an address, and how many of its bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Prefix {
+    /// The network of this length that an address is in; `None` if no address is that long.
+    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let host = bits - u32::from(length).min(bits);
+        let address = match address {
+            IpAddr::V4(address) => IpAddr::V4((u32::from(address) & u32::MAX.checked_shl(host).unwrap_or(0)).into()),
+            IpAddr::V6(address) => IpAddr::V6((u128::from(address) & u128::MAX.checked_shl(host).unwrap_or(0)).into()),
+        };
+        (u32::from(length) <= bits).then_some(Self { address, length })
+    }
+
+    /// A network as in `10.0.0.0/24`, no bit set beyond its length.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let address: IpAddr = address.parse().ok()?;
+        let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+        Self::around(address, length.parse().ok().filter(|_| digits)?).filter(|prefix| prefix.address == address)
+    }
+
+    /// Whether an address is on it.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        covers(self.address, self.length, address)
+    }
+
+    /// Whether it is a network of addresses like this one.
+    pub const fn is_of_family(&self, address: IpAddr) -> bool {
+        self.address.is_ipv4() == address.is_ipv4()
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around(address: &str, length: u8) -> Option<String> {
+        Prefix::around(address.parse().unwrap(), length).map(|prefix| prefix.to_string())
+    }
+
+    #[test]
+    fn a_network_around_an_address_has_no_bit_beyond_its_length() {
+        assert_eq!(around("10.0.0.12", 24).unwrap(), "10.0.0.0/24");
+        assert_eq!(around("10.0.0.12", 32).unwrap(), "10.0.0.12/32");
+        assert_eq!(around("10.0.0.12", 0).unwrap(), "0.0.0.0/0");
+        assert_eq!(around("fd00::12", 64).unwrap(), "fd00::/64");
+        assert_eq!((around("10.0.0.12", 33), around("::", 129)), (None, None));
+    }
+
+    #[test]
+    fn only_a_whole_network_is_one() {
+        for text in ["10.0.0.0/24", "fd00::/8", "0.0.0.0/0"] {
+            assert_eq!(Prefix::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["10.0.0.12/24", "10.0.0.0", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/33", "vmbr1"] {
+            assert_eq!(Prefix::parse(text), None, "{text}");
+        }
+        let network = Prefix::parse("10.0.0.0/24").unwrap();
+        let holds = |address: &str| network.holds(address.parse().unwrap());
+        assert!(holds("10.0.0.255") && !holds("10.0.1.0") && !holds("fd00::1"));
+    }
 }

@@ -12,6 +12,7 @@ mod cilium;
 mod flannel;
 mod host;
 mod network;
+mod underlay;
 
 use std::net::IpAddr;
 
@@ -124,6 +125,21 @@ pub enum Fix {
         /// What is known to be wrong.
         fault: DeliveryFault,
     },
+    /// A tunnel is on the network of its far ends.
+    TunnelUnderlay {
+        /// The tunnel device.
+        tunnel: String,
+        /// This node's link on that network, where it is known.
+        link: Option<String>,
+        /// This node's address there.
+        address: Option<IpAddr>,
+        /// The networks that ends are to be on; none where it is not known.
+        networks: Vec<String>,
+        /// An address that is reached by the right link.
+        reaches: Option<IpAddr>,
+        /// The ends that are wrong; none if it is this node's.
+        elsewhere: Vec<String>,
+    },
     /// These instead of what stands before.
     Instead(Vec<Fix>),
 }
@@ -150,6 +166,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }
         Fix::TunnelDelivers { .. } => network::tunnel_delivers(&group[0], setup),
+        Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
         }

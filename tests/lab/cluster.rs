@@ -12,6 +12,7 @@ mod wires;
 pub(crate) use pods::NewPod;
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use crate::echo::ping;
 use crate::namespace::Namespace;
@@ -41,6 +42,20 @@ pub struct Node {
     pub host: Namespace,
     /// Its pod, where there is a pod network.
     pub pod: Option<Namespace>,
+}
+
+/// What a tunnel is bound to, and what address it sends from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base {
+    /// The link; `None` for none.
+    pub(crate) link: Option<&'static str>,
+    /// The address; `None` for the kernel's choice.
+    pub(crate) address: Option<Ipv4Addr>,
+}
+
+/// The forwarding entry that leads to a peer at an address, for `bridge -batch`.
+pub(crate) fn forwarding_line(peer: usize, overlay: Overlay, address: Ipv4Addr, state: &str) -> String {
+    format!("fdb replace {} dev {} dst {address} self {state}\n", overlay.tunnel_mac(peer), overlay.tunnel)
 }
 
 /// The router's link to the other router.
@@ -109,12 +124,24 @@ impl Cluster {
         host.feed("ip", &["-batch", "-"], &self.underlay_lines(node))?;
         let Some(overlay) = self.recipe.overlay else { return Ok(()) };
         host.set("net/ipv4/ip_forward", "1")?;
-        host.feed("ip", &["-batch", "-"], &self.tunnel_lines(node, overlay))?;
-        host.feed("bridge", &["-batch", "-"], &self.forwarding_lines(node, overlay))?;
+        self.add_tunnel(node, overlay, &self.base(node))?;
         let pod = self.nodes[node].pod.as_ref().expect("a recipe with a pod network gives every node a pod");
         host.feed("ip", &["-batch", "-"], &pods::ground(overlay, node))?;
         let (link, address) = (overlay.by.pod_link(), overlay.pod_address(node));
         NewPod { link, address, mtu: overlay.mtu }.add(host, pod, overlay, node)
+    }
+
+    /// Adds a node's tunnel with all that leads through it.
+    pub(crate) fn add_tunnel(&self, node: usize, overlay: Overlay, base: &Base) -> Result<()> {
+        let host = self.host(node);
+        host.feed("ip", &["-batch", "-"], &self.tunnel_lines(node, overlay, base))?;
+        host.feed("bridge", &["-batch", "-"], &self.forwarding_lines(node, overlay))
+    }
+
+    /// What a CNI that is told the right network puts a tunnel on.
+    pub(crate) fn base(&self, node: usize) -> Base {
+        let lower = self.recipe.bridge.unwrap_or(self.recipe.nic);
+        Base { link: Some(lower), address: Some(self.recipe.underlay_address(node)) }
     }
 
     fn underlay_lines(&self, node: usize) -> String {
@@ -134,13 +161,13 @@ impl Cluster {
         lines + &format!("route add default via {gateway}\n")
     }
 
-    fn tunnel_lines(&self, node: usize, overlay: Overlay) -> String {
+    fn tunnel_lines(&self, node: usize, overlay: Overlay, base: &Base) -> String {
         let Overlay { tunnel, vni, port, mtu, .. } = overlay;
-        let lower = self.recipe.bridge.unwrap_or(self.recipe.nic);
-        let local = self.recipe.underlay_address(node);
+        let local = base.address.map(|address| format!(" local {address}")).unwrap_or_default();
+        let dev = base.link.map(|link| format!(" dev {link}")).unwrap_or_default();
         let mac = overlay.tunnel_mac(node);
         let mut lines = format!(
-            "link add {tunnel} address {mac} mtu {mtu} type vxlan id {vni} dstport {port} local {local} dev {lower} nolearning\n\
+            "link add {tunnel} address {mac} mtu {mtu} type vxlan id {vni} dstport {port}{local}{dev} nolearning\n\
              link set {tunnel} up\naddress add {}/32 dev {tunnel}\n",
             overlay.tunnel_address(node)
         );
@@ -155,13 +182,8 @@ impl Cluster {
     }
 
     fn forwarding_lines(&self, node: usize, overlay: Overlay) -> String {
-        self.peers(node).map(|peer| self.forwarding_line(peer, overlay, "permanent")).collect()
-    }
-
-    /// The forwarding entry that leads to a peer, for `bridge -batch`.
-    pub(crate) fn forwarding_line(&self, peer: usize, overlay: Overlay, state: &str) -> String {
-        let (mac, address) = (overlay.tunnel_mac(peer), self.recipe.underlay_address(peer));
-        format!("fdb replace {mac} dev {} dst {address} self {state}\n", overlay.tunnel)
+        let line = |peer| forwarding_line(peer, overlay, self.recipe.underlay_address(peer), "permanent");
+        self.peers(node).map(line).collect()
     }
 
     /// A broken lab must not look like a found fault: every plane is tried before anything is tested.

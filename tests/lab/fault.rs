@@ -92,6 +92,24 @@ pub enum Fault {
         /// The peer.
         of: usize,
     },
+    /// The tunnel's forwarding entry for a peer leads to its management address.
+    FdbElsewhere {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        of: usize,
+    },
+    /// The tunnel was made on this link, sending from the address of that one: what autodetection comes to.
+    TunnelOn {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The link that it is bound to; none if left out.
+        over: Option<Role>,
+        /// The link whose address it sends from, `lower` or `management`; the kernel's choice if left out.
+        from: Option<Role>,
+    },
     /// The tunnel has no neighbour entry for a peer.
     MissingNeighbour {
         /// On this node.
@@ -184,6 +202,8 @@ impl Fault {
             Self::DropFragNeeded {} => matches!(recipe.underlay, Underlay::Routed(_)),
             Self::DropLarger { than: size, .. } | Self::DropUdp { port: size, .. } => size.fits(&names),
             Self::MissingFdb { .. }
+            | Self::FdbElsewhere { .. }
+            | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
             | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
@@ -216,6 +236,8 @@ impl Fault {
             Self::DropEcho { node } => filter::echo(cluster, *node),
             Self::DropAll { node } => filter::everything(cluster, *node),
             Self::MissingFdb { node, of } => tunnel::no_forwarding(cluster, *node, *of),
+            Self::FdbElsewhere { node, of } => tunnel::forwarding_elsewhere(cluster, *node, *of),
+            Self::TunnelOn { node, over, from } => tunnel::made_again(cluster, *node, *over, *from),
             Self::DynamicFdb { node, of } => tunnel::dynamic_forwarding(cluster, *node, *of),
             Self::MissingNeighbour { node, of } => tunnel::no_neighbour(cluster, *node, *of),
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),

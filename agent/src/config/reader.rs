@@ -143,6 +143,18 @@ impl<'p> Reader<'p> {
         accept: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let node = section.find(key)?;
+        self.parsed_at(section, key, node, allowed, accept)
+    }
+
+    /// As [`Self::parsed`], of one value of several.
+    pub(super) fn parsed_at<T>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        node: &Node,
+        allowed: &str,
+        accept: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         text(node).and_then(accept).or_else(|| self.wrong(section, key, node, allowed))
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use probes::config::{Expect, Peers, Probing, StaticPeer};
+use probes::config::{Expect, Peers, Prefix, Probing, StaticPeer};
 use probes::units::IpSize;
 
 use super::reader::{Reader, Section, text};
@@ -77,7 +77,8 @@ fn metrics(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) 
 }
 
 fn expect(reader: &mut Reader<'_>, top: &Section<'_>) -> Expect {
-    let section = reader.section("expect", top.find("expect"), &["underlay_mtu", "overlay_mtu", "sysctls"]);
+    let keys = ["underlay_mtu", "overlay_mtu", "underlay_network", "sysctls"];
+    let section = reader.section("expect", top.find("expect"), &keys);
     let underlay = reader.number(&section, "underlay_mtu", MTU);
     let overlay = reader.number(&section, "overlay_mtu", MTU);
     if let (Some(underlay), Some(overlay), Some(node)) = (underlay, overlay, section.find("overlay_mtu"))
@@ -89,8 +90,20 @@ fn expect(reader: &mut Reader<'_>, top: &Section<'_>) -> Expect {
     Expect {
         underlay_mtu: underlay.map(IpSize::new),
         overlay_mtu: overlay.map(IpSize::new),
+        underlay_network: networks(reader, &section),
         sysctls: sysctls(reader, &section),
     }
+}
+
+fn networks(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<Prefix> {
+    let key = "underlay_network";
+    let Some(node) = section.find(key) else { return Vec::new() };
+    let nodes = match &node.value {
+        Value::List(nodes) => nodes.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let parse = |node| reader.parsed_at(section, key, node, "a network such as 10.0.0.0/24", Prefix::parse);
+    nodes.iter().filter_map(parse).collect()
 }
 
 fn sysctls(reader: &mut Reader<'_>, section: &Section<'_>) -> BTreeMap<String, String> {
@@ -232,6 +245,7 @@ mod tests {
         wanted.probes.expect = Expect {
             underlay_mtu: Some(IpSize::new(1500)),
             overlay_mtu: Some(IpSize::new(1450)),
+            underlay_network: Prefix::parse("10.0.0.0/24").into_iter().chain(Prefix::parse("fd00:1::/64")).collect(),
             sysctls: [("net.ipv4.ip_forward".into(), "1".into()), ("net.ipv4.conf.all.rp_filter".into(), "2".into())]
                 .into(),
         };
@@ -273,6 +287,10 @@ mod tests {
             ("expect: { underlay_mtu: 67 }", false),
             ("expect: { underlay_mtu: 1500, overlay_mtu: 1500 }", true),
             ("expect: { underlay_mtu: 1500, overlay_mtu: 1501 }", false),
+            ("expect: { underlay_network: 10.0.0.0/24 }", true),
+            ("expect: { underlay_network: [10.0.0.0/24, 10.0.1.0/24] }", true),
+            ("expect: { underlay_network: 10.0.0.12/24 }", false),
+            ("expect: { underlay_network: [vmbr1] }", false),
             ("expect: { sysctls: { net..x: 1 } }", false),
             ("expect: { sysctls: { net.ipv4.conf.eth0/100.rp_filter: 1 } }", true),
             ("expect: { sysctls: { kernel.panic: 1 } }", false),

@@ -25,6 +25,7 @@ fn rename(fix: &mut remedy::Fix, to: &str) {
     match fix {
         remedy::Fix::OverlayMtu { tunnel, .. } | remedy::Fix::PodMtu { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
+        remedy::Fix::TunnelUnderlay { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
         _ => {}
     }
@@ -123,6 +124,25 @@ fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
     assert_eq!(loud(&node), ["path-black-hole master-2"]);
     let another = node.verdict("master-3", Plane::Pod, black_hole(1300));
     assert_eq!(loud(&another), ["path-black-hole master-2", "path-black-hole master-3"], "not one peer's for another");
+}
+
+#[test]
+fn a_tunnel_on_the_wrong_network_explains_that_it_does_not_deliver() {
+    let wrong = |node: Example| {
+        let (bound, local) = (Some(node.index("vmbr0")), "192.168.0.11".parse().ok());
+        node.with("vxlan.calico", |link| {
+            let tunnel = link.tunnel.as_mut().unwrap();
+            (tunnel.lower, tunnel.local) = (bound, local);
+        })
+    };
+    let lost =
+        |node: Example| node.verdict("master-2", Plane::Overlay, silent()).verdict("master-2", Plane::Pod, silent());
+    assert_eq!(loud(&wrong(lost(Example::reference()))), ["tunnel-wrong-underlay vxlan.calico"]);
+    let large =
+        Example::reference().pod("cali0badc0ffee1", 8950, "10.244.1.4").pod("cali0badc0ffee2", 8950, "10.244.1.5");
+    assert_eq!(loud(&wrong(large.clone())), ["tunnel-wrong-underlay vxlan.calico", "pod-mtu-too-large pods"]);
+    let jumbo = |link: &mut crate::kernel::Link| link.mtu = crate::units::LinkMtu::new(9000);
+    assert_eq!(loud(&wrong(large.with("vmbr1", jumbo).with("enp5s0", jumbo))), ["tunnel-wrong-underlay vxlan.calico"]);
 }
 
 #[test]

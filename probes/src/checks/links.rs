@@ -4,8 +4,10 @@ pub mod link_down;
 pub mod pod_mtu_mixed;
 pub mod pod_mtu_too_large;
 pub mod tunnel_no_headroom;
+pub mod tunnel_wrong_underlay;
 
 pub use link_down::LinkDown;
 pub use pod_mtu_mixed::PodMtuMixed;
 pub use pod_mtu_too_large::PodMtuTooLarge;
 pub use tunnel_no_headroom::TunnelNoHeadroom;
+pub use tunnel_wrong_underlay::TunnelWrongUnderlay;

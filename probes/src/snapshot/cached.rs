@@ -49,9 +49,13 @@ impl Snapshot {
         let overhead = tunnel.overhead.ok_or_else(|| {
             unsupported(format!("the address family of {}'s outer packets is not known", tunnel.name))
         })?;
-        let (_, below) = self.below(key).ok_or_else(|| {
+        let (measured, below) = self.below(key).ok_or_else(|| {
             unsupported(format!("no node address of {} is known, so its underlay path is not measured", key.peer))
         })?;
+        if let Some(end) = self.far_end(key, tunnel).filter(|end| *end != measured.address) {
+            let why = format!("{} leads to {end}, and what was measured is {}", tunnel.name, measured.address);
+            return Err(unsupported(why));
+        }
         Ok(below.verdict()?.path_mtu().map(|below| mtu.min(below.less(overhead))))
     }
 
@@ -67,6 +71,12 @@ impl Snapshot {
         let device = tunnel.lower_link.as_ref().map(|(_, mtu)| mtu.carries());
         sizes.extend(outer.chain(device).map(|size| size.less(overhead)));
         sizes
+    }
+
+    /// The address that the tunnel's outer packets to this one go to.
+    fn far_end(&self, key: &PathKey, tunnel: &TunnelView) -> Option<IpAddr> {
+        let hop = self.lookups.get(&key.address)?.known()?.hops.first()?;
+        self.tables.far_end(tunnel.link, hop.gateway.unwrap_or(key.address))
     }
 
     fn tunnel_of(&self, path: &Path) -> Option<&TunnelView> {
@@ -125,6 +135,15 @@ mod tests {
         let mut unknown = Example::reference();
         unknown.peers[0].underlay = None;
         assert!(wire(&unknown, Plane::Pod, "10.244.2.2").unwrap_err().to_string().contains("no node address"));
+    }
+
+    #[test]
+    fn a_tunnel_that_leads_to_another_address_than_was_measured_is_not_guessed_at() {
+        let mut node = Example::reference();
+        let crate::fact::Fact::Known(forwarding) = &mut node.tables.forwarding else { unreachable!() };
+        forwarding[0].destination = Some(ip("192.168.0.12"));
+        let why = wire(&node, Plane::Overlay, "10.244.2.0").unwrap_err().to_string();
+        assert!(why.contains("leads to 192.168.0.12"), "{why}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The entries that a CNI makes for each peer: missing, or of another kind.
 
 use super::Broken;
-use crate::Result;
-use crate::cluster::Cluster;
+use crate::cluster::{Base, Cluster, forwarding_line};
+use crate::recipe::Role;
+use crate::{Error, Result};
 
 pub(super) fn no_forwarding(cluster: &Cluster, node: usize, of: usize) -> Result<Broken<'_>> {
     let overlay = cluster.overlay()?;
@@ -15,6 +16,36 @@ pub(super) fn no_forwarding(cluster: &Cluster, node: usize, of: usize) -> Result
 pub(super) fn dynamic_forwarding(cluster: &Cluster, node: usize, of: usize) -> Result<Broken<'_>> {
     forward(cluster, node, of, "dynamic")?;
     Ok(Broken::until(move || forward(cluster, node, of, "permanent")))
+}
+
+/// The entry leads to the peer's address on the management network.
+pub(super) fn forwarding_elsewhere(cluster: &Cluster, node: usize, of: usize) -> Result<Broken<'_>> {
+    // An entry holds several destinations, so the right one has to go first.
+    let right = no_forwarding(cluster, node, of)?;
+    let (overlay, address) = (cluster.overlay()?, cluster.recipe.management_address(of));
+    cluster.host(node).feed("bridge", &["-batch", "-"], &forwarding_line(of, overlay, address, "permanent"))?;
+    let wrong = Broken::until(move || {
+        let entry = ["fdb", "del", &overlay.tunnel_mac(of), "dev", overlay.tunnel, "self"];
+        cluster.host(node).run("bridge", entry).map(drop)
+    });
+    Ok(right.and(wrong))
+}
+
+/// Makes the tunnel again on another link, with another source address.
+pub(super) fn made_again(cluster: &Cluster, node: usize, over: Option<Role>, from: Option<Role>) -> Result<Broken<'_>> {
+    let overlay = cluster.overlay()?;
+    let address = |role| match role {
+        Role::Management => Ok(cluster.recipe.management_address(node)),
+        Role::Lower => Ok(cluster.recipe.underlay_address(node)),
+        other => Err(Error::new(format!("asking for an address of {other:?}"), "only lower and management have one")),
+    };
+    let base = Base { link: over.map(|role| cluster.link(role)).transpose()?, address: from.map(address).transpose()? };
+    let replace = move |base: &Base| {
+        cluster.host(node).run("ip", ["link", "del", overlay.tunnel])?;
+        cluster.add_tunnel(node, overlay, base)
+    };
+    replace(&base)?;
+    Ok(Broken::until(move || replace(&cluster.base(node))))
 }
 
 pub(super) fn no_neighbour(cluster: &Cluster, node: usize, of: usize) -> Result<Broken<'_>> {
@@ -30,7 +61,7 @@ pub(super) fn reachable_neighbour(cluster: &Cluster, node: usize, of: usize) -> 
 }
 
 fn forward(cluster: &Cluster, node: usize, of: usize, state: &str) -> Result<()> {
-    let line = cluster.forwarding_line(of, cluster.overlay()?, state);
+    let line = forwarding_line(of, cluster.overlay()?, cluster.recipe.underlay_address(of), state);
     cluster.host(node).feed("bridge", &["-batch", "-"], &line)
 }
 
