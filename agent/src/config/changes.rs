@@ -13,7 +13,7 @@ impl Settings {
         let Config { node, vantage: _, peers, probing, expect } = probes;
         let Peers { kernel, gateway: _, fixed, this_machine: _ } = peers;
         let Probing { interval, confirm_rounds, packets_per_second } = probing;
-        let Expect { underlay_mtu, overlay_mtu, sysctls } = expect;
+        let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;
         let MetricLimits { named_peers, findings } = metrics;
         let now = &new.probes;
         let keys = [
@@ -29,6 +29,7 @@ impl Settings {
             ("probing.ecmp_ports", *ecmp_ports != new.ecmp_ports),
             ("expect.underlay_mtu", *underlay_mtu != now.expect.underlay_mtu),
             ("expect.overlay_mtu", *overlay_mtu != now.expect.overlay_mtu),
+            ("expect.underlay_network", *underlay_network != now.expect.underlay_network),
             ("expect.sysctls", *sysctls != now.expect.sysctls),
             ("metrics.named_peers", *named_peers != new.metrics.named_peers),
             ("metrics.findings", *findings != new.metrics.findings),
@@ -50,7 +51,7 @@ mod tests {
         for key in ["node", "listen", "host_root", "peers.kernel", "peers.static", "expect.sysctls"] {
             assert!(changed.contains(&key), "{key}: {changed:?}");
         }
-        assert_eq!(changed.len(), 15, "{changed:?}");
+        assert_eq!(changed.len(), 16, "{changed:?}");
     }
 
     #[test]
