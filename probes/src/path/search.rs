@@ -161,14 +161,13 @@ impl Search {
     }
 
     fn plan(&mut self, now: Mono) {
-        let carries = self.carries();
-        if let Some(mtu) = carries.filter(|&mtu| mtu >= self.top) {
-            return self.reached_top(mtu, now);
-        }
-        if self.fit_locally(now) || self.done.is_some() || self.follow_hint() {
+        // What the kernel here takes can turn out to be no more than what was answered already: its answer came before
+        // anybody looked, or the link was given a smaller MTU meanwhile. So the top is compared on both sides of that.
+        let over = self.reached_top(now) || self.fit_locally(now) || self.done.is_some() || self.reached_top(now);
+        if over || self.follow_hint() {
             return;
         }
-        let Some(mtu) = carries else { return self.try_to_reach(now) };
+        let Some(mtu) = self.carries() else { return self.try_to_reach(now) };
         match self.explanation(mtu, now) {
             Some(by) => self.finish(Verdict::Limited { mtu, by }, now),
             None => self.narrow_down(mtu, now),
@@ -324,13 +323,16 @@ impl Search {
         deadlines.chain(retries).chain(reaching).filter(|&at| at > now).min().unwrap_or(now + IDLE)
     }
 
-    fn reached_top(&mut self, mtu: IpSize, now: Mono) {
+    /// Ends the search if the largest size that is worth a packet was answered, or a larger one before the top sank.
+    fn reached_top(&mut self, now: Mono) -> bool {
+        let Some(mtu) = self.carries().filter(|&mtu| mtu >= self.top) else { return false };
         let verdict = if mtu >= self.expected {
             Verdict::Clear { mtu }
         } else {
-            Verdict::Limited { mtu, by: self.local_limit() }
+            Verdict::Limited { mtu: self.top, by: self.local_limit() }
         };
         self.finish(verdict, now);
+        true
     }
 
     fn local_limit(&self) -> Limit {

@@ -44,6 +44,8 @@ pub(super) struct Network {
     pub seed: u64,
     /// The largest size that the kernel here takes.
     pub local: Option<u32>,
+    /// From this time on the kernel here takes no more than this.
+    pub shrinks: Option<(Duration, u32)>,
     /// Sizes that the kernel here refuses to send, and why.
     pub refuses: BTreeMap<u32, NotSent>,
     /// Errors that come although nothing is wrong: after a probe of this size, so much later, by hop 99.
@@ -68,6 +70,7 @@ impl Network {
             loss: 0.0,
             seed: 1,
             local: None,
+            shrinks: None,
             refuses: BTreeMap::new(),
             forged: Vec::new(),
             echo: true,
@@ -100,11 +103,12 @@ impl Network {
         ((z >> 11) as f64) < self.loss * (1u64 << 53) as f64
     }
 
-    fn refusal(&self, probe: Probe) -> Option<NotSent> {
+    fn refusal(&self, probe: Probe, now: Mono) -> Option<NotSent> {
         if probe.carrier != Carrier::Echo {
             return None;
         }
-        let too_large = self.local.is_some_and(|mtu| probe.size.bytes() > mtu);
+        let shrunk = self.shrinks.filter(|&(at, _)| now.since_start() >= at).map(|(_, mtu)| mtu);
+        let too_large = self.local.into_iter().chain(shrunk).any(|mtu| probe.size.bytes() > mtu);
         self.refuses.get(&probe.size.bytes()).copied().or(too_large.then_some(NotSent::TooLarge))
     }
 
@@ -190,7 +194,7 @@ pub(super) fn drive(expected: u32, mut network: Network) -> Run {
             match event {
                 Event::Answered(probe, answer) => search.on_answer(probe, answer, now),
                 Event::Leaves(probe) => {
-                    if let Some(why) = network.refusal(probe) {
+                    if let Some(why) = network.refusal(probe, now) {
                         not_sent.push(probe.size.bytes());
                         search.on_answer(probe, Answer::NotSent { why }, now);
                         continue;

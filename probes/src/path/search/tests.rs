@@ -310,6 +310,25 @@ fn a_local_limit_costs_no_packet_for_what_is_too_large_and_is_not_a_remote_one()
 }
 
 #[test]
+fn a_local_limit_that_is_answered_before_anybody_looks_is_the_same() {
+    let run = drive(1500, Network { one_way: Duration::ZERO, local: Some(1400), ..Network::clean() });
+    let here = Limit { address: None, reported_mtu: Some(size(1400)), ttl: None };
+    assert_eq!(*run.verdict(), limited(1400, here));
+}
+
+#[test]
+fn a_link_that_shrinks_during_the_search_carries_what_it_takes_now() {
+    for carries in [300, 1300, 1499] {
+        for (micros, mtu) in (0..900_000).step_by(7_000).flat_map(|at| [68, 200, 1250, 1400].map(|mtu| (at, mtu))) {
+            let shrinks = Some((Duration::from_micros(micros), mtu));
+            let run = drive(1500, Network { shrinks, ..Network::black_hole(carries) });
+            let found = run.verdict().path_mtu().map(IpSize::bytes);
+            assert!(found.is_none_or(|found| found <= carries), "{mtu} after {micros} µs: {:?}", run.verdict());
+        }
+    }
+}
+
+#[test]
 fn behind_a_local_limit_a_remote_one_is_found() {
     let signalled = Network { local: Some(1400), ..Network::with([(1300, Signal::Names(1300))]) };
     assert_eq!(*drive(1500, signalled).verdict(), limited(1300, by(1, Some(1300))));
