@@ -134,7 +134,8 @@ fn discovered(behind: Behind, tables: &Tables) -> Option<Peer> {
 
 fn is_same(named: &StaticPeer, found: &Found, tables: &Tables) -> bool {
     let shares = |one: Option<IpAddr>, other: Option<IpAddr>| one.is_some() && one == other;
-    let by_pod = || named.pods.iter().any(|&pod| shares(gateway_of(pod, tables), found.overlay));
+    let leads = |gateway| shares(gateway, found.overlay) || shares(gateway, found.underlay);
+    let by_pod = || named.pods.iter().any(|&pod| leads(gateway_of(pod, tables)));
     shares(named.underlay, found.underlay) || shares(named.overlay, found.overlay) || by_pod()
 }
 

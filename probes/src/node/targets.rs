@@ -152,4 +152,39 @@ mod tests {
         bare.lookups.insert(ip("10.244.2.2"), bare.lookups[&ip("10.0.0.12")].clone());
         assert_eq!(expected_of(&bare, Plane::Pod, "10.244.2.2"), 1500, "no pod here says less");
     }
+
+    fn asked(node: &Snapshot) -> Vec<String> {
+        queries(node).iter().map(Query::to_string).collect()
+    }
+
+    #[test]
+    fn the_network_below_a_tunnel_is_probed_from_where_the_tunnel_sends() {
+        let node = Example::reference().snapshot();
+        let asked = asked(&node);
+        assert!(asked.contains(&"route to 10.0.0.12 from 10.0.0.11".into()), "{asked:?}");
+        assert!(asked.contains(&"route to 10.244.2.2".into()), "a pod has no tunnel's source: {asked:?}");
+        let from = |plane| {
+            let targets = all(&node);
+            targets.into_iter().find(|target| target.key.plane == plane).unwrap().from
+        };
+        assert_eq!([from(Plane::Underlay), from(Plane::Overlay)], [Some(ip("10.0.0.11")), None]);
+        let plain = Example::empty().device("eth0", "device", 1500).peer("b", "eth0", "10.0.0.12").snapshot();
+        assert_eq!(queries(&plain), [Query::from(ip("10.0.0.12"))], "no tunnel leads there: the route chooses");
+    }
+
+    #[test]
+    fn the_answer_that_counts_for_a_path_is_the_one_from_its_source() {
+        let mut node = Example::reference().snapshot();
+        let by = |link: &str, node: &Snapshot| {
+            let mut route = node.lookups[&ip("10.0.0.12")].known().unwrap().clone();
+            route.hops[0].link = node.topology.index_of(link).unwrap();
+            Fact::Known(route)
+        };
+        let sourced = Query { to: ip("10.0.0.12"), from: Some(ip("10.0.0.11")) };
+        let answers = [(ip("10.0.0.12").into(), by("vmbr0", &node)), (sourced, by("vmbr1", &node))];
+        take_routes(&mut node, answers.into());
+        let vmbr1 = node.topology.index_of("vmbr1").unwrap();
+        assert_eq!(node.lookups[&ip("10.0.0.12")].known().unwrap().hops[0].link, vmbr1);
+        assert_eq!(node.outer.len(), 2);
+    }
 }

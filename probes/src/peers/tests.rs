@@ -105,6 +105,36 @@ fn the_three_tables_name_each_peer() {
     assert_eq!(update(&mut Directory::default(), &tables()), both());
 }
 
+/// `tunl0` as Calico programs it: routes through it name the peer's node address, and nothing names a tunnel address.
+fn ipip() -> Tables {
+    let mut tables = tables();
+    let Fact::Known(links) = &mut tables.links else { unreachable!() };
+    links[1] = link(TUNNEL, "tunl0", Some(Tunnel::of(TunnelKind::Ipip)));
+    tables.routes = Fact::Known(vec![
+        route("10.0.0.0", 24, None, NIC),
+        route("10.244.2.0", 26, Some("10.0.0.12"), TUNNEL),
+        route("10.244.3.0", 26, Some("10.0.0.13"), TUNNEL),
+    ]);
+    (tables.neighbours, tables.forwarding) = (Fact::Known(Vec::new()), Fact::Known(Vec::new()));
+    tables
+}
+
+#[test]
+fn the_gateway_of_a_route_through_ipip_is_the_node_itself() {
+    let expected = ["10.0.0.12", "10.0.0.13"].map(|node| (node.to_owned(), Some(ip(node)), None));
+    assert_eq!(update(&mut Directory::default(), &ipip()), expected);
+}
+
+#[test]
+fn a_peer_named_by_its_pod_alone_is_the_one_that_the_pods_route_leads_to() {
+    let named = StaticPeer { name: "n2".into(), underlay: None, overlay: None, pods: vec![ip("10.244.2.7")] };
+    let config = Peers { fixed: vec![named], ..Peers::default() };
+    for (tables, overlay) in [(ipip(), None), (tables(), Some(ip("10.244.2.0")))] {
+        let peers = Directory::default().update("n1", &config, &tables).peers;
+        assert_eq!(addresses(&peers)[1], ("n2".into(), Some(ip("10.0.0.12")), overlay));
+    }
+}
+
 #[test]
 fn a_lost_forwarding_entry_is_filled_in_from_memory() {
     let mut directory = Directory::default();

@@ -513,3 +513,16 @@ proptest! {
         prop_assert!(!decided, "{verdict:?}");
     }
 }
+
+#[test]
+fn whatever_leaves_leaves_from_the_targets_source() {
+    let mut prober = prober();
+    let from = Some(IpAddr::V4(HERE));
+    prober.start(Target { from, ..underlay(PEER) }, micros(0));
+    prober.start(overlay(), micros(0));
+    let transmits: Vec<_> = std::iter::from_fn(|| prober.poll_transmit(micros(0))).collect();
+    assert_eq!(transmits.len(), 4);
+    for transmit in transmits {
+        assert_eq!(transmit.from, from.filter(|_| transmit.to.ip() == IpAddr::V4(PEER)));
+    }
+}

@@ -156,4 +156,6 @@ fn sharing_a_subnet(tables: &Tables, peers: &[Peer]) -> BTreeSet<LinkIndex> {
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod setups;
+#[cfg(test)]
 mod tests;

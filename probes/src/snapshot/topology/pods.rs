@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::below::{OPEN_VSWITCH, is_wired, named_as_nic};
-use crate::kernel::{Link, LinkIndex};
+use crate::kernel::{Link, LinkIndex, Route};
 use crate::tables::Tables;
 
 /// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
@@ -69,16 +69,19 @@ fn named_for_pods(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// A route to one address through the link, where the link has no subnet of its own.
+/// A route to one address through the link, where the link has no subnet of its own and is not the way out: the NIC of a
+/// container may have a host route to its gateway.
 fn has_host_route(link: LinkIndex, tables: &Tables) -> bool {
     let single = |address: std::net::IpAddr| if address.is_ipv4() { 32 } else { 128 };
     let has_subnet = tables.addresses_of(link).any(|own| own.global && own.prefix < single(own.address));
-    let mut routes = tables.routes.known().into_iter().flatten();
-    !has_subnet
-        && routes.any(|route| {
-            let to_one = route.prefix == single(route.destination) && route.table != LOCAL_TABLE;
-            to_one && route.hops.iter().any(|hop| hop.link == link && hop.gateway.is_none())
-        })
+    let routes = || tables.routes.known().into_iter().flatten();
+    let through = |route: &Route| route.hops.iter().any(|hop| hop.link == link);
+    let is_way_out = || routes().any(|route| route.prefix == 0 && through(route));
+    let to_one = |route: &Route| {
+        let direct = route.hops.iter().any(|hop| hop.link == link && hop.gateway.is_none());
+        route.prefix == single(route.destination) && route.table != LOCAL_TABLE && direct
+    };
+    !has_subnet && routes().any(to_one) && !is_way_out()
 }
 
 /// `RT_TABLE_LOCAL`: the kernel's own host routes.

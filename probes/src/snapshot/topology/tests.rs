@@ -10,17 +10,17 @@ fn role(node: &Snapshot, link: &str) -> Role {
     node.topology.role(node.topology.index_of(link).unwrap())
 }
 
-fn assert_roles(node: &Snapshot, expected: &[(&str, Role)]) {
+pub(super) fn assert_roles(node: &Snapshot, expected: &[(&str, Role)]) {
     for &(link, expected) in expected {
         assert_eq!(role(node, link), expected, "{link}");
     }
 }
 
-fn names(node: &Snapshot, links: impl IntoIterator<Item = LinkIndex>) -> Vec<String> {
+pub(super) fn names(node: &Snapshot, links: impl IntoIterator<Item = LinkIndex>) -> Vec<String> {
     links.into_iter().map(|index| node.tables.link(index).unwrap().name.clone()).collect()
 }
 
-fn chain(node: &Snapshot, link: &str) -> Vec<String> {
+pub(super) fn chain(node: &Snapshot, link: &str) -> Vec<String> {
     names(node, node.topology.chain(node.topology.index_of(link).unwrap()))
 }
 
