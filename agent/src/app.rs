@@ -3,24 +3,37 @@
 //! Statuses: 0 nothing at or above the level that was asked for, 1 findings there, 2 could not run. Results go to
 //! standard output, everything else to standard error.
 
+mod usage;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{agent, checks, probe, report};
+use crate::commands::{agent, checks, completions, man, probe, report};
 use crate::logs;
 use crate::outcome::{COULD_NOT_RUN, Colour, Failure};
 use crate::publish::{REVISION, VERSION};
 
 /// Says why packets of the size that pods send do not arrive.
+///
+/// mtuscope reads links, tunnels, routes and sysctls from the kernel, measures the path MTU to its peers with packets
+/// that must not be fragmented, and names what is wrong, with the evidence and with the commands that mend it. Start with
+/// `sudo mtuscope report`: it needs no configuration and changes nothing.
 #[derive(Debug, Parser)]
-#[command(name = "mtuscope", version = version(), disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "Example:\n  sudo mtuscope report        inspect this machine and the paths from it, once")]
+#[command(name = NAME, version = version(), max_term_width = 100)]
+#[command(after_help = "Examples:
+  sudo mtuscope report              what is wrong on this machine and on the way to its peers
+  sudo mtuscope probe 10.0.0.12     how large a packet gets there, and what stops a larger one
+  mtuscope checks path-black-hole   what a finding means and what to do about it
+
+Exit status:
+  0 nothing at or above --fail-on, 1 findings there, 2 could not run")]
 struct Cli {
-    /// When to use colour; without it, NO_COLOR turns it off
+    /// Colour: auto (on a terminal, unless NO_COLOR is set), always, or never
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(hide_possible_values = true, display_order = 900)]
     color: Colour,
     #[command(subcommand)]
     command: Command,
@@ -28,36 +41,45 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run rounds for ever and serve the results: what the DaemonSet starts
-    Agent(agent::Args),
     /// Inspect this machine and its peers once
     Report(report::Args),
     /// Measure the path MTU to any address
     Probe(probe::Args),
-    /// Show what can be found, or explain one code
+    /// List what can be found, or explain one code
     Checks(checks::Args),
+    /// Run rounds for ever and serve the results: what the DaemonSet starts
+    Agent(agent::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual, or write a page for each command
+    Man(man::Args),
 }
+
+/// The program's name.
+const NAME: &str = "mtuscope";
 
 fn version() -> &'static str {
     static LINE: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (revision {REVISION})"));
     &LINE
 }
 
+/// Every command and flag. What a variable holds just now belongs in no help, script or manual.
+fn definition() -> clap::Command {
+    fn without_values(command: clap::Command) -> clap::Command {
+        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
+    }
+    without_values(Cli::command())
+}
+
 /// Runs `mtuscope` with these arguments (the first is the program's name) and returns its exit status.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // A closed standard output or error leaves nobody to tell.
-            _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(COULD_NOT_RUN));
-        }
-    };
-    let result = match cli.command {
-        Command::Agent(args) => agent::run(&args, cli.color),
-        Command::Report(args) => report::run(&args, cli.color),
-        Command::Probe(args) => probe::run(&args, cli.color),
-        Command::Checks(args) => checks::run(&args, cli.color),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let result = match parse(&arguments) {
+        Ok(cli) => dispatch(cli),
+        Err(error) => match usage::tell(error, definition(), &arguments) {
+            Ok(status) => return status,
+            Err(failure) => Err(failure),
+        },
     };
     match result {
         Ok(outcome) => outcome.into(),
@@ -68,20 +90,34 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut matches = definition().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition()))
+}
+
+fn dispatch(Cli { color, command }: Cli) -> Result<crate::outcome::Outcome, Failure> {
+    match command {
+        Command::Report(args) => report::run(&args, color),
+        Command::Probe(args) => probe::run(&args, color),
+        Command::Checks(args) => checks::run(&args, color),
+        Command::Agent(args) => agent::run(&args, color),
+        Command::Completions(args) => completions::run(&args, definition()),
+        Command::Man(args) => man::run(&args, definition()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<Cli, i32> {
-        Cli::try_parse_from(std::iter::once("mtuscope").chain(arguments.iter().copied()))
-            .map_err(|error| error.exit_code())
+    fn refused(arguments: &[&str]) -> i32 {
+        let all: Vec<OsString> = std::iter::once(NAME).chain(arguments.iter().copied()).map(Into::into).collect();
+        parse(&all).unwrap_err().exit_code()
     }
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
@@ -94,22 +130,39 @@ mod tests {
             &["probe"],
             &["probe", "0.0.0.0"],
             &["agent", "--listen", "9747"],
+            &["completions"],
+            &["completions", "dosshell"],
             &["everything"],
             &[],
         ] {
-            assert_eq!(parse(wrong).unwrap_err(), 2, "{wrong:?}");
+            assert_eq!(refused(wrong), 2, "{wrong:?}");
         }
-        for help in [&["--help"][..], &["--version"], &["report", "--help"], &["checks", "-h"]] {
-            assert_eq!(parse(help).unwrap_err(), 0, "{help:?}");
+        for help in [&["--help"][..], &["--version"], &["report", "--help"], &["checks", "-h"], &["help", "report"]] {
+            assert_eq!(refused(help), 0, "{help:?}");
         }
     }
 
     #[test]
-    fn every_command_shows_an_example() {
-        for command in Cli::command().get_subcommands_mut() {
+    fn every_command_explains_itself_with_an_example() {
+        let mut definition = definition();
+        definition.build();
+        for command in definition.get_subcommands_mut().filter(|command| command.get_name() != "help") {
             let name = command.get_name().to_owned();
             let help = command.render_long_help().to_string();
             assert!(help.contains("Example") && help.contains(&format!("mtuscope {name}")), "{help}");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{name} {arg}");
+            }
+        }
+    }
+
+    #[test]
+    fn examples_are_not_wrapped() {
+        let definition = definition();
+        for command in std::iter::once(&definition).chain(definition.get_subcommands()) {
+            let examples = command.get_after_help().unwrap().to_string();
+            let widest = examples.lines().max_by_key(|line| line.chars().count()).unwrap();
+            assert!(widest.chars().count() <= 100, "{widest}");
         }
     }
 }

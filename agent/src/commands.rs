@@ -2,13 +2,15 @@
 
 pub mod agent;
 pub mod checks;
-mod print;
+pub mod completions;
+pub mod man;
+pub(crate) mod print;
 pub mod probe;
 pub mod report;
 mod rounds;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -47,27 +49,33 @@ impl FailOn {
 #[derive(Debug, clap::Args)]
 pub struct ConfigFlag {
     /// Configuration (YAML); without it, everything has its default
-    #[arg(long, value_name = "FILE", env = "MTUSCOPE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = CONFIG, value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
 }
 
 impl ConfigFlag {
     fn load(&self) -> Result<Settings, Failure> {
-        Settings::load(self.config.as_deref()).map_err(|error| bad(&error))
+        Settings::load(self.config.as_deref()).map_err(|error| self.bad(&error))
     }
 
     /// The settings, and the file that they are from if it can be read again.
     fn watch(&self) -> Result<(Settings, Option<Watched>), Failure> {
         match &self.config {
-            Some(path) => Watched::open(path).map_err(|error| bad(&error)),
+            Some(path) => Watched::open(path).map_err(|error| self.bad(&error)),
             None => Ok((self.load()?, None)),
         }
     }
+
+    /// A file that a variable names is found in no command line, so the variable is named.
+    fn bad(&self, error: &ConfigError) -> Failure {
+        let named = std::env::var_os(CONFIG).is_some_and(|named| self.config.as_deref() == Some(Path::new(&named)));
+        let by = if named { format!(", named by the environment variable {CONFIG}") } else { String::new() };
+        Failure(format!("bad configuration{by}\n{error}"))
+    }
 }
 
-fn bad(error: &ConfigError) -> Failure {
-    Failure(format!("bad configuration\n{error}"))
-}
+/// The variable that names the configuration.
+const CONFIG: &str = "MTUSCOPE_CONFIG";
 
 /// A literal address that a packet can be sent to.
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -94,6 +102,15 @@ fn wait(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// What probing needs, and the ways to get it.
+fn lacks_net_raw() -> String {
+    let program = std::env::current_exe().map_or_else(|_| "mtuscope".into(), |path| path.display().to_string());
+    format!(
+        "measuring paths needs the capability CAP_NET_RAW.\n  Run it with sudo, or give the program the right once: \
+         sudo setcap cap_net_raw+p {program}\n  In Kubernetes: securityContext.capabilities.add: [NET_RAW]"
+    )
+}
+
 /// A runtime on this thread.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
@@ -111,5 +128,13 @@ mod tests {
         let counted = |level: FailOn| Severity::ALL.into_iter().filter(|severity| level.counts(*severity)).count();
         let levels = [FailOn::Critical, FailOn::Warning, FailOn::Info, FailOn::Never];
         assert_eq!(levels.map(counted), [1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn the_missing_capability_is_named_with_the_ways_to_get_it() {
+        let message = lacks_net_raw();
+        for part in ["CAP_NET_RAW", "sudo", "setcap cap_net_raw+p", "NET_RAW"] {
+            assert!(message.contains(part), "{message}");
+        }
     }
 }

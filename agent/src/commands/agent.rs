@@ -34,20 +34,26 @@ use worker::Worker;
 
 /// Arguments of `agent`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   sudo mtuscope agent --config /etc/mtuscope.yaml --listen 127.0.0.1:9747
-  curl 127.0.0.1:9747/report?format=text
+  curl '127.0.0.1:9747/report?format=text'
 
-A changed configuration file is taken up within seconds, and at once after SIGHUP; a wrong one is logged and the old one
-stays. MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug.")]
+Reload:
+  a changed configuration file is taken up within seconds, and at once after SIGHUP; a wrong one is
+  logged, and the old one stays
+
+Environment:
+  MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug
+  NODE_NAME is the node's name where the configuration does not say it")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,
     /// Where to serve HTTP; outweighs the configuration (`[::]:9747` if neither says)
     #[arg(long, value_name = "ADDR:PORT", env = "MTUSCOPE_LISTEN", value_parser = super::listen)]
     listen: Option<SocketAddr>,
-    /// How logs look
+    /// How logs look: text is words and name=value pairs, json an object a line
     #[arg(long, value_enum, value_name = "FORMAT", env = "MTUSCOPE_LOG_FORMAT", default_value = "text")]
+    #[arg(hide_possible_values = true)]
     log_format: logs::Format,
 }
 

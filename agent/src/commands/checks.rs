@@ -1,6 +1,10 @@
 //! `mtuscope checks`: the catalogue, and one entry of it explained.
 
-use probes::checks::{ALL, by_code};
+use std::ffi::OsStr;
+
+use clap::Arg;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use probes::checks::{ALL, Registered, by_code};
 use probes::report::Severity;
 
 use super::print;
@@ -10,16 +14,34 @@ use crate::publish::text::{self, Explained};
 
 /// Arguments of `checks`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   mtuscope checks                     everything that can be found
   mtuscope checks path-black-hole     what one code means and what to do")]
 pub struct Args {
     /// The code to explain
-    #[arg(value_name = "CODE")]
+    #[arg(value_name = "CODE", value_parser = Codes, hide_possible_values = true)]
     code: Option<String>,
-    /// How to print the result
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    /// How to print the result: text for people, json for programs
+    #[arg(long, value_enum, value_name = "FORMAT", env = "MTUSCOPE_OUTPUT", default_value = "text")]
+    #[arg(hide_possible_values = true)]
     output: Output,
+}
+
+/// Any text: the command itself says which code was meant. Shells are told the codes there are.
+#[derive(Clone, Debug)]
+struct Codes;
+
+impl TypedValueParser for Codes {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let code = |check: &Registered| PossibleValue::new(check.entry.code).help(check.entry.title);
+        Some(Box::new(ALL.iter().map(code)))
+    }
 }
 
 /// Every code with its severities, for metrics.

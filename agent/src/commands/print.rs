@@ -11,7 +11,7 @@ use crate::publish::text::Style;
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=140;
 
 /// Prints `text`. A reader that has gone away, as in `| head`, is the end and no error.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(&mut io::stdout().lock(), text)
 }
 

@@ -26,19 +26,23 @@ const PACKETS_PER_SECOND: u32 = 2_000;
 
 /// Arguments of `probe`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  sudo mtuscope probe 10.0.0.12 10.244.2.2     to a node, and to a pod on it
+#[command(after_help = "Examples:
+  sudo mtuscope probe 10.0.0.12                 to a node
+  sudo mtuscope probe 10.0.0.12 10.244.2.2      and to a pod on it: is it the network or the tunnel?
+  sudo mtuscope probe --output json 10.0.0.12 | jq '.paths[].path_mtu'
 
-Exit status: 0 the path is clear or says where it is limited, 1 a black hole or unreachable, 2 not known")]
+Exit status:
+  0 the path is clear, or a hop says where it is limited; 1 a black hole or no answer; 2 not known")]
 pub struct Args {
     /// Addresses to probe
     #[arg(required = true, value_name = "ADDR", value_parser = super::address)]
     addresses: Vec<IpAddr>,
     /// From which severity on a path makes the exit status 1: black holes are critical, limits a warning
-    #[arg(long, value_enum, value_name = "LEVEL", default_value = "critical")]
+    #[arg(long, value_enum, value_name = "LEVEL", env = "MTUSCOPE_FAIL_ON", default_value = "critical")]
     fail_on: FailOn,
-    /// How to print the result
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    /// How to print the result: text for people, json for programs
+    #[arg(long, value_enum, value_name = "FORMAT", env = "MTUSCOPE_OUTPUT", default_value = "text")]
+    #[arg(hide_possible_values = true)]
     output: Output,
 }
 
@@ -46,7 +50,7 @@ pub struct Args {
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     logs::to_stderr(colour)?;
     if !rights::raise().net_raw {
-        return Err(Failure(lacks_net_raw()));
+        return Err(Failure(super::lacks_net_raw()));
     }
     let rounds = rounds::last(settings(args), Path::new("/"), WAIT, |_| true);
     let published = super::runtime()?.block_on(rounds)?;
@@ -59,14 +63,6 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
         warn(&report);
     }
     Ok(judge(&report, args.fail_on))
-}
-
-fn lacks_net_raw() -> String {
-    let program = std::env::current_exe().map_or_else(|_| "mtuscope".into(), |path| path.display().to_string());
-    format!(
-        "probing needs the capability CAP_NET_RAW.\n  Run it with sudo, or give the program the right once: \
-         sudo setcap cap_net_raw+p {program}\n  In Kubernetes: securityContext.capabilities.add: [NET_RAW]"
-    )
 }
 
 fn settings(args: &Args) -> Config {
@@ -180,13 +176,5 @@ mod tests {
         let verdicts: Vec<_> = report.paths.iter().map(|path| path.verdict).collect();
         assert_eq!(verdicts, [VerdictName::BlackHole, VerdictName::Unknown, VerdictName::Clear]);
         assert!(report.paths[1].why.as_deref().is_some_and(|why| why.contains("no route")));
-    }
-
-    #[test]
-    fn the_missing_capability_is_named_with_the_ways_to_get_it() {
-        let message = lacks_net_raw();
-        for part in ["CAP_NET_RAW", "sudo", "setcap cap_net_raw+p", "NET_RAW"] {
-            assert!(message.contains(part), "{message}");
-        }
     }
 }

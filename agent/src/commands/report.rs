@@ -12,6 +12,7 @@ use probes::report::{Conclusion, Report};
 use super::print;
 use super::{ConfigFlag, FailOn, rounds};
 use crate::config::Settings;
+use crate::io::rights;
 use crate::logs;
 use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text;
@@ -22,23 +23,30 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  sudo mtuscope report                      this machine, its peers found in the kernel
+  sudo mtuscope report                      this machine; its peers are found in the kernel
   sudo mtuscope report --peer 10.0.0.12     and the path to one more node
-  mtuscope report --output json | jq .findings")]
+  sudo mtuscope report --output json | jq '.findings[] | .code, .remedy'
+
+Exit status:
+  0 nothing at or above --fail-on, 1 findings there, 2 could not run or could conclude nothing
+
+Rights:
+  paths are measured with CAP_NET_RAW, as root has it; everything else is read by any user")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,
-    /// Probe this node too; may be given several times
+    /// Probe this node address too; may be given several times
     #[arg(long = "peer", value_name = "ADDR", value_parser = super::address)]
     peers: Vec<IpAddr>,
-    /// How long to wait at most for findings to be confirmed
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = super::wait)]
+    /// How long to wait at most for findings to be confirmed, as in 15s or 2m; a healthy machine takes no time
+    #[arg(long, value_name = "DURATION", env = "MTUSCOPE_WAIT", default_value = "15s", value_parser = super::wait)]
     wait: Duration,
     /// From which severity on a finding makes the exit status 1
-    #[arg(long, value_enum, value_name = "LEVEL", default_value = "critical")]
+    #[arg(long, value_enum, value_name = "LEVEL", env = "MTUSCOPE_FAIL_ON", default_value = "critical")]
     fail_on: FailOn,
-    /// How to print the result
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    /// How to print the result: text for people, json for programs
+    #[arg(long, value_enum, value_name = "FORMAT", env = "MTUSCOPE_OUTPUT", default_value = "text")]
+    #[arg(hide_possible_values = true)]
     output: Output,
 }
 
@@ -50,6 +58,9 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     let rounds = rounds::last(settings.probes, &settings.host_root, args.wait, done);
     let published = super::runtime()?.block_on(rounds)?;
     print::result(&*published.report, args.output, colour, text::report)?;
+    if !rights::raise().net_raw {
+        print::note(&super::lacks_net_raw());
+    }
     let outcome = judge(&published.report, args.fail_on);
     if outcome == Outcome::Inconclusive {
         print::note("nothing could be concluded; not_concluded in the report says why");
