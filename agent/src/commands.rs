@@ -10,7 +10,7 @@ pub mod report;
 mod rounds;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -49,27 +49,33 @@ impl FailOn {
 #[derive(Debug, clap::Args)]
 pub struct ConfigFlag {
     /// Configuration (YAML); without it, everything has its default
-    #[arg(long, value_name = "FILE", env = "MTUSCOPE_CONFIG", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = CONFIG, value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
 }
 
 impl ConfigFlag {
     fn load(&self) -> Result<Settings, Failure> {
-        Settings::load(self.config.as_deref()).map_err(|error| bad(&error))
+        Settings::load(self.config.as_deref()).map_err(|error| self.bad(&error))
     }
 
     /// The settings, and the file that they are from if it can be read again.
     fn watch(&self) -> Result<(Settings, Option<Watched>), Failure> {
         match &self.config {
-            Some(path) => Watched::open(path).map_err(|error| bad(&error)),
+            Some(path) => Watched::open(path).map_err(|error| self.bad(&error)),
             None => Ok((self.load()?, None)),
         }
     }
+
+    /// A file that a variable names is found in no command line, so the variable is named.
+    fn bad(&self, error: &ConfigError) -> Failure {
+        let named = std::env::var_os(CONFIG).is_some_and(|named| self.config.as_deref() == Some(Path::new(&named)));
+        let by = if named { format!(", named by the environment variable {CONFIG}") } else { String::new() };
+        Failure(format!("bad configuration{by}\n{error}"))
+    }
 }
 
-fn bad(error: &ConfigError) -> Failure {
-    Failure(format!("bad configuration\n{error}"))
-}
+/// The variable that names the configuration.
+const CONFIG: &str = "MTUSCOPE_CONFIG";
 
 /// A literal address that a packet can be sent to.
 fn address(text: &str) -> Result<IpAddr, String> {

@@ -63,6 +63,11 @@ fn a_bad_value_is_refused_by_the_name_of_its_variable() {
             assert!(err.contains(flag) && err.contains(&format!("environment variable '{variable}'")), "{err}");
         }
     }
+    for command in ["report", "agent"] {
+        let (status, _, err) = ended(mtuscope(&[command]).env("MTUSCOPE_CONFIG", "/no/such/file"));
+        assert_eq!(status, Some(2), "{err}");
+        assert!(err.contains("environment variable MTUSCOPE_CONFIG\n/no/such/file: cannot open"), "{err}");
+    }
     let (_, _, err) = ended(mtuscope(&["report", "--fail-on", "panic"]).env("MTUSCOPE_FAIL_ON", "info"));
     assert!(err.contains("'panic'") && !err.contains("MTUSCOPE_FAIL_ON"), "the flag is to blame: {err}");
 }

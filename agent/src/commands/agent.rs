@@ -38,8 +38,9 @@ use worker::Worker;
   sudo mtuscope agent --config /etc/mtuscope.yaml --listen 127.0.0.1:9747
   curl '127.0.0.1:9747/report?format=text'
 
-A changed configuration file is taken up within seconds, and at once after
-SIGHUP; a wrong one is logged and the old one stays.
+Reload:
+  a changed configuration file is taken up within seconds, and at once after SIGHUP; a wrong one is
+  logged, and the old one stays
 
 Environment:
   MTUSCOPE_LOG sets the level of the logs, as in MTUSCOPE_LOG=debug
@@ -50,8 +51,9 @@ pub struct Args {
     /// Where to serve HTTP; outweighs the configuration (`[::]:9747` if neither says)
     #[arg(long, value_name = "ADDR:PORT", env = "MTUSCOPE_LISTEN", value_parser = super::listen)]
     listen: Option<SocketAddr>,
-    /// How logs look
+    /// How logs look: text is words and name=value pairs, json an object a line
     #[arg(long, value_enum, value_name = "FORMAT", env = "MTUSCOPE_LOG_FORMAT", default_value = "text")]
+    #[arg(hide_possible_values = true)]
     log_format: logs::Format,
 }
 
