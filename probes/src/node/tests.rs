@@ -142,6 +142,10 @@ fn facts() -> RawFacts {
     let files = [
         (HostFile::IpForward, "1\n"),
         (HostFile::RpFilterAll, "0\n"),
+        (HostFile::NoPmtuDisc, "0\n"),
+        (HostFile::BridgeNfIptables, "1\n"),
+        (HostFile::BridgeNfIp6tables, "1\n"),
+        (HostFile::Modules, ""),
         (HostFile::Snmp, SNMP),
         (HostFile::Netstat, NETSTAT),
     ];
@@ -151,7 +155,7 @@ fn facts() -> RawFacts {
         routes: Ok(golden::routes()),
         neighbours: Ok(golden::neighbours()),
         fdb: Ok(golden::fdb()),
-        files: files.map(|(file, text)| (file, Ok(text.to_owned()))).into(),
+        files: files.map(|(file, text)| (file, Ok(Some(text.to_owned())))).into(),
         took: READ.map(|source| (source, Duration::from_millis(1))).into(),
     }
 }

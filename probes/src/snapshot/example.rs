@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
-    Address, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query, Route,
+    Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query, Route,
     RouteKind, Tunnel, TunnelKind,
 };
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
@@ -80,6 +80,9 @@ impl Example {
             forwarding: Fact::Known(Vec::new()),
             ip_forward: Fact::Known(1),
             rp_filter_all: Fact::Known(0),
+            no_pmtu_disc: Fact::Known(0),
+            bridge_nf_iptables: Fact::Known(1),
+            bridge_nf_ip6tables: Fact::Known(1),
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
             malformed: Vec::new(),
         };
@@ -147,6 +150,7 @@ impl Example {
             other_namespace: None,
             mac: None,
             tunnel: None,
+            bridge: (kind == "bridge").then(BridgeFilter::default),
             inet: Some(Inet::default()),
         });
         self
