@@ -273,6 +273,8 @@ pub static ALL: &[Registered] = &[
     of::<overlay::PodUnreachable>(),
     of::<kernel::IpForwardOff>(),
     of::<kernel::RpFilterStrict>(),
+    of::<kernel::BridgeNetfilterOff>(),
+    of::<kernel::PmtuDiscoveryOff>(),
 ];
 
 /// The check of this code.

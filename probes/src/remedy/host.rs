@@ -1,4 +1,4 @@
-//! The host: links, device MTUs and sysctls, now and after a reboot.
+//! The host: links, device MTUs, modules and sysctls, now and after a reboot.
 //!
 //! A larger MTU goes from the wire upwards and a smaller one from the pods downwards: in between, no device may hand
 //! another what that cannot take.
@@ -94,6 +94,23 @@ pub(super) fn sysctl(key: &str, value: &str, setup: Setup) -> Vec<String> {
              comes from. A file that sorts later wins, and a CNI or network restart may set it again: \
              `grep -rs {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d` shows them."
         ),
+    ]
+}
+
+pub(super) fn module(name: &str) -> Vec<String> {
+    vec![
+        format!("$ modprobe {name}"),
+        format!(
+            "To keep it so: the line `{name}` in /etc/modules-load.d/k8s.conf. Modules named there are loaded before \
+             sysctls are set; a sysctl of a module that comes later is lost."
+        ),
+    ]
+}
+
+pub(super) fn forget_path_mtus() -> Vec<String> {
+    vec![
+        "The kernel keeps a path MTU that it has cached for ten minutes; to be rid of all of them at once:".into(),
+        "$ ip route flush cache".into(),
     ]
 }
 
