@@ -95,8 +95,8 @@ impl std::fmt::Display for Query {
 /// What the kernel says of some ways.
 #[derive(Clone, Debug)]
 pub struct RawRoutes {
-    /// `RTM_NEWROUTE` for each question asked, cached path MTUs left out.
-    pub answers: Vec<(Query, Result<RawMessage, Unread>)>,
+    /// `RTM_NEWROUTE` for each question asked, cached path MTUs left out; `None` where no route leads there.
+    pub answers: Vec<(Query, Result<Option<RawMessage>, Unread>)>,
     /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs. Dumped after the look-ups, because the kernel lists
     /// one only once something has looked its route up since it was learned.
     pub exceptions: Dump,
