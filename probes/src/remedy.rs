@@ -70,6 +70,20 @@ pub enum Fix {
         /// Value.
         value: String,
     },
+    /// A bridge has a port that leads to the wire.
+    BridgePort {
+        /// The bridge.
+        bridge: String,
+        /// NICs that are ports of nothing.
+        free: Vec<String>,
+    },
+    /// The node has a default route, or one that covers this address.
+    DefaultRoute {
+        /// The address.
+        covers: IpAddr,
+        /// The link that leads to other nodes, where one is known.
+        link: Option<String>,
+    },
     /// A kernel module is loaded, also after a reboot.
     Module {
         /// Its name.
@@ -166,6 +180,8 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel, *mtu, setup),
         Fix::RecreatePods => recreate_pods(),
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
+        Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
+        Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
         Fix::Module { name } => host::module(name),
         Fix::ForgetPathMtus => host::forget_path_mtus(),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
