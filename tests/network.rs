@@ -2,14 +2,15 @@
 //!
 //! Echo is the witness here, so that a fault is known to be real before the agent is asked about it.
 
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use lab::cluster::Cluster;
 use lab::echo::{ping, ping_by_memory};
-use lab::fault::{Fault, make_all};
+use lab::fault::{Fault, Instead, make_all};
 use lab::harness::{self, test};
 use lab::namespace::Namespace;
-use lab::recipe::{self, JUMBO, REFERENCE, ROUTED, Recipe, Role};
+use lab::recipe::{self, JUMBO, PLAIN, REFERENCE, ROUTED, Recipe, Role};
 use lab::size::Size;
 use lab::wait::{self, Look};
 use lab::{Error, Result};
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
         tests.extend(effects().into_iter().map(Effect::into_test));
         tests.push(test("a namespace goes with its value", namespaces_vanish));
         tests.push(test("strict filtering refuses the peer's ARP and counts nothing", strict_refuses_arp));
+        tests.push(test("the pods' gateway answers while a route covers it", proxy_needs_a_route));
+        tests.push(test("bridged answers of a Service need the bridge's filters", services_need_filters));
+        tests.push(test("without discovery a path MTU is pinned or never learned", undiscovered));
         tests.push(test("a command that fails says which and why", commands_explain));
         tests
     })
@@ -101,6 +105,7 @@ fn effects() -> Vec<Effect> {
     use Trip::{Full, Other, Pod, Remembered, Sized, Small, Tunnel};
     let effect = |recipe, fault, breaks, spares| Effect { recipe, fault, breaks, spares };
     let size = |text: &str| Size::try_from(text.to_owned()).expect("it is written below");
+    let port_mtu = |bytes| Fault::PortMtu { node: 0, link: Role::Nic, bytes: size(bytes) };
     let sysctl = |key: &str, value: &str| Fault::Sysctl { node: 0, key: key.into(), value: value.into() };
     vec![
         effect(REFERENCE, Fault::LinkDown { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),
@@ -112,6 +117,10 @@ fn effects() -> Vec<Effect> {
         effect(REFERENCE, Fault::PortDown { node: 1 }, &[Small, Tunnel, Pod], &[Other]),
         effect(ROUTED, Fault::PortDown { node: 1 }, &[Small, Tunnel, Pod], &[]),
         effect(REFERENCE, Fault::Mtu { node: 0, link: Role::Lower, bytes: size("1499") }, &[Full], &[Sized(1499), Pod]),
+        effect(REFERENCE, Fault::Unplug { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),
+        effect(REFERENCE, port_mtu("1495"), &[Full, Pod], &[Sized(1499), Tunnel]),
+        effect(REFERENCE, port_mtu("1496"), &[], &[Full, Tunnel, Pod]),
+        effect(REFERENCE, port_mtu("9000"), &[], &[Full, Tunnel, Pod]),
         effect(ROUTED, Fault::HopMtu { bytes: size("1400") }, &[Full, Sized(1401)], &[Sized(1400), Tunnel, Pod]),
         effect(JUMBO, Fault::DropLarger { node: 1, than: size("4000") }, &[Full, Sized(4001), Pod], &[Sized(4000)]),
         effect(ROUTED, Fault::DropLarger { node: 1, than: size("1400") }, &[Sized(1401), Pod], &[Sized(1400), Tunnel]),
@@ -159,6 +168,71 @@ fn strict_refuses_arp() -> Result<()> {
     assert!(send(&cluster, Trip::Small).is_err());
     assert_eq!(filtered(host)?, counted, "the peer cannot resolve us, so nothing comes that could be counted");
     broken.heal()
+}
+
+/// A kernel fact: proxy ARP answers for an address that a route covers, wherever it leads, and for no other.
+fn proxy_needs_a_route() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let pod = cluster.nodes[0].pod.as_ref().expect("it has pods");
+    let reaches = |becomes| -> Result<bool> {
+        let broken = Fault::DefaultRoute { node: 0, becomes }.make(&cluster)?;
+        pod.sh("ip neighbour flush dev eth0")?;
+        let pings = ping(pod, cluster.overlay()?.pod_address(1), 84).is_ok();
+        let answers = send(&cluster, Trip::Tunnel).is_ok();
+        assert!(answers, "the node itself is reached as ever");
+        broken.heal()?;
+        Ok(pings)
+    };
+    for (becomes, reached) in [
+        (Instead::Nothing, false),
+        (Instead::Blackhole, false),
+        (Instead::Prohibit, false),
+        (Instead::LinkLocal, true),
+        (Instead::Table, true),
+    ] {
+        assert_eq!(reaches(becomes)?, reached, "{becomes:?}");
+    }
+    Ok(())
+}
+
+/// A kernel fact: the answer of a Service's pod to a pod on the same bridge is translated back only if filters see it.
+fn services_need_filters() -> Result<()> {
+    let cluster = Cluster::build(ROUTED)?;
+    let (host, overlay) = (cluster.host(0), cluster.overlay()?);
+    let another = Fault::AnotherPod { node: 0, bytes: overlay.mtu.into() }.make(&cluster)?;
+    let (service, server) = (Ipv4Addr::new(10, 96, 0, 1), overlay.address(0, 3));
+    let rule = format!("type nat hook prerouting priority -100; ip daddr {service} dnat to {server}");
+    host.feed("nft", &["-f", "-"], &format!("table ip services {{ chain to {{ {rule}\n}}\n}}\n"))?;
+    let pod = cluster.nodes[0].pod.as_ref().expect("it has pods");
+    ping(pod, service, 84)?;
+    let off = Fault::Sysctl { node: 0, key: "net/bridge/bridge-nf-call-iptables".into(), value: "0".into() };
+    let off = off.make(&cluster)?;
+    assert!(ping(pod, service, 84).is_err(), "the server answers with its own address");
+    ping(pod, server, 84)?;
+    let by_itself = Fault::BridgeFilters { node: 0, link: Role::PodBridge }.make(&cluster)?;
+    ping(pod, service, 84)?;
+    by_itself.heal()?;
+    off.heal()?;
+    ping(pod, service, 84)?;
+    another.heal()
+}
+
+/// A kernel fact: what `ip_no_pmtu_disc` makes of "fragmentation needed".
+fn undiscovered() -> Result<()> {
+    let cluster = Cluster::build(PLAIN)?;
+    let (host, peer) = (cluster.host(0), PLAIN.underlay_address(1));
+    let narrow = Fault::HopMtu { bytes: 1400.into() }.make(&cluster)?;
+    for (value, learned) in [("0", Some("mtu 1400")), ("1", Some("mtu lock 552")), ("2", None), ("3", None)] {
+        let set = Fault::Sysctl { node: 0, key: "net/ipv4/ip_no_pmtu_disc".into(), value: value.into() };
+        let set = set.make(&cluster)?;
+        assert!(ping_by_memory(host, peer, PLAIN.underlay_mtu).is_err());
+        let route = host.sh(&format!("ip route get {peer}"))?;
+        let told = learned.map_or(!route.contains("mtu"), |learned| route.contains(learned));
+        assert!(told, "{value}: {route}");
+        host.sh("ip route flush cache")?;
+        set.heal()?;
+    }
+    narrow.heal()
 }
 
 /// `IPReversePathFilter` of a namespace.

@@ -33,8 +33,8 @@ async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     let routes = netlink.routes(addresses.into_iter().map(Query::from).collect()).await;
     writeln!(log, "{:#?}", route::exceptions(&write(directory, "exceptions", routes.exceptions)?))?;
     for (query, answer) in routes.answers {
-        writeln!(log, "{query}: {:?}", answer.clone().and_then(|message| route::lookup(&message)))?;
-        lookups.extend(answer.ok());
+        writeln!(log, "{query}: {:?}", route::answer(answer.clone()))?;
+        lookups.extend(answer.ok().flatten());
     }
     write(directory, "lookups", Ok(lookups))?;
     writeln!(log, "{:#?}", host::read_all(Path::new("/")).into_values().map(|text| text.is_ok()).collect::<Vec<_>>())

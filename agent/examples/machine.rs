@@ -34,7 +34,7 @@ async fn machine(queries: Vec<Query>) -> io::Result<Vec<u8>> {
         section(&mut file, table, dump)?;
     }
     for (query, answer) in netlink.routes(queries).await.answers {
-        section(&mut file, &query.to_string(), Ok(answer.into_iter().collect()))?;
+        section(&mut file, &query.to_string(), Ok(answer.into_iter().flatten().collect()))?;
     }
     Ok(file)
 }

@@ -260,6 +260,9 @@ impl Registered {
 /// Every check, in the order of the report's sections.
 pub static ALL: &[Registered] = &[
     of::<links::LinkDown>(),
+    of::<links::BridgeNoUplink>(),
+    of::<links::BridgePortMtu>(),
+    of::<links::DefaultRouteMissing>(),
     of::<links::TunnelNoHeadroom>(),
     of::<links::TunnelWrongUnderlay>(),
     of::<links::PodMtuTooLarge>(),
@@ -273,6 +276,8 @@ pub static ALL: &[Registered] = &[
     of::<overlay::PodUnreachable>(),
     of::<kernel::IpForwardOff>(),
     of::<kernel::RpFilterStrict>(),
+    of::<kernel::BridgeNetfilterOff>(),
+    of::<kernel::PmtuDiscoveryOff>(),
 ];
 
 /// The check of this code.

@@ -64,8 +64,8 @@ pub struct RawFacts {
     pub neighbours: Dump,
     /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
     pub fdb: Dump,
-    /// Host files, each on its own.
-    pub files: BTreeMap<HostFile, Result<String, Unread>>,
+    /// Host files, each on its own; `None` is a file that the machine does not have ([`HostFile::may_lack_in`]).
+    pub files: BTreeMap<HostFile, Result<Option<String>, Unread>>,
     /// How long each source took.
     pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
 }
@@ -95,8 +95,8 @@ impl std::fmt::Display for Query {
 /// What the kernel says of some ways.
 #[derive(Clone, Debug)]
 pub struct RawRoutes {
-    /// `RTM_NEWROUTE` for each question asked, cached path MTUs left out.
-    pub answers: Vec<(Query, Result<RawMessage, Unread>)>,
+    /// `RTM_NEWROUTE` for each question asked, cached path MTUs left out; `None` where no route leads there.
+    pub answers: Vec<(Query, Result<Option<RawMessage>, Unread>)>,
     /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs. Dumped after the look-ups, because the kernel lists
     /// one only once something has looked its route up since it was learned.
     pub exceptions: Dump,
@@ -111,6 +111,14 @@ pub enum HostFile {
     IpForward,
     /// `/proc/sys/net/ipv4/conf/all/rp_filter`.
     RpFilterAll,
+    /// `/proc/sys/net/ipv4/ip_no_pmtu_disc`.
+    NoPmtuDisc,
+    /// `/proc/sys/net/bridge/bridge-nf-call-iptables`, there only while the module br_netfilter is loaded.
+    BridgeNfIptables,
+    /// `/proc/sys/net/bridge/bridge-nf-call-ip6tables`, as the other.
+    BridgeNfIp6tables,
+    /// `/proc/modules`, the modules that are loaded.
+    Modules,
     /// `/proc/net/snmp`.
     Snmp,
     /// `/proc/net/netstat`.
@@ -119,13 +127,26 @@ pub enum HostFile {
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 4] = [Self::IpForward, Self::RpFilterAll, Self::Snmp, Self::Netstat];
+    pub const ALL: [Self; 8] = [
+        Self::IpForward,
+        Self::RpFilterAll,
+        Self::NoPmtuDisc,
+        Self::BridgeNfIptables,
+        Self::BridgeNfIp6tables,
+        Self::Modules,
+        Self::Snmp,
+        Self::Netstat,
+    ];
 
     /// The path below `host_root`.
     pub const fn path(self) -> &'static str {
         match self {
             Self::IpForward => "/proc/sys/net/ipv4/ip_forward",
             Self::RpFilterAll => "/proc/sys/net/ipv4/conf/all/rp_filter",
+            Self::NoPmtuDisc => "/proc/sys/net/ipv4/ip_no_pmtu_disc",
+            Self::BridgeNfIptables => "/proc/sys/net/bridge/bridge-nf-call-iptables",
+            Self::BridgeNfIp6tables => "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
+            Self::Modules => "/proc/modules",
             Self::Snmp => "/proc/net/snmp",
             Self::Netstat => "/proc/net/netstat",
         }
@@ -134,8 +155,22 @@ impl HostFile {
     /// The source that the file belongs to.
     pub const fn source(self) -> crate::fact::Source {
         match self {
-            Self::IpForward | Self::RpFilterAll => crate::fact::Source::Settings,
+            Self::IpForward
+            | Self::RpFilterAll
+            | Self::NoPmtuDisc
+            | Self::BridgeNfIptables
+            | Self::BridgeNfIp6tables
+            | Self::Modules => crate::fact::Source::Settings,
             Self::Snmp | Self::Netstat => crate::fact::Source::Counters,
+        }
+    }
+
+    /// For a file that a machine may do without: the folder that must be there to tell a missing file from a host tree
+    /// that is not mounted where it was said to be.
+    pub const fn may_lack_in(self) -> Option<&'static str> {
+        match self {
+            Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => Some("/proc/sys/net"),
+            Self::IpForward | Self::RpFilterAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat => None,
         }
     }
 }
@@ -180,6 +215,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// Tunnel parameters where the link is a tunnel.
     pub tunnel: Option<Tunnel>,
+    /// Which packets the link shows to the filters of the IP layer, where it is a bridge that tells.
+    pub bridge: Option<BridgeFilter>,
     /// IPv4 settings of the link; `None` where the dump did not carry them.
     pub inet: Option<Inet>,
 }
@@ -205,6 +242,15 @@ pub struct Inet {
     pub forwarding: bool,
     /// `proxy_arp`.
     pub proxy_arp: bool,
+}
+
+/// Whether a bridge shows what it forwards to iptables and nft, whatever the setting for all bridges says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeFilter {
+    /// `nf_call_iptables`.
+    pub iptables: bool,
+    /// `nf_call_ip6tables`.
+    pub ip6tables: bool,
 }
 
 /// Kinds of tunnel whose overhead is known.

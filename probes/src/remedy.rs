@@ -70,6 +70,27 @@ pub enum Fix {
         /// Value.
         value: String,
     },
+    /// A bridge has a port that leads to the wire.
+    BridgePort {
+        /// The bridge.
+        bridge: String,
+        /// NICs that are ports of nothing.
+        free: Vec<String>,
+    },
+    /// The node has a default route, or one that covers this address.
+    DefaultRoute {
+        /// The address.
+        covers: IpAddr,
+        /// The link that leads to other nodes, where one is known.
+        link: Option<String>,
+    },
+    /// A kernel module is loaded, also after a reboot.
+    Module {
+        /// Its name.
+        name: &'static str,
+    },
+    /// The kernel forgets the path MTUs that it has cached.
+    ForgetPathMtus,
     /// The path to an address carries this size.
     PathCarries {
         /// The far end.
@@ -159,6 +180,10 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel, *mtu, setup),
         Fix::RecreatePods => recreate_pods(),
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
+        Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
+        Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
+        Fix::Module { name } => host::module(name),
+        Fix::ForgetPathMtus => host::forget_path_mtus(),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
         Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
         Fix::PodsAnswer { peer, pod } => network::pods_answer(peer, *pod, setup),

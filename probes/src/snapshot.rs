@@ -37,7 +37,8 @@ pub struct Snapshot {
     pub counters_untroubled: Fact<Counters>,
     /// Peers.
     pub peers: Vec<Peer>,
-    /// The kernel's route to each peer address, from where it is probed, cached path MTUs ignored.
+    /// The kernel's route to each peer address, from where it is probed, and to the gateway of Calico's pods; cached path
+    /// MTUs ignored.
     pub lookups: BTreeMap<IpAddr, Fact<Route>>,
     /// The kernel's route of every packet that it was asked about, tunnels' outer packets among them.
     pub outer: topology::outer::Answers,

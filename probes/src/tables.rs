@@ -29,6 +29,12 @@ pub struct Tables {
     pub ip_forward: Fact<i64>,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter_all: Fact<i64>,
+    /// `net.ipv4.ip_no_pmtu_disc`.
+    pub no_pmtu_disc: Fact<i64>,
+    /// `net.bridge.bridge-nf-call-iptables`; absent where br_netfilter is not loaded.
+    pub bridge_nf_iptables: Fact<i64>,
+    /// `net.bridge.bridge-nf-call-ip6tables`; absent where br_netfilter is not loaded.
+    pub bridge_nf_ip6tables: Fact<i64>,
     /// Counters.
     pub counters: Fact<Counters>,
     /// Messages that did not decode, by source.
@@ -39,7 +45,8 @@ impl Tables {
     /// Decodes one reading.
     pub fn decode(raw: &RawFacts) -> Self {
         let mut malformed = Vec::new();
-        let file = |file: HostFile| raw.files.get(&file).cloned().unwrap_or_else(|| Err(not_yet(file.source())));
+        let file = |file: HostFile| whole(raw, file);
+        let number = |of: HostFile| Fact::from(file(of).and_then(|text| kernel::proc::number(&text)));
         Self {
             links: table(Source::Links, &raw.links, kernel::link::decode, &mut malformed),
             addresses: table(Source::Addresses, &raw.addresses, kernel::address::decode, &mut malformed),
@@ -47,8 +54,11 @@ impl Tables {
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
             neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed),
             forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
-            ip_forward: file(HostFile::IpForward).and_then(|text| kernel::proc::number(&text)).into(),
-            rp_filter_all: file(HostFile::RpFilterAll).and_then(|text| kernel::proc::number(&text)).into(),
+            ip_forward: number(HostFile::IpForward),
+            rp_filter_all: number(HostFile::RpFilterAll),
+            no_pmtu_disc: number(HostFile::NoPmtuDisc),
+            bridge_nf_iptables: bridge_netfilter(raw, HostFile::BridgeNfIptables),
+            bridge_nf_ip6tables: bridge_netfilter(raw, HostFile::BridgeNfIp6tables),
             counters: counters(file(HostFile::Snmp), file(HostFile::Netstat)).into(),
             malformed,
         }
@@ -70,6 +80,9 @@ impl Tables {
             forwarding: Fact::Unread(not_yet(Source::Fdb)),
             ip_forward: Fact::Unread(not_yet(Source::Settings)),
             rp_filter_all: Fact::Unread(not_yet(Source::Settings)),
+            no_pmtu_disc: Fact::Unread(not_yet(Source::Settings)),
+            bridge_nf_iptables: Fact::Unread(not_yet(Source::Settings)),
+            bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
             counters: Fact::Unread(not_yet(Source::Counters)),
             malformed: Vec::new(),
         }
@@ -190,6 +203,37 @@ fn table<T>(
     }
 }
 
+fn file(raw: &RawFacts, file: HostFile) -> Result<Option<&String>, Unread> {
+    match raw.files.get(&file) {
+        Some(Ok(text)) => Ok(text.as_ref()),
+        Some(Err(unread)) => Err(unread.clone()),
+        None => Err(not_yet(file.source())),
+    }
+}
+
+/// A file that every machine has.
+fn whole(raw: &RawFacts, of: HostFile) -> Result<String, Unread> {
+    let missing = || Reason::Failed { what: format!("{} does not exist", of.path()) };
+    file(raw, of)?.cloned().ok_or_else(|| Unread::new(of.source(), missing()))
+}
+
+/// A setting that comes and goes with the module br_netfilter. Before Linux 5.3 there was one for the whole machine, and
+/// only the machine's own namespace showed it: in a container the module may be at work although the file is missing.
+fn bridge_netfilter(raw: &RawFacts, of: HostFile) -> Fact<i64> {
+    let read = || match file(raw, of)? {
+        Some(text) => kernel::proc::number(text).map(Fact::Known),
+        None => match file(raw, HostFile::Modules)? {
+            Some(modules) if kernel::proc::has_module(modules, "br_netfilter") => {
+                let why =
+                    format!("br_netfilter is loaded, and this namespace has no {}: a kernel before 5.3", of.path());
+                Err(Unread::new(of.source(), Reason::Unsupported { why }))
+            }
+            _ => Ok(Fact::Absent),
+        },
+    };
+    read().unwrap_or_else(Fact::Unread)
+}
+
 fn counters(snmp: Result<String, Unread>, netstat: Result<String, Unread>) -> Result<Counters, Unread> {
     kernel::proc::counters(&snmp?, &netstat?)
 }
@@ -200,7 +244,40 @@ const fn not_yet(source: Source) -> Unread {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    /// What is made of the setting when file and list of modules read like this.
+    fn bridge_nf(setting: Option<&str>, modules: Result<Option<&str>, Unread>) -> Fact<i64> {
+        let unread = || Err(not_yet(Source::Links));
+        let files = BTreeMap::from([
+            (HostFile::BridgeNfIptables, Ok(setting.map(str::to_owned))),
+            (HostFile::Modules, modules.map(|text| text.map(str::to_owned))),
+        ]);
+        let raw = RawFacts {
+            links: unread(),
+            addresses: unread(),
+            routes: unread(),
+            neighbours: unread(),
+            fdb: unread(),
+            files,
+            took: BTreeMap::new(),
+        };
+        Tables::decode(&raw).bridge_nf_iptables
+    }
+
+    #[test]
+    fn a_bridge_setting_is_missing_only_where_its_module_is() {
+        let loaded = "br_netfilter 32768 0 - Live 0x0\nbridge 319488 1 br_netfilter, Live 0x0\n";
+        assert_eq!(bridge_nf(Some("1\n"), Ok(Some(loaded))), Fact::Known(1));
+        assert_eq!(bridge_nf(None, Ok(Some("bridge 319488 0 - Live 0x0\n"))), Fact::Absent);
+        assert_eq!(bridge_nf(None, Ok(None)), Fact::Absent, "a kernel without modules");
+        let hidden = bridge_nf(None, Ok(Some(loaded)));
+        assert!(matches!(&hidden, Fact::Unread(why) if why.to_string().contains("5.3")), "{hidden:?}");
+        let denied = Unread::new(Source::Settings, Reason::Denied { needs: "permission".into() });
+        assert_eq!(bridge_nf(None, Err(denied.clone())), Fact::Unread(denied));
+    }
 
     #[test]
     fn prefixes_hold_what_they_should() {

@@ -123,7 +123,7 @@ impl Cluster {
         let host = self.host(node);
         host.feed("ip", &["-batch", "-"], &self.underlay_lines(node))?;
         let Some(overlay) = self.recipe.overlay else { return Ok(()) };
-        host.set("net/ipv4/ip_forward", "1")?;
+        pods::settings(host, overlay)?;
         self.add_tunnel(node, overlay, &self.base(node))?;
         let pod = self.nodes[node].pod.as_ref().expect("a recipe with a pod network gives every node a pod");
         host.feed("ip", &["-batch", "-"], &pods::ground(overlay, node))?;

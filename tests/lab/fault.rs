@@ -5,6 +5,7 @@
 //! back what an administrator or the CNI would put back: taking a link down loses its routes and permanent neighbours,
 //! and bringing it up alone would leave the network broken.
 
+mod bridge;
 mod filter;
 mod link;
 mod pod;
@@ -12,6 +13,8 @@ mod route;
 mod tunnel;
 
 use serde::Deserialize;
+
+pub use route::Instead;
 
 use crate::Result;
 use crate::cluster::Cluster;
@@ -76,6 +79,12 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
+    /// The tunnel sets DF on its outer packets.
+    OuterDf {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+    },
     /// The tunnel has no forwarding entry for a peer.
     MissingFdb {
         /// On this node.
@@ -125,6 +134,46 @@ pub enum Fault {
         node: usize,
         /// The peer.
         of: usize,
+    },
+    /// A port is taken out of its bridge.
+    Unplug {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The port.
+        link: Role,
+    },
+    /// A port has another MTU than its bridge, which keeps its own.
+    PortMtu {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The port.
+        link: Role,
+        /// In bytes.
+        bytes: Size,
+    },
+    /// A guest of the node hangs on its bridge.
+    Guest {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+    },
+    /// A bridge shows its packets to filters by itself.
+    BridgeFilters {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The bridge.
+        link: Role,
+    },
+    /// The default route gives way to something else.
+    DefaultRoute {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// What stands in its place.
+        becomes: Instead,
     },
     /// A kernel setting, by its path below `/proc/sys`; `{nic}`, `{lower}` and so on stand for links.
     Sysctl {
@@ -196,12 +245,16 @@ impl Fault {
     pub fn fits(&self, recipe: &Recipe) -> bool {
         let names = recipe.sizes();
         match self {
-            Self::LinkDown { link, .. } => recipe.link(*link).is_some(),
+            Self::LinkDown { link, .. } | Self::BridgeFilters { link, .. } => recipe.link(*link).is_some(),
+            Self::Unplug { link, .. } => recipe.bridge_of(*link).is_some(),
+            Self::PortMtu { link, bytes, .. } => recipe.bridge_of(*link).is_some() && bytes.fits(&names),
+            Self::Guest { .. } => recipe.bridge.is_some(),
             Self::Mtu { link, bytes, .. } => recipe.link(*link).is_some() && bytes.fits(&names),
             Self::HopMtu { bytes } | Self::StaleException { bytes, .. } => recipe.is_routed() && bytes.fits(&names),
             Self::DropFragNeeded {} => matches!(recipe.underlay, Underlay::Routed(_)),
             Self::DropLarger { than: size, .. } | Self::DropUdp { port: size, .. } => size.fits(&names),
-            Self::MissingFdb { .. }
+            Self::OuterDf { .. }
+            | Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
             | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
@@ -212,7 +265,11 @@ impl Fault {
             }
             Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
-            Self::PortDown { .. } | Self::DropEcho { .. } | Self::DropAll { .. } | Self::AsymmetricRoute { .. } => true,
+            Self::PortDown { .. }
+            | Self::DropEcho { .. }
+            | Self::DropAll { .. }
+            | Self::AsymmetricRoute { .. }
+            | Self::DefaultRoute { .. } => true,
         }
     }
 
@@ -235,12 +292,20 @@ impl Fault {
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),
             Self::DropEcho { node } => filter::echo(cluster, *node),
             Self::DropAll { node } => filter::everything(cluster, *node),
+            Self::OuterDf { node } => tunnel::outer_df(cluster, *node),
             Self::MissingFdb { node, of } => tunnel::no_forwarding(cluster, *node, *of),
             Self::FdbElsewhere { node, of } => tunnel::forwarding_elsewhere(cluster, *node, *of),
             Self::TunnelOn { node, over, from } => tunnel::made_again(cluster, *node, *over, *from),
             Self::DynamicFdb { node, of } => tunnel::dynamic_forwarding(cluster, *node, *of),
             Self::MissingNeighbour { node, of } => tunnel::no_neighbour(cluster, *node, *of),
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),
+            Self::Unplug { node, link } => bridge::unplug(cluster.host(*node), cluster.link(*link)?),
+            Self::PortMtu { node, link, bytes } => {
+                bridge::port_mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?)
+            }
+            Self::Guest { node } => bridge::guest(cluster, *node),
+            Self::BridgeFilters { node, link } => bridge::filters(cluster.host(*node), cluster.link(*link)?),
+            Self::DefaultRoute { node, becomes } => route::default(cluster.host(*node), *becomes),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
             Self::ForgedFragNeeded { node, of, plane, bytes } => {
@@ -330,6 +395,8 @@ mod tests {
     #[test]
     fn is_played_only_where_its_things_are() {
         let fits = |text: &str| [REFERENCE, ROUTED, JUMBO, PLAIN].map(|recipe| read(text).fits(&recipe));
+        assert_eq!(fits("{ unplug = { link = 'nic' } }"), [true, false, true, false]);
+        assert_eq!(fits("{ unplug = { link = 'pod' } }"), [false, true, false, false]);
         assert_eq!(fits("{ link_down = { link = 'bridge' } }"), [true, false, true, false]);
         assert_eq!(fits("{ hop_mtu = { bytes = 'underlay - 1' } }"), [false, true, false, true]);
         assert_eq!(fits("{ mtu = { link = 'nic', bytes = 'tunnel' } }"), [true, true, true, false]);

@@ -91,6 +91,8 @@ pub enum Role {
     Pod,
     /// The bridge that pods hang on.
     PodBridge,
+    /// The port of a guest on the bridge, once a fault has put one there.
+    Guest,
     /// What holds the management address.
     Management,
     /// The NIC that nobody uses.
@@ -233,8 +235,18 @@ impl Recipe {
             Role::Tunnel => self.overlay.map(|overlay| overlay.tunnel),
             Role::Pod => self.overlay.map(|overlay| overlay.by.pod_link()),
             Role::PodBridge => self.overlay.and_then(|overlay| overlay.pod_bridge),
+            Role::Guest => self.bridge.map(guest_of),
             Role::Management => Some(self.management_bridge.unwrap_or(self.management)),
             Role::Spare => Some(self.spare),
+        }
+    }
+
+    /// The bridge that one of the node's links is a port of, `None` where it is none.
+    pub fn bridge_of(&self, role: Role) -> Option<&'static str> {
+        match role {
+            Role::Nic | Role::Guest => self.bridge,
+            Role::Pod => self.link(Role::PodBridge),
+            _ => None,
         }
     }
 
@@ -300,6 +312,11 @@ impl Cni {
             Self::Flannel => "veth9c8b7a61",
         }
     }
+}
+
+/// A guest's port as the hypervisor names it whose bridge this is: Proxmox, else libvirt.
+fn guest_of(bridge: &str) -> &'static str {
+    if bridge.starts_with("vmbr") { "veth102i0" } else { "vnet7" }
 }
 
 fn byte(node: usize) -> u8 {

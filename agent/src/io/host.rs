@@ -3,6 +3,9 @@
 //! The host's tree may be mounted anywhere in the agent's own. `/proc/net` is a link to `self/net` and must be followed;
 //! a link that leads out of the tree must not. So below any root but `/` the kernel resolves the path as if the root
 //! were `/` (`openat2` with `RESOLVE_IN_ROOT`).
+//!
+//! Some files come and go with a kernel module. One of those that is missing is told from one that could not be looked
+//! for by the folder around it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,18 +20,22 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 const MOST: u64 = 1 << 20;
 
 /// Reads every file.
-pub fn read_all(root: &Path) -> BTreeMap<HostFile, Result<String, Unread>> {
+pub fn read_all(root: &Path) -> BTreeMap<HostFile, Result<Option<String>, Unread>> {
     HostFile::ALL.into_iter().map(|file| (file, read(root, file))).collect()
 }
 
-/// Reads one file below `root`.
+/// Reads one file below `root`; `None` if it is one that a machine may do without, and this one does.
 ///
 /// # Errors
-/// If it is missing, may not be read, is larger than 1 MiB or no text. The reason names its path.
-pub fn read(root: &Path, file: HostFile) -> Result<String, Unread> {
+/// If a file is missing that every machine has, or if it may not be read, is larger than 1 MiB or no text. The reason names its path.
+pub fn read(root: &Path, file: HostFile) -> Result<Option<String>, Unread> {
     let shown = root.join(file.path().trim_start_matches('/'));
     let shown = shown.display();
-    let bytes = open(root, file.path()).and_then(bounded).map_err(|error| {
+    let read = open(root, file.path(), OFlags::RDONLY | OFlags::NONBLOCK).and_then(bounded);
+    if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && lacks(root, file) {
+        return Ok(None);
+    }
+    let bytes = read.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::PermissionDenied => Reason::Denied { needs: format!("permission to read {shown}") },
             io::ErrorKind::NotFound => Reason::Failed { what: format!("{shown} does not exist ({error})") },
@@ -40,12 +47,17 @@ pub fn read(root: &Path, file: HostFile) -> Result<String, Unread> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST) {
         return Err(malformed(format!("{shown} is larger than {MOST} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| malformed(format!("{shown} is no text")))
+    String::from_utf8(bytes).map(Some).map_err(|_| malformed(format!("{shown} is no text")))
 }
 
-fn open(root: &Path, path: &str) -> io::Result<File> {
-    // A pipe or device in place of the file must not hold the agent up.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+/// Whether the folder is there in which the machine may lack the file.
+fn lacks(root: &Path, file: HostFile) -> bool {
+    file.may_lack_in().is_some_and(|folder| open(root, folder, OFlags::PATH | OFlags::DIRECTORY).is_ok())
+}
+
+/// Opens something below `root`. `NONBLOCK` because a pipe in place of a file must not hold the agent up.
+fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
     if root == Path::new("/") {
         return Ok(rustix::fs::open(path, flags, Mode::empty())?.into());
     }
@@ -85,7 +97,7 @@ mod tests {
     #[test]
     fn this_machines_files_are_read() {
         for (file, text) in read_all(Path::new("/")) {
-            assert!(!text.unwrap().is_empty(), "{file:?}");
+            assert!(text.unwrap().is_none_or(|text| !text.is_empty()), "{file:?}");
         }
     }
 
@@ -93,7 +105,7 @@ mod tests {
     fn links_are_followed_within_the_root() {
         let root = host();
         fs::write(root.path().join("proc/7/net/snmp"), "Ip: A\nIp: 1\n").unwrap();
-        assert_eq!(read(root.path(), HostFile::Snmp).unwrap(), "Ip: A\nIp: 1\n");
+        assert_eq!(read(root.path(), HostFile::Snmp).unwrap().unwrap(), "Ip: A\nIp: 1\n");
     }
 
     #[test]
@@ -116,11 +128,23 @@ mod tests {
         assert_eq!(reason(&root, HostFile::IpForward), Reason::Failed { what: missing });
 
         fs::write(&path, "1\n").unwrap();
-        assert_eq!(read(root.path(), HostFile::IpForward).unwrap(), "1\n");
+        assert_eq!(read(root.path(), HostFile::IpForward).unwrap().unwrap(), "1\n");
         fs::write(&path, vec![b'1'; (1 << 20) + 1]).unwrap();
         assert!(matches!(reason(&root, HostFile::IpForward), Reason::Malformed { what } if what.contains("larger")));
         fs::write(&path, [0xff]).unwrap();
         assert!(matches!(reason(&root, HostFile::IpForward), Reason::Malformed { what } if what.contains("no text")));
+    }
+
+    #[test]
+    fn a_file_of_a_module_is_missing_only_where_the_folder_around_it_is_there() {
+        let root = host();
+        assert_eq!(read(root.path(), HostFile::BridgeNfIptables), Ok(None));
+        fs::create_dir_all(root.path().join("proc/sys/net/bridge")).unwrap();
+        fs::write(root.path().join("proc/sys/net/bridge/bridge-nf-call-iptables"), "0\n").unwrap();
+        assert_eq!(read(root.path(), HostFile::BridgeNfIptables), Ok(Some("0\n".into())));
+        let unmounted = tempfile::tempdir().unwrap();
+        let missing = reason(&unmounted, HostFile::BridgeNfIptables);
+        assert!(matches!(missing, Reason::Failed { what } if what.contains("does not exist")));
     }
 
     #[test]

@@ -14,7 +14,6 @@ pub mod events;
 mod request;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 
 use probes::fact::{Reason, Source, Unread};
@@ -76,7 +75,7 @@ impl Netlink {
     }
 
     /// What the kernel would use, cached path MTUs left out.
-    async fn lookups(&self, queries: Vec<Query>) -> Vec<(Query, Result<RawMessage, Unread>)> {
+    async fn lookups(&self, queries: Vec<Query>) -> Vec<(Query, Result<Option<RawMessage>, Unread>)> {
         let mut slot = self.channel.lock().await;
         let fail = |query: &Query, fault: &Fault| unread(Source::Lookup, &query.to_string(), fault);
         let mut channel = match slot.take().map_or_else(Channel::open, Ok) {
@@ -93,7 +92,7 @@ impl Netlink {
                 Err(fault) => Err(fault),
             };
             sound &= answer.as_ref().err().is_none_or(Fault::leaves_socket_usable);
-            answers.push((query, answer.map_err(|fault| fail(&query, &fault))));
+            answers.push((query, found(answer).map_err(|fault| fail(&query, &fault))));
         }
         if sound {
             *slot = Some(channel);
@@ -165,32 +164,23 @@ fn can_list_exceptions() -> Result<(), Unread> {
     }
 }
 
-/// What could not be read and why. The kernel refuses a table with `EPERM` or `EACCES`; as the answer to one lookup
-/// `EACCES` is the route's own word (`prohibit`).
+/// What could not be read and why. The kernel refuses a table with `EPERM` or `EACCES`.
 fn unread(source: Source, what: &str, fault: &Fault) -> Unread {
     let reason = match fault {
-        Fault::Errno(libc::EPERM) => Reason::Denied { needs: NEEDS.into() },
-        Fault::Errno(libc::EACCES) if source != Source::Lookup => Reason::Denied { needs: NEEDS.into() },
-        Fault::Errno(errno) if source == Source::Lookup => {
-            Reason::Failed { what: format!("{what}: {}", no_route(*errno)) }
-        }
+        Fault::Errno(libc::EPERM | libc::EACCES) => Reason::Denied { needs: NEEDS.into() },
         Fault::Lenient => Reason::Unsupported { why: format!("{what}: {fault}") },
         fault => Reason::Failed { what: format!("{what}: {fault}") },
     };
     Unread::new(source, reason)
 }
 
-/// The kernel answers the lookup of a route that leads nowhere with the error that a packet would meet.
-fn no_route(errno: i32) -> String {
-    let error = io::Error::from_raw_os_error(errno);
-    let meaning = match errno {
-        libc::ENETUNREACH => "there is no route",
-        libc::EHOSTUNREACH => "an unreachable route refuses it",
-        libc::EACCES => "a prohibit route refuses it",
-        libc::EINVAL => "a blackhole route drops it",
-        _ => return error.to_string(),
-    };
-    format!("{meaning} ({error})")
+/// The kernel answers the lookup of a route that leads nowhere with the error that a packet would meet: there is none, or
+/// it is of the kind `unreachable`, `prohibit` or `blackhole`.
+fn found(answer: Result<RawMessage, Fault>) -> Result<Option<RawMessage>, Fault> {
+    match answer {
+        Err(Fault::Errno(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)) => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 #[cfg(test)]
@@ -208,12 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_prohibit_route_is_no_missing_right() {
-        let unread = unread(Source::Lookup, "route to 10.0.0.9", &Fault::Errno(libc::EACCES));
-        assert_eq!(
-            unread.to_string(),
-            "lookup: route to 10.0.0.9: a prohibit route refuses it (Permission denied (os error 13))"
-        );
+    fn a_route_that_leads_nowhere_is_an_answer_and_a_fault_is_none() {
+        for errno in [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL] {
+            assert_eq!(found(Err(Fault::Errno(errno))), Ok(None), "a prohibit route is no missing right");
+        }
+        for fault in [Fault::Errno(libc::EPERM), Fault::Errno(libc::ENOBUFS)] {
+            assert!(found(Err(fault)).is_err());
+        }
+        assert_eq!(found(Err(Fault::Late)), Err(Fault::Late));
     }
 
     #[tokio::test]
@@ -239,7 +231,7 @@ mod tests {
         assert_eq!(took.len(), 2);
         assert_eq!(answers.iter().map(|(query, _)| *query).collect::<Vec<_>>(), many);
         for (query, answer) in answers {
-            let route = probes::kernel::route::lookup(&answer.unwrap()).unwrap();
+            let route = probes::kernel::route::lookup(&answer.unwrap().unwrap()).unwrap();
             assert_eq!(route.prefix, if query == own { 32 } else { 8 }, "{query}");
         }
     }

@@ -116,6 +116,48 @@ fn a_dead_nic_is_one_loud_finding_whatever_it_takes_along() {
 }
 
 #[test]
+fn a_bridge_without_a_port_is_one_loud_finding_and_no_dead_link() {
+    let unplug = |link: &mut crate::kernel::Link| link.master = None;
+    let mut node = Example::reference().with("enp5s0", unplug).with("vmbr1", |link| link.carrier = Some(false));
+    assert_eq!(loud(&node), ["bridge-no-uplink vmbr1"], "the kernel tells before anything is measured");
+    for peer in ["master-2", "master-3"] {
+        node = Plane::ALL.into_iter().fold(node, |node, plane| node.verdict(peer, plane, silent()));
+    }
+    assert_eq!(loud(&node), ["bridge-no-uplink vmbr1"]);
+    let also = node.with("vxlan.calico", |link| link.up = false);
+    assert_eq!(loud(&also), ["bridge-no-uplink vmbr1"], "the tunnel comes after the bridge it stands on");
+    let jumbo = Example::reference().with("enp5s0", unplug).with("vmbr1", |link| link.carrier = Some(false));
+    let jumbo = jumbo.with("vxlan.calico", |link| link.mtu = crate::units::LinkMtu::new(8950));
+    assert_eq!(loud(&jumbo), ["bridge-no-uplink vmbr1"], "without a port the bridge has an MTU of 1500");
+}
+
+#[test]
+fn a_small_port_of_a_bridge_explains_what_vanishes_and_not_who_is_silent() {
+    let small = |link: &mut crate::kernel::Link| link.mtu = crate::units::LinkMtu::new(1400);
+    let node = Example::reference()
+        .with("enp5s0", small)
+        .verdict("master-2", Plane::Underlay, black_hole(1404))
+        .verdict("master-2", Plane::Overlay, black_hole(1354))
+        .verdict("master-2", Plane::Pod, black_hole(1354));
+    assert_eq!(loud(&node), ["bridge-port-mtu enp5s0"]);
+    let another = node.verdict("master-3", Plane::Underlay, silent());
+    assert_eq!(loud(&another), ["bridge-port-mtu enp5s0", "peer-unreachable master-3"]);
+}
+
+#[test]
+fn a_link_that_took_the_default_route_along_explains_the_pods_that_lost_their_gateway() {
+    let without = |down: &str| {
+        let mut node = Example::reference().with(down, |link| (link.up, link.carrier) = (false, None));
+        node.lookups.insert(crate::snapshot::setup::POD_GATEWAY, crate::fact::Fact::Absent);
+        let crate::fact::Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
+        routes.retain(|route| route.prefix > 0);
+        loud(&node)
+    };
+    assert_eq!(without("vmbr1"), ["link-down vmbr1"]);
+    assert_eq!(without("vmbr0"), ["default-route-missing pods"], "management carries no pods, and no other code tells");
+}
+
+#[test]
 fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
     let node = Example::reference()
         .verdict("master-2", Plane::Underlay, black_hole(1404))

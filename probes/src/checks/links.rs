@@ -1,11 +1,18 @@
 //! Links: what the kernel says of devices, before any packet is sent.
 
+pub mod bridge_no_uplink;
+pub mod bridge_port_mtu;
+mod bridges;
+pub mod default_route_missing;
 pub mod link_down;
 pub mod pod_mtu_mixed;
 pub mod pod_mtu_too_large;
 pub mod tunnel_no_headroom;
 pub mod tunnel_wrong_underlay;
 
+pub use bridge_no_uplink::BridgeNoUplink;
+pub use bridge_port_mtu::BridgePortMtu;
+pub use default_route_missing::DefaultRouteMissing;
 pub use link_down::LinkDown;
 pub use pod_mtu_mixed::PodMtuMixed;
 pub use pod_mtu_too_large::PodMtuTooLarge;

@@ -8,7 +8,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{AfSpecInet, LinkAttribute, LinkFlags, LinkHeader, LinkLayerType};
 
 use super::attributes::{self, Attribute, NEW_LINK, after, clip, inside, missing, text};
-use super::{Inet, Link, LinkIndex, Mac, RawMessage, Table, tunnel};
+use super::{BridgeFilter, Inet, Link, LinkIndex, Mac, RawMessage, Table, tunnel};
 use crate::units::LinkMtu;
 
 const HEADER: usize = 16;
@@ -25,6 +25,10 @@ const IFLA_LINK_NETNSID: u16 = 37;
 
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+
+/// The kernel sends these two only if it was built with br_netfilter, as a module or not.
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 
 const AF_INET: u16 = 2;
 const IFLA_INET_CONF: u16 = 1;
@@ -51,6 +55,7 @@ struct Draft {
     mac: Option<Mac>,
     kind: Option<String>,
     tunnel: Option<super::Tunnel>,
+    bridge: Option<BridgeFilter>,
     inet: Option<Inet>,
     amiss: Vec<String>,
 }
@@ -82,6 +87,7 @@ fn link(body: &[u8], amiss: &mut Vec<String>) -> Result<Link, DecodeError> {
         other_namespace: draft.other_namespace,
         mac: draft.mac,
         tunnel: draft.tunnel,
+        bridge: draft.bridge,
         inet: draft.inet,
     })
 }
@@ -131,8 +137,21 @@ impl Draft {
             self.tunnel = tunnel;
             self.amiss.extend(fault.map(|error| format!("{kind} parameters: {error}")));
         }
+        if let (Some("bridge"), Some(data)) = (kind.as_deref(), data) {
+            match bridge(data) {
+                Ok(bridge) => self.bridge = bridge,
+                Err(error) => self.amiss.push(format!("bridge parameters: {error}")),
+            }
+        }
         self.kind = kind.map(|kind| kind.into_owned());
     }
+}
+
+fn bridge(data: &Attribute<'_>) -> Result<Option<BridgeFilter>, DecodeError> {
+    let parts = inside(data)?;
+    let flag = |kind| parts.iter().find(|part| part.kind() == kind).and_then(|part| part.value().first());
+    let flags = flag(IFLA_BR_NF_CALL_IPTABLES).zip(flag(IFLA_BR_NF_CALL_IP6TABLES));
+    Ok(flags.map(|(&iptables, &ip6tables)| BridgeFilter { iptables: iptables != 0, ip6tables: ip6tables != 0 }))
 }
 
 fn inet(spec: &Attribute<'_>) -> Result<Option<Inet>, DecodeError> {
@@ -156,7 +175,7 @@ mod tests {
 
     use netlink_packet_core::Emitable;
     use netlink_packet_route::link::{
-        GeneveDf, GreIOFlags, InfoData, InfoGeneve, InfoGre, InfoIpTunnel, InfoKind, LinkInfo, LinkMessage,
+        GeneveDf, GreIOFlags, InfoBridge, InfoData, InfoGeneve, InfoGre, InfoIpTunnel, InfoKind, LinkInfo, LinkMessage,
     };
 
     use super::*;
@@ -179,6 +198,7 @@ mod tests {
             other_namespace: None,
             mac: Some(mac),
             tunnel: None,
+            bridge: None,
             inet: Some(INET),
         }
     }
@@ -208,7 +228,8 @@ mod tests {
         let lo = Link { mac: None, kind: "loopback".into(), mtu: LinkMtu::new(65_536), ..veth(LO, "lo", Mac([0; 6])) };
         let enp5s0 = veth(ENP5S0, "enp5s0", mac(2, [5, 1]));
         let enp5s0 = Link { master: Some(VMBR1), other_namespace: Some(0), ..enp5s0 };
-        let vmbr1 = Link { kind: "bridge".into(), ..veth(VMBR1, "vmbr1", mac(2, [1, 1])) };
+        let bridge = Some(BridgeFilter::default());
+        let vmbr1 = Link { kind: "bridge".into(), bridge, ..veth(VMBR1, "vmbr1", mac(2, [1, 1])) };
         let spare = veth(SPARE, "spare", mac(2, [4, 2]));
         let spare = Link { up: false, carrier: None, lower: Some(ENP4S0), ..spare };
         let enp4s0 = veth(ENP4S0, "enp4s0", mac(2, [4, 1]));
@@ -268,6 +289,21 @@ mod tests {
     fn tunnel(kind: InfoKind, data: InfoData) -> Tunnel {
         let info = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]);
         decoded(message([info])).tunnel.unwrap()
+    }
+
+    #[test]
+    fn a_bridge_tells_whether_it_shows_packets_to_filters_of_its_own_accord() {
+        let bridge =
+            |data| decoded(message([LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), data])])).bridge;
+        let flags = vec![InfoBridge::NfCallIpTables(true), InfoBridge::NfCallIp6Tables(false)];
+        let told = bridge(LinkInfo::Data(InfoData::Bridge(flags)));
+        assert_eq!(told, Some(BridgeFilter { iptables: true, ip6tables: false }));
+        assert_eq!(bridge(LinkInfo::Data(InfoData::Bridge(vec![]))), None, "a kernel built without br_netfilter");
+        let veth = LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::NfCallIpTables(true)]));
+        assert_eq!(
+            decoded(message([LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), veth])])).bridge,
+            None
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Text below `/proc`: sysctls of one number, and the counters of `/proc/net/snmp` and `/proc/net/netstat`.
+//! Text below `/proc`: sysctls of one number, the modules that are loaded, and the counters of `/proc/net/snmp` and
+//! `/proc/net/netstat`.
 //!
 //! The counter files hold pairs of lines, names and then values, each led by its section. Which names there are depends
 //! on the kernel: one that is missing is absent and never zero. A file whose pairs do not match is malformed as a whole,
@@ -36,6 +37,11 @@ pub fn flag(text: &str) -> Result<i64, Unread> {
 /// If the text is not one decimal number.
 pub fn number(text: &str) -> Result<i64, Unread> {
     text.trim().parse().map_err(|_| malformed(Source::Settings, format!("{:?}, expected one number", clip(text))))
+}
+
+/// Whether the text of `/proc/modules` lists a module. One that is built in never stands there.
+pub fn has_module(modules: &str, name: &str) -> bool {
+    modules.lines().any(|line| line.split_whitespace().next() == Some(name))
 }
 
 /// Reads the counters in the texts of `/proc/net/snmp` and `/proc/net/netstat`.
@@ -161,6 +167,14 @@ Udp: 100 8
         for text in ["", "on", "1 2", "99999999999999999999"] {
             assert!(number(text).unwrap_err().to_string().starts_with("settings: malformed: "), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_module_is_listed_by_its_whole_name() {
+        let modules = "nf_tables 372736 9 - Live 0x0\nbridge 319488 1 br_netfilter, Live 0x0\n";
+        assert!(has_module(modules, "bridge") && has_module(modules, "nf_tables"));
+        assert!(!has_module(modules, "br_netfilter"), "named only as a user of another");
+        assert!(!has_module(modules, "nf") && !has_module("", "bridge"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use netlink_packet_route::route::{
 use super::address::check;
 use super::attributes::{self, NEW_ROUTE, after, missing};
 use super::{Exception, Hop, LinkIndex, RawMessage, Route, RouteKind, Table};
-use crate::fact::{Reason, Source, Unread};
+use crate::fact::{Fact, Reason, Source, Unread};
 use crate::units::IpSize;
 
 const HEADER: usize = 12;
@@ -44,6 +44,15 @@ pub fn exceptions(messages: &[RawMessage]) -> Table<Exception> {
         let draft = Draft::read(body)?;
         if draft.header.flags.contains(RouteFlags::Cloned) { draft.exception() } else { Ok(None) }
     })
+}
+
+/// The way to one address as the kernel answered. Absent is its own word that no packet gets there.
+pub fn answer(answer: Result<Option<RawMessage>, Unread>) -> Fact<Route> {
+    match answer {
+        Ok(Some(message)) => lookup(&message).into(),
+        Ok(None) => Fact::Absent,
+        Err(unread) => Fact::Unread(unread),
+    }
 }
 
 /// Decodes the answer to one route lookup.
@@ -331,6 +340,17 @@ mod tests {
         assert_eq!(found[4].hops, [hop("10.0.0.12", VMBR1), hop("10.0.0.13", VMBR1)]);
         assert_eq!(found[7].mtu, Some(IpSize::new(1380)), "fd00:1::1");
         assert_eq!(found[8].kind, RouteKind::Local);
+    }
+
+    #[test]
+    fn no_route_is_an_answer_and_a_failure_is_none() {
+        let [asked] = golden::lookups()[..1].to_vec().try_into().unwrap();
+        assert!(matches!(answer(Ok(Some(asked))), Fact::Known(_)));
+        assert_eq!(answer(Ok(None)), Fact::Absent);
+        let late = Unread::new(Source::Lookup, Reason::Failed { what: "no answer".into() });
+        assert_eq!(answer(Err(late.clone())), Fact::Unread(late));
+        let other = RawMessage { kind: 16, body: Vec::new() };
+        assert!(matches!(answer(Ok(Some(other))), Fact::Unread(_)));
     }
 
     #[test]

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::fact::{Fact, Source, Unread};
+use crate::fact::Source;
 use crate::history::Occasion;
-use crate::kernel::{self, RawFacts, RawMessage, RawRoutes};
+use crate::kernel::{self, RawFacts, RawRoutes};
 use crate::snapshot::{Setup, Topology};
 use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, PeerSource};
@@ -79,10 +79,8 @@ impl Node {
     }
 
     fn take_routes(&mut self, raw: RawRoutes, now: Now) {
-        let decode =
-            |answer: Result<RawMessage, Unread>| Fact::from(answer.and_then(|raw| kernel::route::lookup(&raw)));
-        let answers = raw.answers.into_iter().map(|(query, answer)| (query, decode(answer))).collect();
-        targets::take_routes(&mut self.snapshot, answers);
+        let decode = |(query, answer)| (query, kernel::route::answer(answer));
+        targets::take_routes(&mut self.snapshot, raw.answers.into_iter().map(decode).collect());
         self.snapshot.tables.take_exceptions(&raw.exceptions);
         self.cache_read = now.mono;
         for (source, took) in raw.took {

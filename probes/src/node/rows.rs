@@ -126,18 +126,22 @@ fn unreachable(why: Unreachable) -> String {
 
 pub(super) fn settings(node: &Snapshot) -> Vec<SettingRow> {
     let wanted = |key: &str| node.expect.sysctls.get(key).cloned();
-    let forward = node.tables.ip_forward.known().map(|&value| SettingRow {
-        name: "ip_forward".into(),
-        link: String::new(),
-        value,
-        wanted: wanted("net.ipv4.ip_forward"),
+    let global = [
+        ("ip_forward", "net.ipv4.ip_forward", &node.tables.ip_forward),
+        ("ip_no_pmtu_disc", "net.ipv4.ip_no_pmtu_disc", &node.tables.no_pmtu_disc),
+        ("bridge-nf-call-iptables", "net.bridge.bridge-nf-call-iptables", &node.tables.bridge_nf_iptables),
+        ("bridge-nf-call-ip6tables", "net.bridge.bridge-nf-call-ip6tables", &node.tables.bridge_nf_ip6tables),
+    ];
+    let global = global.into_iter().filter_map(|(name, key, value)| {
+        let &value = value.known()?;
+        Some(SettingRow { name: name.into(), link: String::new(), value, wanted: wanted(key) })
     });
     let filter = |link: &Link| {
         let value = *node.tables.rp_filter(link).known()?;
         let key = format!("net.ipv4.conf.{}.rp_filter", link.name);
         Some(SettingRow { name: "rp_filter".into(), link: link.name.clone(), value, wanted: wanted(&key) })
     };
-    forward.into_iter().chain(node.tables.links().iter().filter_map(filter)).collect()
+    global.chain(node.tables.links().iter().filter_map(filter)).collect()
 }
 
 pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {

@@ -8,6 +8,7 @@ use crate::kernel::{LinkIndex, Query, Route, RouteKind};
 use crate::path::{PathKey, Plane, Target, TunnelEnd};
 use crate::peers::Peer;
 use crate::report::Role;
+use crate::snapshot::setup::{POD_GATEWAY, by_proxy};
 use crate::snapshot::topology::outer;
 use crate::snapshot::{Cached, Path, Snapshot};
 use crate::units::IpSize;
@@ -15,12 +16,14 @@ use crate::units::IpSize;
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
 const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
 
-/// What to ask the kernel: the way to every address of a peer, from where it is probed, and that of outer packets.
+/// What to ask the kernel: the way to every address of a peer, from where it is probed, that of outer packets, and that
+/// to the gateway of Calico's pods.
 pub(super) fn queries(node: &Snapshot) -> Vec<Query> {
     let sources = outer::sources(&node.tables, &node.peers);
     let paths = node.peers.iter().flat_map(keys).map(|key| query(&key, &sources));
     let mut queries = outer::queries(&node.tables, &node.peers);
     queries.extend(paths);
+    queries.extend(node.tables.links().iter().any(by_proxy).then_some(Query::from(POD_GATEWAY)));
     queries.into_iter().collect()
 }
 
@@ -28,7 +31,8 @@ pub(super) fn queries(node: &Snapshot) -> Vec<Query> {
 pub(super) fn take_routes(node: &mut Snapshot, answers: BTreeMap<Query, Fact<Route>>) {
     let sources = outer::sources(&node.tables, &node.peers);
     let answer = |key: PathKey| Some((key.address, answers.get(&query(&key, &sources))?.clone()));
-    node.lookups = node.peers.iter().flat_map(keys).filter_map(answer).collect();
+    let gateway = answers.get(&Query::from(POD_GATEWAY)).map(|route| (POD_GATEWAY, route.clone()));
+    node.lookups = node.peers.iter().flat_map(keys).filter_map(answer).chain(gateway).collect();
     node.outer = answers;
 }
 
@@ -125,6 +129,15 @@ mod tests {
     fn expected_of(node: &Example, plane: Plane, address: &str) -> u32 {
         let key = PathKey { peer: "master-2".into(), plane, address: ip(address) };
         expected(&node.snapshot(), &key).unwrap().bytes()
+    }
+
+    #[test]
+    fn the_way_to_the_pods_gateway_is_asked_for_where_pods_find_it_by_proxy() {
+        let asks = |node: &Example| queries(&node.snapshot()).contains(&Query::from(POD_GATEWAY));
+        assert!(asks(&Example::reference()) && !asks(&Example::flannel()));
+        let mut node = Example::reference().snapshot();
+        take_routes(&mut node, BTreeMap::from([(Query::from(POD_GATEWAY), Fact::Absent)]));
+        assert_eq!(node.lookups[&POD_GATEWAY], Fact::Absent);
     }
 
     #[test]

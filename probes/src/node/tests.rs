@@ -63,7 +63,7 @@ impl World {
                 self.node.on(Input::Facts(Box::new((self.facts)())), at(self.time));
             }
             Output::ReadRoutes(queries) => {
-                let answers = queries.into_iter().map(|query| (query, lookup(query.to))).collect();
+                let answers = queries.into_iter().map(|query| (query, Ok(lookup(query.to)))).collect();
                 let took = [Source::Lookup, Source::Exceptions].map(|source| (source, Duration::from_millis(1)));
                 let raw = RawRoutes { answers, exceptions: Ok(golden::exceptions()), took: took.into() };
                 self.node.on(Input::Routes(Box::new(raw)), at(self.time));
@@ -118,14 +118,12 @@ fn reply(from: IpAddr, request: &[u8], padding: u32) -> Vec<u8> {
 }
 
 /// The kernel's route to an address: the one whose prefix holds it.
-fn lookup(address: IpAddr) -> Result<RawMessage, Unread> {
+fn lookup(address: IpAddr) -> Option<RawMessage> {
     let holds = |raw: &RawMessage| {
         let route = kernel::route::lookup(raw).ok()?;
         covers(route.destination, route.prefix, address).then_some(route.prefix)
     };
-    let best = golden::lookups().into_iter().filter(|raw| holds(raw).is_some()).max_by_key(|raw| holds(raw));
-    let none = Unread::new(Source::Lookup, Reason::Failed { what: format!("route to {address}: there is no route") });
-    best.ok_or(none)
+    golden::lookups().into_iter().filter(|raw| holds(raw).is_some()).max_by_key(|raw| holds(raw))
 }
 
 const READ: [Source; 7] = [
@@ -142,6 +140,10 @@ fn facts() -> RawFacts {
     let files = [
         (HostFile::IpForward, "1\n"),
         (HostFile::RpFilterAll, "0\n"),
+        (HostFile::NoPmtuDisc, "0\n"),
+        (HostFile::BridgeNfIptables, "1\n"),
+        (HostFile::BridgeNfIp6tables, "1\n"),
+        (HostFile::Modules, ""),
         (HostFile::Snmp, SNMP),
         (HostFile::Netstat, NETSTAT),
     ];
@@ -151,7 +153,7 @@ fn facts() -> RawFacts {
         routes: Ok(golden::routes()),
         neighbours: Ok(golden::neighbours()),
         fdb: Ok(golden::fdb()),
-        files: files.map(|(file, text)| (file, Ok(text.to_owned()))).into(),
+        files: files.map(|(file, text)| (file, Ok(Some(text.to_owned())))).into(),
         took: READ.map(|source| (source, Duration::from_millis(1))).into(),
     }
 }

@@ -25,6 +25,7 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
         other_namespace: None,
         mac: None,
         tunnel,
+        bridge: None,
         inet: None,
     }
 }

@@ -1,7 +1,9 @@
-//! The host: links, device MTUs and sysctls, now and after a reboot.
+//! The host: links, device MTUs, routes, modules and sysctls, now and after a reboot.
 //!
 //! A larger MTU goes from the wire upwards and a smaller one from the pods downwards: in between, no device may hand
 //! another what that cannot take.
+
+use std::net::IpAddr;
 
 use crate::snapshot::Setup;
 use crate::snapshot::setup::{Cni, Host};
@@ -94,6 +96,70 @@ pub(super) fn sysctl(key: &str, value: &str, setup: Setup) -> Vec<String> {
              comes from. A file that sorts later wins, and a CNI or network restart may set it again: \
              `grep -rs {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d` shows them."
         ),
+    ]
+}
+
+pub(super) fn bridge_port(bridge: &str, free: &[String], host: Host) -> Vec<String> {
+    let (which, nic) = match free {
+        [] => (Some(format!("See which NIC is to lead {bridge} to the other nodes; none is free now:")), "NIC"),
+        [one] => (None, one.as_str()),
+        several => {
+            let which = several.join(" or ");
+            (
+                Some(format!("See which of {which} is wired to the other nodes, and make it the port of {bridge}:")),
+                "NIC",
+            )
+        }
+    };
+    let keep = match host {
+        Host::Proxmox => format!(
+            "To keep it so: `bridge-ports {nic}` in the stanza of {bridge} in /etc/network/interfaces, then `ifreload -a`."
+        ),
+        Host::Plain => format!(
+            "To keep it so: netplan `interfaces: [{nic}]` at {bridge}, then `netplan apply`; or systemd-networkd \
+             `Bridge={bridge}` under `[Network]` of {nic}'s .network file, then `networkctl reload`."
+        ),
+    };
+    let look = which.is_some().then(|| "$ ip -br link; bridge link".to_owned());
+    let meant =
+        format!("If {bridge} is meant to join guests of this machine alone, see that those that are nodes run.");
+    which.into_iter().chain(look).chain([format!("$ ip link set dev {nic} up master {bridge}"), keep, meant]).collect()
+}
+
+pub(super) fn default_route(covers: IpAddr, link: Option<&str>, host: Host) -> Vec<String> {
+    let keep = match host {
+        Host::Proxmox => {
+            "To keep it so: `gateway GATEWAY` in one stanza of /etc/network/interfaces, then `ifreload -a`."
+        }
+        Host::Plain => {
+            "To keep it so: netplan `routes: [{to: default, via: GATEWAY}]` at one link, then `netplan apply`; or \
+             systemd-networkd `Gateway=GATEWAY` under `[Network]` of its .network file, then `networkctl reload`."
+        }
+    };
+    let link = link.unwrap_or("LINK");
+    vec![
+        "Give the node its default route back:".into(),
+        "$ ip route replace default via GATEWAY".into(),
+        keep.into(),
+        format!("A node that is to have none needs a route that covers {covers}, by any link but a pod's:"),
+        format!("$ ip route replace {covers} dev {link}"),
+    ]
+}
+
+pub(super) fn module(name: &str) -> Vec<String> {
+    vec![
+        format!("$ modprobe {name}"),
+        format!(
+            "To keep it so: the line `{name}` in /etc/modules-load.d/k8s.conf. Modules named there are loaded before \
+             sysctls are set; a sysctl of a module that comes later is lost."
+        ),
+    ]
+}
+
+pub(super) fn forget_path_mtus() -> Vec<String> {
+    vec![
+        "The kernel keeps a path MTU that it has cached for ten minutes; to be rid of all of them at once:".into(),
+        "$ ip route flush cache".into(),
     ]
 }
 

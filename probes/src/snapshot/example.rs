@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
-    Address, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query, Route,
-    RouteKind, Tunnel, TunnelKind,
+    Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
+    Route, RouteKind, Tunnel, TunnelKind,
 };
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
@@ -80,6 +80,9 @@ impl Example {
             forwarding: Fact::Known(Vec::new()),
             ip_forward: Fact::Known(1),
             rp_filter_all: Fact::Known(0),
+            no_pmtu_disc: Fact::Known(0),
+            bridge_nf_iptables: Fact::Known(1),
+            bridge_nf_ip6tables: Fact::Known(1),
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
             malformed: Vec::new(),
         };
@@ -110,6 +113,7 @@ impl Example {
             .peer("master-3", "vmbr1", "10.0.0.13")
             .behind_tunnel("master-2", "vxlan.calico", "10.244.2.0", &["10.244.2.2"])
             .behind_tunnel("master-3", "vxlan.calico", "10.244.3.0", &["10.244.3.2"])
+            .gateway_of_pods("192.168.0.1", "vmbr0")
     }
 
     /// A node that is itself a container: its NIC is a veth with the other end elsewhere. Flannel, pods on `cni0`.
@@ -147,6 +151,7 @@ impl Example {
             other_namespace: None,
             mac: None,
             tunnel: None,
+            bridge: (kind == "bridge").then(BridgeFilter::default),
             inet: Some(Inet::default()),
         });
         self
@@ -195,6 +200,7 @@ impl Example {
     pub(crate) fn pod(self, name: &str, mtu: u32, address: &str) -> Self {
         let mut node = self.device(name, "veth", mtu).route(address, 32, None, name);
         node.link(name).other_namespace = Some(3);
+        node.link(name).inet = Some(Inet { proxy_arp: true, ..Inet::default() });
         node
     }
 
@@ -233,6 +239,13 @@ impl Example {
         let Fact::Known(forwarding) = &mut self.tables.forwarding else { unreachable!("examples start with these") };
         forwarding.push(FdbEntry { link, mac, destination, permanent: true });
         self.route(overlay, 26, Some(overlay), tunnel)
+    }
+
+    /// What the kernel answers for the gateway of Calico's pods: the default route.
+    fn gateway_of_pods(mut self, gateway: &str, link: &str) -> Self {
+        let route = self.to(ip("0.0.0.0"), 0, Some(ip(gateway)), link);
+        self.lookups.insert(super::setup::POD_GATEWAY, Fact::Known(route));
+        self
     }
 
     /// A link, to be changed.

@@ -1,6 +1,8 @@
 //! Which CNI and which host were recognised: a fix is worded for them.
 
-use crate::kernel::TunnelKind;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::kernel::{Link, TunnelKind};
 
 use crate::tables::Tables;
 
@@ -35,6 +37,15 @@ pub enum Host {
     /// Any other.
     #[default]
     Plain,
+}
+
+/// The gateway of Calico's pods. No machine has the address: the node's end of a pod's link answers for it.
+pub const POD_GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+
+/// Whether the link is the node's end of a Calico pod's that is meant to answer for [`POD_GATEWAY`].
+pub fn by_proxy(link: &Link) -> bool {
+    let answers = link.inet.is_some_and(|inet| inet.proxy_arp);
+    link.kind == "veth" && link.name.starts_with("cali") && link.up && answers
 }
 
 impl Setup {

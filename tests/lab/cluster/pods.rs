@@ -57,6 +57,17 @@ impl NewPod {
     }
 }
 
+/// What a node sets for its pods: one on a bridge wants its packets to meet filters, as kubeadm does.
+pub(super) fn settings(host: &Namespace, overlay: Overlay) -> Result<()> {
+    host.set("net/ipv4/ip_forward", "1")?;
+    match overlay.by {
+        Cni::Calico => Ok(()),
+        Cni::Flannel => host.set("net/bridge/bridge-nf-call-iptables", "1").map_err(|error| {
+            error.check("the kernel has the module br_netfilter loaded: `modprobe br_netfilter`, as root")
+        }),
+    }
+}
+
 /// What a node has of its pod network before its first pod: its block, or the pods' bridge.
 pub(super) fn ground(overlay: Overlay, node: usize) -> String {
     match overlay.by {

@@ -48,11 +48,11 @@ pub(super) fn hop_mtu(cluster: &Cluster, bytes: u32) -> Result<Broken<'_>> {
     cluster.routers.iter().try_fold(Broken::default(), |broken, router| Ok(broken.and(mtu(router, BACKBONE, bytes)?)))
 }
 
-fn set_mtu(namespace: &Namespace, link: &str, bytes: u32) -> Result<()> {
+pub(super) fn set_mtu(namespace: &Namespace, link: &str, bytes: u32) -> Result<()> {
     namespace.run("ip", ["link", "set", link, "mtu", &bytes.to_string()]).map(drop)
 }
 
-fn mtu_of(namespace: &Namespace, link: &str) -> Result<u32> {
+pub(super) fn mtu_of(namespace: &Namespace, link: &str) -> Result<u32> {
     let shown = namespace.run("ip", ["-o", "link", "show", "dev", link])?;
     let after = shown.split_whitespace().skip_while(|word| *word != "mtu").nth(1);
     after

@@ -1,9 +1,12 @@
 //! Settings, routes, and what the kernel remembers of a path.
 
+use serde::Deserialize;
+
 use super::{Broken, Plane, link};
 use crate::cluster::Cluster;
 use crate::echo::ping_by_memory;
 use crate::intruder::{TooBig, claim};
+use crate::namespace::Namespace;
 use crate::recipe::{Recipe, Role};
 use crate::wait::{self, Look};
 use crate::{Error, Result};
@@ -46,6 +49,46 @@ pub(super) fn asymmetric(cluster: &Cluster, node: usize, to: usize) -> Result<Br
     let route = format!("route add {peer} via {gateway} dev {link} src {source}");
     host.sh(&format!("ip {route}"))?;
     Ok(Broken::until(move || host.sh(&format!("ip route del {peer} via {gateway} dev {link}")).map(drop)))
+}
+
+/// What can stand in place of the default route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Instead {
+    /// Nothing.
+    Nothing,
+    /// One that drops in silence.
+    Blackhole,
+    /// One that refuses.
+    Prohibit,
+    /// One for 169.254.0.0/16 alone, by the same gateway.
+    LinkLocal,
+    /// The same in another table, to which a rule leads what the main one has no route for.
+    Table,
+}
+
+/// Puts something in place of the default route.
+pub(super) fn default(host: &Namespace, becomes: Instead) -> Result<Broken<'_>> {
+    let before = host.sh("ip route show default")?;
+    let by = before.trim().strip_prefix("default ").map(str::to_owned);
+    let by = by.ok_or_else(|| Error::new(format!("asking for the default route of {}", host.name()), &before))?;
+    let (make, undo) = match becomes {
+        Instead::Nothing => (String::new(), String::new()),
+        Instead::Blackhole | Instead::Prohibit => {
+            let kind = if becomes == Instead::Blackhole { "blackhole" } else { "prohibit" };
+            (format!("route add {kind} default metric 5\n"), format!("route del {kind} default metric 5\n"))
+        }
+        Instead::LinkLocal => {
+            let route = format!("169.254.0.0/16 {by}");
+            (format!("route add {route}\n"), format!("route del {route}\n"))
+        }
+        Instead::Table => (
+            format!("route add default {by} table 100\nrule add priority 40000 lookup 100\n"),
+            "rule del priority 40000\nroute flush table 100\n".to_owned(),
+        ),
+    };
+    host.feed("ip", &["-batch", "-"], &format!("{make}route del default {by}\n"))?;
+    Ok(Broken::until(move || host.feed("ip", &["-batch", "-"], &format!("route add default {by}\n{undo}"))))
 }
 
 /// Lets the kernel learn a path MTU, then takes the cause away. Healing forgets it.

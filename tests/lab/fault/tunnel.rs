@@ -1,9 +1,19 @@
-//! The entries that a CNI makes for each peer: missing, or of another kind.
+//! The tunnel's DF bit, and the entries that a CNI makes for each peer: missing, or of another kind.
 
 use super::Broken;
 use crate::cluster::{Base, Cluster, forwarding_line};
 use crate::recipe::Role;
 use crate::{Error, Result};
+
+pub(super) fn outer_df(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
+    let (host, overlay) = (cluster.host(node), cluster.overlay()?);
+    let set = move |value| {
+        let vni = overlay.vni.to_string();
+        host.run("ip", ["link", "set", overlay.tunnel, "type", "vxlan", "id", &vni, "df", value]).map(drop)
+    };
+    set("set")?;
+    Ok(Broken::until(move || set("unset")))
+}
 
 pub(super) fn no_forwarding(cluster: &Cluster, node: usize, of: usize) -> Result<Broken<'_>> {
     let overlay = cluster.overlay()?;

@@ -6,7 +6,8 @@
 //!
 //! One fault, one finding: of links that stand on each other the lowest is raised and the ones above are named in its
 //! evidence, because a dead NIC takes the carrier of its bridge away. A bridge shows no more than that if its only
-//! working ports are guests', so a bridge or bond also counts as down when all of its ways to the wire are.
+//! working ports are guests', so a bridge or bond also counts as down when all of its ways to the wire are. A bridge
+//! that is up and has no such way to begin with has another code, `bridge-no-uplink`, which is raised in its place.
 //!
 //! One way of several: a bond, or a route with several next hops, works on and has lost its spare, a warning. A bridge's port may be unused; it is raised
 //! only if a peer through the bridge is unreachable. Neither is taken for the cause of anything.
@@ -29,6 +30,8 @@ use crate::report::{Role, Severity};
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::tables::covers;
+
+use super::{DefaultRouteMissing, bridge_no_uplink};
 
 /// The rule.
 #[derive(Debug)]
@@ -86,6 +89,7 @@ impl Check for LinkDown {
             PathLimited::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,
+            DefaultRouteMissing::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeLinkDown", minutes: 1 },
@@ -95,10 +99,9 @@ impl Check for LinkDown {
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
         node.tables.links.read()?;
         let mut judgement = Judgement::default();
-        let mut raised = BTreeSet::new();
+        let mut raised = bridge_no_uplink::cut_off(node);
         for link in needed(node) {
-            let below = || node.topology.chain(link.index).into_iter().skip(1);
-            if below().any(|index| raised.contains(&index)) {
+            if node.topology.chain(link.index).iter().any(|index| raised.contains(index)) {
                 continue;
             }
             match fault(node, link) {
