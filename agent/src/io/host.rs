@@ -31,7 +31,7 @@ pub fn read_all(root: &Path) -> BTreeMap<HostFile, Result<Option<String>, Unread
 pub fn read(root: &Path, file: HostFile) -> Result<Option<String>, Unread> {
     let shown = root.join(file.path().trim_start_matches('/'));
     let shown = shown.display();
-    let read = open(root, file.path(), OFlags::RDONLY | OFlags::NONBLOCK).and_then(bounded);
+    let read = open(root, file.path(), READ).and_then(bounded);
     if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && lacks(root, file) {
         return Ok(None);
     }
@@ -55,9 +55,12 @@ fn lacks(root: &Path, file: HostFile) -> bool {
     file.may_lack_in().is_some_and(|folder| open(root, folder, OFlags::PATH | OFlags::DIRECTORY).is_ok())
 }
 
-/// Opens something below `root`. `NONBLOCK` because a pipe in place of a file must not hold the agent up.
+/// How a file is opened: a pipe or device in its place must not hold the agent up.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// Opens something below `root`.
 fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags = flags | OFlags::CLOEXEC;
     if root == Path::new("/") {
         return Ok(rustix::fs::open(path, flags, Mode::empty())?.into());
     }
