@@ -393,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_udp_probe_comes_from_where_it_should() {
         let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (to, udp) = (listener.local_addr().unwrap(), udp_socket().unwrap());
+        let (to, udp) = (listener.local_addr().unwrap(), sockets::udp_socket().unwrap());
         for (from, seen) in [(Some([127, 0, 0, 9]), [127, 0, 0, 9]), (None, [127, 0, 0, 1])] {
             send_udp(&udp, b"x", to, from.map(IpAddr::from)).unwrap();
             assert_eq!(listener.recv_from(&mut [0; 8]).unwrap().1.ip(), IpAddr::from(seen));

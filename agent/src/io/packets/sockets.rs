@@ -62,7 +62,7 @@ pub(super) const fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)
 }
 
-fn udp_socket() -> io::Result<Socket> {
+pub(super) fn udp_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
     let drop_everything = [SockFilter::new(0x06, 0, 0, 0)];
