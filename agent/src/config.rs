@@ -16,7 +16,7 @@ pub mod watch;
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,7 @@ impl Settings {
     /// Every problem of the file at once; or why it could not be read.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = file else { return Ok(Self::new(node_name())) };
-        Self::of(path, &read(path))
+        Self::of(path, &read(path).unwrap_or_else(Err))
     }
 
     /// Settings from what `path` was found to hold.
@@ -155,17 +155,30 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// What a look at the file found: its text, or why there is none.
-pub type Found = Result<String, String>;
+type Found = Result<String, String>;
 
-fn read(path: &Path) -> Found {
-    let file = File::open(path).map_err(|error| format!("cannot open the configuration: {error}"))?;
-    let about = file.metadata().map_err(|error| format!("cannot look at the configuration: {error}"))?;
-    if about.is_dir() {
-        return Err("is a directory; give the path of a YAML file".into());
+/// What the file holds; or why this machine has no means to look, which says nothing of the file.
+fn read(path: &Path) -> Result<Found, String> {
+    let failed = |doing: &str, error: &io::Error| {
+        let what = format!("cannot {doing} the configuration: {error}");
+        let lacking = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS].map(Some);
+        if lacking.contains(&error.raw_os_error()) { Err(what) } else { Ok(Err(what)) }
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) => return failed("open", &error),
+    };
+    if file.metadata().is_ok_and(|about| about.is_dir()) {
+        return Ok(Err("is a directory; give the path of a YAML file".into()));
     }
     let mut bytes = Vec::new();
-    let mut bounded = file.take(MAX_BYTES + 1);
-    bounded.read_to_end(&mut bytes).map_err(|error| format!("cannot read the configuration: {error}"))?;
+    if let Err(error) = file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
+        return failed("read", &error);
+    }
+    Ok(text(bytes))
+}
+
+fn text(bytes: Vec<u8>) -> Found {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(format!("larger than {MAX_BYTES} bytes, the most that a configuration may have"));
     }

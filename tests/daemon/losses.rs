@@ -26,27 +26,55 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Lowers the soft limit of an agent so that it gets no descriptor beyond those that it has, and puts it back.
-struct Starved(Pid, Rlimit);
+/// An agent that gets no descriptor beyond those that it has.
+struct Starved {
+    id: u32,
+    before: Option<Rlimit>,
+}
 
 impl Starved {
     fn new(service: &Service<'_>) -> Result<Self> {
-        let failed = |doing| move |error| Error::new(doing, error);
-        let id = i32::try_from(service.id()).ok().and_then(Pid::from_raw).expect("process ids are small and positive");
-        let open = fs::read_dir(format!("/proc/{}/fd", service.id())).map_err(failed("listing descriptors"))?;
-        let open: Vec<u64> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        let free = (0..).find(|number| !open.contains(number));
+        let mut starved = Self { id: service.id(), before: None };
+        starved.tighten()?;
+        Ok(starved)
+    }
+
+    /// Lowers the soft limit to what is in use. A connection that was still being closed may have left one over, so this
+    /// is done until it shows.
+    fn tighten(&mut self) -> Result<()> {
+        let current = Some(first_free(self.id)?);
         let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
-        let before = prlimit(Some(id), Resource::Nofile, Rlimit { current: free, maximum });
-        before.map(|before| Self(id, before)).map_err(|errno| Error::new("limiting descriptors", errno))
+        let before = limit(self.id, Rlimit { current, maximum })?;
+        self.before.get_or_insert(before);
+        Ok(())
     }
 
     fn feed(self) -> Result<()> {
-        let Self(id, before) = self;
-        prlimit(Some(id), Resource::Nofile, before)
-            .map(drop)
-            .map_err(|errno| Error::new("giving descriptors back", errno))
+        self.before.map_or(Ok(()), |before| limit(self.id, before).map(drop))
     }
+}
+
+fn limit(id: u32, wanted: Rlimit) -> Result<Rlimit> {
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("process ids are small and positive");
+    prlimit(Some(id), Resource::Nofile, wanted).map_err(|errno| Error::new("limiting descriptors", errno))
+}
+
+/// The number that a process's next descriptor would have, once all have stayed the same for some looks. The one that it
+/// keeps in reserve, the directory `/`, is among them.
+fn first_free(id: u32) -> Result<u64> {
+    let (mut last, mut alike) = (Vec::new(), 0);
+    wait::until("descriptors to stay as they are", || {
+        let open = fs::read_dir(format!("/proc/{id}/fd")).map_err(|error| Error::new("listing descriptors", error))?;
+        let number = |entry: &fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
+        let open = open.flatten().filter_map(|entry| Some((number(&entry)?, fs::read_link(entry.path()).ok()?)));
+        let mut open: Vec<_> = open.collect();
+        open.sort_unstable();
+        alike = if open == last { alike + 1 } else { 0 };
+        last = open;
+        let settled = alike >= 5 && last.iter().any(|(_, target)| target == Path::new("/"));
+        let free = (0..).find(|free| last.iter().all(|(number, _)| number != free)).unwrap_or_default();
+        Ok(if settled { Look::There(free) } else { Look::NotYet(format!("{last:?}")) })
+    })
 }
 
 fn reason<'r>(report: &'r Report, code: &str) -> Option<&'r str> {
@@ -64,14 +92,18 @@ fn no_descriptors() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let mut service = Service::start(&cluster, 0)?;
     let peer = ROUTED.nodes[1];
-    let starved = Starved::new(&service)?;
+    let mut starved = Starved::new(&service)?;
     let too_many = |report: &Report| reason(report, "ip-forward-off").is_some_and(|why| why.contains("Too many open"));
-    let report = service.until("settings to go unread", too_many)?;
+    let report = service.until("settings to go unread", |report| {
+        too_many(report) || starved.tighten().is_err_and(|error| panic!("{error}"))
+    })?;
     let clear = |report: &Report| report.path(peer, "underlay").is_some_and(|path| path.verdict == "clear");
     assert!(clear(&report), "what needs no descriptor goes on: {report}");
     until_metric(&mut service, r#"mtuscope_source_success{source="settings"}"#, 0.0)?;
     until_metric(&mut service, r#"mtuscope_source_success{source="links"}"#, 1.0)?;
     until_logged(&mut service, &["WARN", "HTTP connections have to wait", "LimitNOFILE="])?;
+    until_logged(&mut service, &["WARN", "cannot open the configuration", "the configuration in use stays"])?;
+    until_metric(&mut service, "mtuscope_config_last_reload_successful", 1.0)?;
     // A peer that answers nothing but TCP, which cannot be tried, may be there.
     tcp_only(cluster.host(1))?;
     let report = service.until("the peer to be unknown", |report| {

@@ -11,6 +11,8 @@
 //! not finished; and half of one, or none of it, is often good YAML that means something else, so this holds for good
 //! files as for broken ones. Whoever sends SIGHUP says that the file is finished: then one look is enough.
 //!
+//! Where this machine has no means to look, no descriptor for one, nothing is known of the file and nothing changes.
+//!
 //! An empty file is taken at the start, where it can only mean the defaults. In place of one that said something it is
 //! what a full disk leaves behind, and refused.
 
@@ -42,7 +44,7 @@ impl Watched {
     /// Every problem of the file at once; or why it could not be read.
     pub fn open(path: &Path) -> Result<(Settings, Option<Self>), ConfigError> {
         let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
-        let found = read(path);
+        let found = read(path).unwrap_or_else(Err);
         let settings = Settings::of(path, &found)?;
         let may_be_empty = found.as_ref().is_ok_and(String::is_empty);
         let watched = || Self { path: path.to_owned(), state: State::new(found), may_be_empty };
@@ -55,13 +57,20 @@ impl Watched {
     }
 
     /// Looks at the file.
-    pub fn look(&mut self) -> Seen {
-        self.state.on(look(&self.path))
+    ///
+    /// # Errors
+    /// Why this machine has no means to look.
+    pub fn look(&mut self) -> Result<Seen, String> {
+        Ok(self.state.on(look(&self.path)?))
     }
 
     /// Looks at the file and takes it as it is.
-    pub fn insist(&mut self) {
-        self.state.settle(look(&self.path));
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub fn insist(&mut self) -> Result<(), String> {
+        self.state.settle(look(&self.path)?);
+        Ok(())
     }
 
     /// The settings that the file holds, as it last counted.
@@ -78,10 +87,10 @@ impl Watched {
     }
 }
 
-fn look(path: &Path) -> Found {
+fn look(path: &Path) -> Result<Found, String> {
     // Opening a pipe waits for somebody to write to it.
     match fs::metadata(path) {
-        Ok(about) if !about.is_file() && !about.is_dir() => Err("is no plain file any more".into()),
+        Ok(about) if !about.is_file() && !about.is_dir() => Ok(Err("is no plain file any more".into())),
         _ => read(path),
     }
 }
@@ -178,7 +187,7 @@ mod tests {
     }
 
     fn changes(watched: &mut Watched) -> Option<Result<String, String>> {
-        let seen = [watched.look(), watched.look()];
+        let seen = [watched.look().unwrap(), watched.look().unwrap()];
         let settings = watched.settings().map(|settings| settings.probes.node).map_err(|error| error.to_string());
         match seen {
             [Unsettled, Changed] => Some(settings),
@@ -239,9 +248,9 @@ mod tests {
     fn a_signal_needs_one_look() {
         let (_directory, path, mut watched) = watched("node: one\n");
         fs::write(&path, "node: two\n").unwrap();
-        watched.insist();
+        watched.insist().unwrap();
         assert_eq!(watched.settings().unwrap().probes.node, "two");
-        assert_eq!(watched.look(), Same);
+        assert_eq!(watched.look(), Ok(Same));
     }
 
     #[test]

@@ -74,21 +74,22 @@ impl Reload {
     pub(super) fn look(&mut self) {
         let Source::File(watched) = &mut self.source else { return };
         let seen = watched.look();
-        self.next_look = Instant::now() + if seen == Seen::Unsettled { SETTLE } else { LOOK };
+        self.next_look = Instant::now() + if seen == Ok(Seen::Unsettled) { SETTLE } else { LOOK };
         match seen {
-            Seen::Changed => self.read(),
-            Seen::Same if self.held_up.is_some() => self.try_again(),
-            Seen::Same | Seen::Unsettled => {}
+            Ok(Seen::Changed) => self.read(),
+            Ok(Seen::Same) if self.held_up.is_some() => self.try_again(),
+            Ok(Seen::Same | Seen::Unsettled) => {}
+            Err(why) => tracing::warn!(why, "the configuration in use stays; check the limit on open files and memory"),
         }
     }
 
     /// Takes the file as it is now: whoever asks says that it is finished.
     pub(super) fn insist(&mut self) {
         match &mut self.source {
-            Source::File(watched) => {
-                watched.insist();
-                self.read();
-            }
+            Source::File(watched) => match watched.insist() {
+                Ok(()) => self.read(),
+                Err(why) => tracing::warn!(why, "SIGHUP changes nothing; check the limit on open files and memory"),
+            },
             Source::Fixed(why) => {
                 self.number += 1;
                 tracing::warn!(reload = self.number, "SIGHUP changes nothing: {why}");

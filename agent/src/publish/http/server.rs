@@ -46,6 +46,10 @@ pub async fn serve(
                 }
                 continue;
             }
+            () = tokio::time::sleep(BACK_OFF), if reserve.is_spent() => {
+                reserve.refill();
+                continue;
+            }
             accepted = accept(&listener, &places) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -87,7 +91,6 @@ async fn on_refused(error: &io::Error, reserve: &Reserve) {
     tracing::warn!(%error, "HTTP connections have to wait; check the limit on open files (LimitNOFILE=, ulimit -n) and memory");
     if !reserve.spend() {
         tokio::time::sleep(BACK_OFF).await;
-        reserve.refill();
     }
 }
 
@@ -106,6 +109,10 @@ impl Reserve {
     /// Gives it to the next connection; `false` if it is spent already.
     fn spend(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
