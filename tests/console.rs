@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         vec![
             test("the ladder of a healthy node fits, rung by rung", ladder_fits),
             test("the ladder breaks where a link below the tunnel shrinks", small_nic),
+            test("the ladder breaks at a bridge that outgrows its port", small_bridge_port),
             test("the ladder breaks where pods outgrow the tunnel", large_pods),
             test("the ladder breaks at the path where a hop shrinks", small_hop),
             test("the ladder allows for the four bytes that a veth lets through", small_port),
@@ -108,6 +109,17 @@ fn small_nic() -> Result<()> {
         let inner = rung(ladder, "inner_path");
         assert!(inner.verdict == "break" && inner.follows, "what pods see follows from it: {ladder:?}");
     })
+}
+
+fn small_bridge_port() -> Result<()> {
+    let fault = |bytes: u32| Fault::PortMtu { node: 0, link: Role::Nic, bytes: bytes.into() };
+    broken(REFERENCE, &fault(1495), |ladder| {
+        assert_eq!(breaks(ladder).first(), Some(&("bridge", Some(1495))), "{ladder:?}");
+        assert!(rung(ladder, "bridge").findings.iter().any(|code| code == "bridge-port-mtu"), "{ladder:?}");
+        let path = rung(ladder, "path");
+        assert!(path.verdict == "break" && path.follows, "{ladder:?}");
+    })?;
+    broken(REFERENCE, &fault(1496), |ladder| assert_eq!(ladder.verdict, "ok", "a bridge lets a tag pass: {ladder:?}"))
 }
 
 fn large_pods() -> Result<()> {
