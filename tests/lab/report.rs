@@ -28,6 +28,8 @@ pub struct Report {
     pub tunnels: Vec<Tunnel>,
     /// Paths.
     pub paths: Vec<Path>,
+    /// Which layer says which MTU.
+    pub ladders: Vec<Ladder>,
     /// Findings.
     pub findings: Vec<Finding>,
     /// Checks that could not conclude.
@@ -117,6 +119,36 @@ pub struct LimitedBy {
     pub address: Option<String>,
     /// What it reported, in bytes.
     pub reported_mtu: Option<u32>,
+}
+
+/// The layers of one way out.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ladder {
+    /// What it leads up to.
+    pub link: String,
+    /// `ok`, `break` or `unknown`.
+    pub verdict: String,
+    /// From the wire up.
+    pub rungs: Vec<Rung>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rung {
+    /// `nic`, `bridge`, `path`, …
+    pub layer: String,
+    /// Who says so.
+    pub name: String,
+    /// What it takes or carries, in bytes.
+    pub mtu: Option<u32>,
+    /// What is left for it, in bytes.
+    pub available: Option<u32>,
+    /// `ok`, `break` or `unknown`.
+    pub verdict: String,
+    /// Whether a break further down explains this one.
+    pub follows: bool,
+    /// Codes of the findings about it.
+    pub findings: Vec<String>,
 }
 
 /// A finding.

@@ -161,6 +161,7 @@ fn is_about(finding: &Finding, rung: &Rung) -> bool {
             }
             Layer::Pods => finding.subject == "pods",
             Layer::Route => false,
+            Layer::Bridge => (named && evidence("plane").is_none()) || evidence("bridge") == Some(&rung.name),
             _ => named && evidence("plane").is_none(),
         }
 }

@@ -1,5 +1,6 @@
 //! One ladder, built from the wire up.
 
+use crate::overhead::VLAN_HLEN;
 use crate::report::{LinkRow, PathRow, RouteRow, TunnelRow};
 use crate::units::IpSize;
 
@@ -72,6 +73,9 @@ impl<'f, 'r> Climb<'f, 'r> {
         let mut rung = Rung::new(layer(link, below.is_empty()), &link.name);
         rung.mtu = Some(link.mtu.carries());
         rung.hold_against(available.as_ref());
+        if link.kind == "bridge" {
+            rung.forgive_a_tag();
+        }
         if let Some(down) = down(link) {
             let spare = self.spare(link, chain);
             rung.verdict = if spare.is_some() { rung.verdict } else { Fit::Break };
@@ -137,13 +141,19 @@ impl<'f, 'r> Climb<'f, 'r> {
         }
     }
 
+    /// Every path measured outweighs what links below say: some let a little more through. Not so through a tunnel, which
+    /// may take its packets to pieces.
     fn measured(&mut self, layer: Layer, paths: &[&PathRow], takes: Option<&Bound>) {
         if paths.is_empty() {
             return;
         }
-        let rung = measured::rung(layer, paths, takes, self.room.as_ref());
-        if let Some(mtu) = measured::narrowest(paths) {
-            self.narrow(mtu);
+        let broken = self.rungs.iter().any(|rung| rung.verdict == Fit::Break);
+        let proven = measured::whole(paths) && self.rungs.iter().all(|rung| rung.layer != Layer::Tunnel);
+        let rung = measured::rung(layer, paths, takes, self.room.as_ref().filter(|_| broken));
+        match (measured::narrowest(paths), &self.room) {
+            (Some(mtu), Some(room)) if proven && mtu.size > room.size => self.room = Some(mtu),
+            (Some(mtu), _) => self.narrow(mtu),
+            (None, _) => {}
         }
         self.rungs.push(rung);
     }
@@ -235,6 +245,18 @@ impl Rung {
             (self.verdict, self.why) = (Fit::Break, Some(more(mtu, bound)));
         } else if mtu < bound.size {
             self.why = Some(format!("could be {}", bound.size));
+        }
+    }
+}
+
+impl Rung {
+    /// A bridge lets a packet out by a port that is too small by no more than a VLAN tag. Where its filters do not, the
+    /// paths were measured to carry less, and that is a break of theirs.
+    fn forgive_a_tag(&mut self) {
+        let excess = self.mtu.zip(self.available).map(|(mtu, available)| mtu.bytes().saturating_sub(available.bytes()));
+        if excess.is_some_and(|excess| excess > 0 && excess <= VLAN_HLEN) {
+            self.verdict = Fit::Ok;
+            self.why = self.why.take().map(|why| format!("{why}, which a bridge lets pass"));
         }
     }
 }

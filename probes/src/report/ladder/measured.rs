@@ -9,7 +9,7 @@ use super::climb::Bound;
 use super::{Fit, Layer, Rung};
 
 /// The rung of some paths, at least one. `takes` is what the link that they leave by takes, `room` the smallest
-/// size of all below.
+/// size of all below where something there is broken.
 pub(super) fn rung(layer: Layer, paths: &[&PathRow], takes: Option<&Bound>, room: Option<&Bound>) -> Rung {
     let sized: Vec<(&PathRow, IpSize)> = paths.iter().filter_map(|path| Some((*path, path.path_mtu?))).collect();
     let Some(&(worst, mtu)) = sized.iter().min_by_key(|(path, mtu)| (short(path) == 0, *mtu)) else {
@@ -46,6 +46,11 @@ pub(super) fn narrowest(paths: &[&PathRow]) -> Option<Bound> {
         Some(device) => Bound::new(device.carries(), format!("the path to {} is good for", path.peer)),
         None => Bound::new(mtu, format!("the path to {} carries", path.peer)),
     })
+}
+
+/// Whether each of the paths has a size.
+pub(super) fn whole(paths: &[&PathRow]) -> bool {
+    paths.iter().all(|path| path.path_mtu.is_some())
 }
 
 fn unmeasured(layer: Layer, paths: &[&PathRow], takes: Option<&Bound>) -> Rung {

@@ -124,6 +124,21 @@ fn a_bridge_above_its_port_is_one_break_and_the_path_follows() {
 }
 
 #[test]
+fn a_port_too_small_by_a_tag_is_no_break_unless_it_was_measured_to_be_one() {
+    let node = Example::reference().with("enp5s0", mtu(1496));
+    let fits = ladder(&node, "vxlan.calico");
+    assert_eq!(lines(&fits)[1], "bridge vmbr1 1500: 4 more than the 1496 that enp5s0 takes, which a bridge lets pass");
+    assert_eq!(fits.verdict, Fit::Ok, "1500 was measured to pass: {fits:?}");
+    let filtered = node.verdict("master-2", Plane::Underlay, black_hole(1496));
+    assert_eq!(
+        line(&filtered, "vxlan.calico", Layer::Path),
+        "path master-2 1/2 1496 BREAK: 4 short of 1500, and nobody says so; most likely a device with an MTU of 1492"
+    );
+    let five = Example::reference().with("enp5s0", mtu(1495));
+    assert!(line(&five, "vxlan.calico", Layer::Bridge).contains("BREAK: 5 more"), "a tag is four bytes");
+}
+
+#[test]
 fn pods_are_held_against_their_tunnel_alone() {
     let node = Example::reference().with("cali1a2b3c4d5e6", mtu(1451));
     assert_eq!(
