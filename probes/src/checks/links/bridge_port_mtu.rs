@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::OverlayMtuExceedsPath;
 use crate::checks::paths::PathBlackHole;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, small, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex};
 use crate::overhead::VLAN_HLEN;
@@ -86,10 +86,9 @@ impl Check for BridgePortMtu {
         for bridge in bridges::on_the_way(node) {
             let uplinks: Vec<_> = bridges::uplinks(node, bridge).map(|port| port.index).collect();
             for port in bridges::ports(node, bridge).filter(|port| loses(bridge, port)) {
-                let subject = Subject::Link(port.name.clone());
                 if uplinks.contains(&port.index) {
                     let behind = |key: &PathKey| node.paths[key].via.contains(&port.index);
-                    judgement.raise(subject, Severity::Warning, evidence(node, bridge, port, behind));
+                    raise(node, bridge, port, behind, &mut judgement);
                 } else if node.topology.role(port.index) != Role::Pod {
                     judge_guest(node, bridge, port, &mut judgement);
                 }
@@ -150,9 +149,20 @@ fn judge_guest(node: &Snapshot, bridge: &Link, port: &Link, judgement: &mut Judg
     };
     if !peers.is_empty() {
         let behind = |key: &PathKey| peers.contains(&key.peer) && node.paths[key].via.contains(&bridge.index);
-        let breaks = node.paths.keys().filter(|key| behind(key)).map(Subject::path).collect();
-        judgement.raise_breaking(subject, Severity::Warning, evidence(node, bridge, port, behind), breaks);
+        raise(node, bridge, port, behind, judgement);
     }
+}
+
+fn raise(
+    node: &Snapshot,
+    bridge: &Link,
+    port: &Link,
+    behind: impl Fn(&PathKey) -> bool,
+    judgement: &mut Judgement<Evidence>,
+) {
+    let breaks = small::breaks(node, port.mtu.carries(), &behind);
+    let evidence = evidence(node, bridge, port, behind);
+    judgement.raise_causing(Subject::Link(port.name.clone()), Severity::Warning, evidence, Causes::Named, breaks);
 }
 
 /// Peers whose hardware address the bridge has learned behind a port.
@@ -278,7 +288,7 @@ mod tests {
             (raised.subject.to_string(), &*raised.evidence.peers),
             ("tap100i0".into(), &["master-2".into()][..])
         );
-        assert_eq!(raised.breaks.len(), 3, "the three planes of master-2, and nothing of master-3");
+        assert_eq!(raised.breaks.len(), 1, "the tunnel to master-2, and nothing of master-3");
     }
 
     #[test]
