@@ -69,8 +69,11 @@ fn unprivileged(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
 
 fn without_net_raw() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let (report, code) = judged(&unprivileged(&cluster, &["report", "--output", "json"])?)?;
+    let output = unprivileged(&cluster, &["report", "--output", "json"])?;
+    let (report, code) = judged(&output)?;
     assert_eq!((report.summary.status.as_str(), code), ("unknown", Some(0)), "unseen is not fine: {report}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("CAP_NET_RAW") && said.contains("setcap"), "how to be told everything: {said}");
     let told = report.not_concluded.iter().find(|row| row.code == "path-black-hole").map(|row| row.reason.as_str());
     assert!(told.is_some_and(|reason| reason.contains("CAP_NET_RAW")), "{report}");
     assert!(report.paths.iter().all(|path| path.verdict == "unknown" && path.packets_sent == 0), "{report}");
