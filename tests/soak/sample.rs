@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     Storm,
     /// Things were healed, and the agent has yet to say so.
     Healing,
-    /// All is well, after the first storm: tables and heap had their size for the first time.
+    /// All is well, after one of the first storms: tables and heap are still reaching their size.
     Warm,
     /// All is well.
     Quiet,
