@@ -83,9 +83,10 @@ impl Run<'_> {
         let mut rng = Rng::with_seed(self.args.seed);
         let started = Instant::now();
         while started.elapsed() < self.args.time && !self.asked() {
+            let warm = self.record.cycles == 0 || started.elapsed() < self.args.time / 10;
             self.storm(&mut rng)?;
             self.recover()?;
-            self.rest()?;
+            self.watch_for(self.args.quiet, if warm { Phase::Warm } else { Phase::Quiet })?;
             self.record.cycles += 1;
             self.tell();
         }
@@ -145,11 +146,6 @@ impl Run<'_> {
             }
             thread::sleep(self.args.every);
         }
-    }
-
-    fn rest(&mut self) -> Result<()> {
-        let phase = if self.record.cycles == 0 { Phase::Warm } else { Phase::Quiet };
-        self.watch_for(self.args.quiet, phase)
     }
 
     fn watch_for(&mut self, time: Duration, phase: Phase) -> Result<()> {

@@ -13,6 +13,9 @@ use lab::{Error, Result};
 /// Clock ticks per second in `/proc/<pid>/stat`: part of the kernel's ABI.
 const USER_HZ: f64 = 100.0;
 
+/// Time in seconds over which a use of the CPU is worked out, at least.
+const SHORTEST: f64 = 0.5;
+
 /// What was going on when a sample was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -20,7 +23,7 @@ pub(crate) enum Phase {
     Storm,
     /// Things were healed, and the agent has yet to say so.
     Healing,
-    /// All is well, after the first storm: tables and heap had their size for the first time.
+    /// All is well, after one of the first storms: tables and heap are still reaching their size.
     Warm,
     /// All is well.
     Quiet,
@@ -92,12 +95,13 @@ pub(crate) struct Sampler {
     rounds: usize,
     last_round: f64,
     last_cpu: Option<(f64, f64)>,
+    cpu: f64,
 }
 
 impl Sampler {
     pub(crate) fn new(service: &Service<'_>) -> Self {
         let process = format!("/proc/{}", service.id());
-        Self { started: Instant::now(), process, rounds: 0, last_round: 0.0, last_cpu: None }
+        Self { started: Instant::now(), process, rounds: 0, last_round: 0.0, last_cpu: None, cpu: 0.0 }
     }
 
     /// Looks at the process and at all that it serves.
@@ -147,9 +151,14 @@ impl Sampler {
         Ok(Timestamp::now().as_duration().as_secs_f64() - ended)
     }
 
+    /// Over what is too short for the kernel's ticks, it is what it was before.
     fn cpu(&mut self, at: f64, seconds: f64) -> f64 {
-        let (since, before) = self.last_cpu.replace((at, seconds)).unwrap_or((at, seconds));
-        if at > since { (seconds - before) / (at - since) * 100.0 } else { 0.0 }
+        let (since, before) = *self.last_cpu.get_or_insert((at, seconds));
+        if at - since >= SHORTEST {
+            self.cpu = (seconds - before) / (at - since) * 100.0;
+            self.last_cpu = Some((at, seconds));
+        }
+        self.cpu
     }
 
     fn read(&self, file: &str) -> Result<String> {

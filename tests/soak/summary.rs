@@ -1,10 +1,11 @@
 //! The table and the verdict.
 //!
 //! **The rule.** Only quiet samples are compared: nothing is broken, no pod of the storm is left, and the agent has said
-//! so. The quiet after the first storm is left out, since tables, heap and caches reach their size in it for the first
-//! time. Of the others, in order of time, a figure is *flat* if the median of the last tenth is at most the median of the
-//! first tenth × 1.05 plus the figure's constant: the grain in which it is counted. A tenth has at least three samples,
-//! or nothing is said.
+//! so. The quiet after storms that began in the first tenth of the time is left out, and after the first storm always:
+//! tables and heap reach their size in it, and the heap takes several storms until the worst of them has met it at its
+//! worst. A leak goes on after that. Of the other quiet samples, in order of time, a figure is *flat* if the median of
+//! the last tenth is at most the median of the first tenth × 1.05 plus the figure's constant: the grain in which it is
+//! counted. A tenth has at least three samples, or nothing is said.
 
 use std::fmt;
 
@@ -109,7 +110,8 @@ impl fmt::Display for Verdict {
             let flat = flat.map_or("", |flat| if flat { "flat" } else { "GROWN" });
             writeln!(f, "{name:22}{:>27}{:>27}{:>27}  {flat}", cell(first), cell(last), cell(whole))?;
         }
-        writeln!(f, "rule: median of the last tenth <= median of the first tenth x {GROWTH} + a constant:")?;
+        writeln!(f, "rule: of quiet samples after the first tenth of the time, and after the first storm at least,")?;
+        writeln!(f, "  median of the last tenth <= median of the first tenth x {GROWTH} + a constant:")?;
         let slacks = FIGURES.iter().filter_map(|figure| Some(format!("{} {}", figure.name, figure.slack?)));
         writeln!(f, "  {}", slacks.collect::<Vec<_>>().join("; "))?;
         writeln!(f, "verdict: {}", self.words())
