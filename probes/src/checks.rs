@@ -9,6 +9,7 @@
 //! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile. The two codes
 //! about path sizes silence each other and themselves, on planes further in, and are named by constants for that.
 
+pub mod declared;
 #[cfg(test)]
 mod golden;
 pub mod kernel;
@@ -86,6 +87,8 @@ pub enum Area {
     Overlay,
     /// Kernel settings and counters.
     Kernel,
+    /// What somebody wrote down.
+    Declared,
 }
 
 /// How much evidence a finding takes before it is raised.
@@ -278,6 +281,7 @@ pub static ALL: &[Registered] = &[
     of::<kernel::RpFilterStrict>(),
     of::<kernel::BridgeNetfilterOff>(),
     of::<kernel::PmtuDiscoveryOff>(),
+    of::<declared::DeclaredMtuDiffers>(),
 ];
 
 /// The check of this code.

@@ -10,6 +10,7 @@
 
 pub mod checks;
 pub mod config;
+pub mod declared;
 pub mod fact;
 pub mod history;
 pub mod kernel;

@@ -56,13 +56,31 @@ pub enum Fix {
     },
     /// Pods have this MTU.
     PodMtu {
-        /// The tunnel that their packets to other nodes leave by.
-        tunnel: String,
+        /// The tunnel that their packets to other nodes leave by, if they leave by one.
+        tunnel: Option<String>,
         /// Device MTU.
         mtu: LinkMtu,
     },
     /// Pods are recreated: they keep the MTU that they were born with.
     RecreatePods,
+    /// A route has this MTU.
+    RouteMtu {
+        /// Its destination.
+        to: String,
+        /// The link that it leaves by.
+        link: String,
+        /// What it has.
+        from: IpSize,
+        /// What it is to have.
+        mtu: IpSize,
+    },
+    /// What is written is what there is.
+    Declaration {
+        /// Where it is written.
+        written: String,
+        /// What there is.
+        mtu: IpSize,
+    },
     /// A sysctl has this value, also after a reboot.
     Sysctl {
         /// Key, as in `net.ipv4.ip_forward`.
@@ -177,8 +195,12 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
         Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
-        Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel, *mtu, setup),
+        Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel.as_deref(), *mtu, setup),
         Fix::RecreatePods => recreate_pods(),
+        Fix::RouteMtu { to, link, from, mtu } => network::route_mtu(to, link, *from, *mtu),
+        Fix::Declaration { written, mtu } => {
+            vec![format!("If {mtu} B is what is meant, write that at `{written}`, on every node.")]
+        }
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
         Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
         Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
@@ -221,8 +243,8 @@ fn overlay_mtu(tunnel: &str, mtu: LinkMtu, overhead: u32, setup: Setup) -> Vec<S
     lines
 }
 
-fn pod_mtu(tunnel: &str, mtu: LinkMtu, setup: Setup) -> Vec<String> {
-    match maker(tunnel, setup) {
+fn pod_mtu(tunnel: Option<&str>, mtu: LinkMtu, setup: Setup) -> Vec<String> {
+    match tunnel.map_or(setup.cni, |tunnel| maker(tunnel, setup)) {
         Cni::Calico => calico::mtu(mtu),
         Cni::Flannel => flannel::pod_mtu(mtu),
         Cni::Cilium | Cni::Unknown => vec![format!(

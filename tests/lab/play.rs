@@ -42,9 +42,13 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
 /// # Errors
 /// If the recipe lacks a name that the scenario uses.
 pub fn configuration(scenario: &Scenario, recipe: &Recipe, node: usize) -> Result<String> {
-    let plain = service::configuration(recipe, node);
-    let Some(underlay) = &scenario.underlay else { return Ok(plain) };
-    Ok(format!("{plain}expect: {{ underlay_mtu: {} }}\n", underlay.on(&recipe.sizes())?))
+    let mut text = service::configuration(recipe, node) + "expect:\n";
+    for (key, size) in [("underlay_mtu", &scenario.underlay), ("overlay_mtu", &scenario.overlay)] {
+        if let Some(size) = size {
+            text += &format!("  {key}: {}\n", size.on(&recipe.sizes())?);
+        }
+    }
+    Ok(text)
 }
 
 /// Plays a recipe that nothing is wrong with: not one finding in several rounds.

@@ -23,11 +23,12 @@ use crate::size::Size;
 use crate::{Error, Result};
 
 /// The families' files.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("links", include_str!("../../probes/src/checks/links/lab.toml")),
     ("paths", include_str!("../../probes/src/checks/paths/lab.toml")),
     ("overlay", include_str!("../../probes/src/checks/overlay/lab.toml")),
     ("kernel", include_str!("../../probes/src/checks/kernel/lab.toml")),
+    ("declared", include_str!("../../probes/src/checks/declared/lab.toml")),
 ];
 
 /// One way to raise one code.
@@ -43,6 +44,8 @@ pub struct Scenario {
     pub given: Vec<Fault>,
     /// What the operator says that the underlay carries.
     pub underlay: Option<Size>,
+    /// What the operator says that tunnels and pods have.
+    pub overlay: Option<Size>,
     /// What is broken, in order.
     pub fault: Vec<Fault>,
     /// What must come of it.
@@ -152,7 +155,7 @@ impl Scenario {
     fn fits(&self, recipe: &Recipe) -> bool {
         let faults =
             self.given.iter().chain(&self.fault).chain(self.near_miss.iter().flat_map(|near_miss| &near_miss.make));
-        let named = self.underlay.iter().all(|size| size.fits(&recipe.sizes()));
+        let named = self.underlay.iter().chain(&self.overlay).all(|size| size.fits(&recipe.sizes()));
         named && faults.into_iter().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
     }
 

@@ -3,9 +3,10 @@
 use super::{ALL, Candidate, judge_all};
 use crate::history::Standing;
 use crate::path::Plane;
-use crate::snapshot::Setup;
 use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
 use crate::snapshot::setup::{Cni, Host};
+use crate::snapshot::{Setup, Snapshot};
+use crate::units::{IpSize, LinkMtu};
 use crate::{remedy, silence};
 
 /// Every example's sentence and remedy. The examples are worded for Calico's device; `tunnel` takes its place.
@@ -23,7 +24,9 @@ fn told(cni: Cni, host: Host, tunnel: &str) -> String {
 
 fn rename(fix: &mut remedy::Fix, to: &str) {
     match fix {
-        remedy::Fix::OverlayMtu { tunnel, .. } | remedy::Fix::PodMtu { tunnel, .. } => *tunnel = to.into(),
+        remedy::Fix::OverlayMtu { tunnel, .. } | remedy::Fix::PodMtu { tunnel: Some(tunnel), .. } => {
+            *tunnel = to.into()
+        }
         remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
         remedy::Fix::TunnelUnderlay { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
@@ -95,12 +98,22 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
 
 /// What is raised and stays loud: no other finding is its cause.
 fn loud(example: &Example) -> Vec<String> {
-    let node = example.snapshot();
-    let looked = judge_all(&node).into_iter().filter_map(|outcome| outcome.result.ok());
+    loud_at(&example.snapshot())
+}
+
+/// The same where the operator declares the reference's sizes.
+fn loud_as_declared(example: &Example) -> Vec<String> {
+    let mut node = example.snapshot();
+    (node.expect.underlay_mtu, node.expect.overlay_mtu) = (Some(IpSize::new(1500)), Some(IpSize::new(1450)));
+    loud_at(&node)
+}
+
+fn loud_at(node: &Snapshot) -> Vec<String> {
+    let looked = judge_all(node).into_iter().filter_map(|outcome| outcome.result.ok());
     let raised = looked.flat_map(|looked| looked.raised);
     let mut standing: Vec<_> =
         raised.map(|candidate| Standing { candidate, since: jiff::Timestamp::UNIX_EPOCH }).collect();
-    let causes = silence::apply(&mut standing, &node);
+    let causes = silence::apply(&mut standing, node);
     let loud = standing.iter().zip(causes).filter(|(_, cause)| cause.is_none());
     loud.map(|(one, _)| format!("{} {}", one.candidate.entry.code, one.candidate.subject)).collect()
 }
@@ -127,13 +140,13 @@ fn a_bridge_without_a_port_is_one_loud_finding_and_no_dead_link() {
     let also = node.with("vxlan.calico", |link| link.up = false);
     assert_eq!(loud(&also), ["bridge-no-uplink vmbr1"], "the tunnel comes after the bridge it stands on");
     let jumbo = Example::reference().with("enp5s0", unplug).with("vmbr1", |link| link.carrier = Some(false));
-    let jumbo = jumbo.with("vxlan.calico", |link| link.mtu = crate::units::LinkMtu::new(8950));
+    let jumbo = jumbo.with("vxlan.calico", |link| link.mtu = LinkMtu::new(8950));
     assert_eq!(loud(&jumbo), ["bridge-no-uplink vmbr1"], "without a port the bridge has an MTU of 1500");
 }
 
 #[test]
 fn a_small_port_of_a_bridge_explains_what_vanishes_and_not_who_is_silent() {
-    let small = |link: &mut crate::kernel::Link| link.mtu = crate::units::LinkMtu::new(1400);
+    let small = |link: &mut crate::kernel::Link| link.mtu = LinkMtu::new(1400);
     let node = Example::reference()
         .with("enp5s0", small)
         .verdict("master-2", Plane::Underlay, black_hole(1404))
@@ -169,6 +182,22 @@ fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
 }
 
 #[test]
+fn one_wrong_mtu_is_one_loud_finding_where_it_is_declared() {
+    let sized = |links: &[&str], mtu| {
+        links.iter().fold(Example::reference(), |node, link| node.with(link, |link| link.mtu = LinkMtu::new(mtu)))
+    };
+    let nic = sized(&["enp5s0"], 1400).verdict("master-2", Plane::Underlay, black_hole(1404));
+    assert_eq!(loud_as_declared(&nic), ["declared-mtu-differs enp5s0"]);
+    assert_eq!(loud_as_declared(&sized(&["enp5s0", "vmbr1"], 1400)), ["declared-mtu-differs enp5s0"]);
+    assert_eq!(loud_as_declared(&sized(&["vmbr1"], 9000)), ["declared-mtu-differs vmbr1"]);
+    assert_eq!(loud_as_declared(&sized(&["vxlan.calico"], 1500)), ["declared-mtu-differs vxlan.calico"]);
+    assert_eq!(loud_as_declared(&sized(&["vxlan.calico"], 1400)), ["declared-mtu-differs vxlan.calico"]);
+    assert_eq!(loud_as_declared(&sized(&["cali1a2b3c4d5e6"], 1500)), ["pod-mtu-too-large pods"]);
+    let another = sized(&["enp5s0", "vmbr1"], 1400).verdict("master-3", Plane::Underlay, black_hole(1000));
+    assert_eq!(loud_as_declared(&another), ["path-black-hole master-3", "declared-mtu-differs enp5s0"]);
+}
+
+#[test]
 fn a_tunnel_on_the_wrong_network_explains_that_it_does_not_deliver() {
     let wrong = |node: Example| {
         let (bound, local) = (Some(node.index("vmbr0")), "192.168.0.11".parse().ok());
@@ -183,7 +212,7 @@ fn a_tunnel_on_the_wrong_network_explains_that_it_does_not_deliver() {
     let large =
         Example::reference().pod("cali0badc0ffee1", 8950, "10.244.1.4").pod("cali0badc0ffee2", 8950, "10.244.1.5");
     assert_eq!(loud(&wrong(large.clone())), ["tunnel-wrong-underlay vxlan.calico", "pod-mtu-too-large pods"]);
-    let jumbo = |link: &mut crate::kernel::Link| link.mtu = crate::units::LinkMtu::new(9000);
+    let jumbo = |link: &mut crate::kernel::Link| link.mtu = LinkMtu::new(9000);
     assert_eq!(loud(&wrong(large.with("vmbr1", jumbo).with("enp5s0", jumbo))), ["tunnel-wrong-underlay vxlan.calico"]);
 }
 
@@ -202,7 +231,7 @@ fn a_signalled_limit_between_nodes_explains_a_silent_loss_inside_the_tunnel() {
 
 #[test]
 fn a_tunnel_that_is_too_large_here_explains_every_peers() {
-    let node = Example::reference().with("vxlan.calico", |link| link.mtu = crate::units::LinkMtu::new(1500)).verdict(
+    let node = Example::reference().with("vxlan.calico", |link| link.mtu = LinkMtu::new(1500)).verdict(
         "master-2",
         Plane::Overlay,
         black_hole(1450),
@@ -233,8 +262,8 @@ fn the_management_network_explains_nothing_of_the_underlay() {
 fn every_severity_that_is_raised_is_one_of_the_entrys() {
     let faults = [
         Example::reference().with("enp5s0", |link| link.up = false),
-        Example::reference().with("vmbr1", |link| link.mtu = crate::units::LinkMtu::new(1400)),
-        Example::reference().with("cali1a2b3c4d5e6", |link| link.mtu = crate::units::LinkMtu::new(1500)),
+        Example::reference().with("vmbr1", |link| link.mtu = LinkMtu::new(1400)),
+        Example::reference().with("cali1a2b3c4d5e6", |link| link.mtu = LinkMtu::new(1500)),
         Example::reference().verdict("master-2", Plane::Underlay, black_hole(1404)),
         Example::reference().verdict("master-2", Plane::Overlay, silent()),
         Example::reference().verdict("master-3", Plane::Underlay, silent()),

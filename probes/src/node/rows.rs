@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::declared::{self, Declared};
 use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
@@ -161,9 +162,12 @@ pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {
 }
 
 pub(super) fn declared(node: &Snapshot) -> Vec<DeclaredRow> {
-    let row = |subject: &str, mtu| DeclaredRow { source: "configuration".into(), subject: subject.into(), mtu };
-    let underlay = node.expect.underlay_mtu.map(|mtu| row("underlay", mtu));
-    underlay.into_iter().chain(node.expect.overlay_mtu.map(|mtu| row("overlay", mtu))).collect()
+    let row = |declared: Declared| DeclaredRow {
+        source: declared.source.into(),
+        subject: declared.network.name().into(),
+        mtu: declared.mtu,
+    };
+    declared::all(node).into_iter().map(row).collect()
 }
 
 pub(super) fn counters(node: &Snapshot) -> BTreeMap<String, u64> {

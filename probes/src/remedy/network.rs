@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::snapshot::Setup;
 use crate::snapshot::setup::Cni;
-use crate::units::Family;
+use crate::units::{Family, IpSize};
 
 use super::{Fix, calico, cilium, flannel, maker};
 
@@ -56,6 +56,16 @@ pub(super) fn path_carries(fix: &Fix) -> Vec<String> {
     let payload = size.payload(Family::of(*to)).bytes();
     let try_it = format!("$ mtuscope probe {to}; {ping} -c 3 -M do -s {payload} {to}");
     std::iter::once(what).chain(look).chain(["To see that it is mended:".into(), try_it]).collect()
+}
+
+/// A route's `mtu` is whoever's who made the route.
+pub(super) fn route_mtu(to: &str, link: &str, from: IpSize, mtu: IpSize) -> Vec<String> {
+    vec![
+        format!(
+            "Find who makes the route to {to} with `mtu {from}` (`proto` tells), and have it say {mtu} or nothing:"
+        ),
+        format!("$ ip route show dev {link} table all | grep 'mtu {from}'"),
+    ]
 }
 
 /// Whoever sends the error is found by looking at errors about packets to that address.
@@ -200,7 +210,6 @@ fn capture(outer: &str) -> String {
 mod tests {
     use super::*;
     use crate::snapshot::setup::Host;
-    use crate::units::IpSize;
 
     fn deliver(fault: DeliveryFault, cni: Cni, tunnel: &str) -> String {
         let fix = Fix::TunnelDelivers {

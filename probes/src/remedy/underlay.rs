@@ -38,7 +38,7 @@ pub(super) fn tunnel(fix: &Fix, setup: Setup) -> Vec<String> {
         Cni::Calico => calico(&pick),
         Cni::Flannel => flannel(&pick, link.as_deref()),
         Cni::Cilium | Cni::Unknown => vec![
-            format!("Whatever made {tunnel} has to make it again there; entries that exist keep their link:"),
+            format!("Whatever made {tunnel} has to make it again, there and with that address; to see what it has:"),
             format!("$ ip -d link show dev {tunnel}; bridge fdb show dev {tunnel}"),
         ],
     };

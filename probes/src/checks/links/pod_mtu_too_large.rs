@@ -90,7 +90,7 @@ impl Check for PodMtuTooLarge {
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        vec![Fix::PodMtu { tunnel: evidence.tunnel.clone(), mtu: evidence.budget }, Fix::RecreatePods]
+        vec![Fix::PodMtu { tunnel: Some(evidence.tunnel.clone()), mtu: evidence.budget }, Fix::RecreatePods]
     }
 
     fn example() -> (Subject, Severity, Evidence) {

@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::declared::DeclaredMtuDiffers;
 use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::config::Prefix;
@@ -134,6 +135,7 @@ impl Check for TunnelWrongUnderlay {
             PodUnreachable::ENTRY.code,
             PodMtuTooLarge::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
+            DeclaredMtuDiffers::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeTunnelWrongUnderlay", minutes: 5 },
@@ -247,7 +249,15 @@ impl Evidence {
 }
 
 /// What a wrong network breaks whatever the MTU of its link is.
-const REACH: &[&str] = &[OverlayUnreachable::ENTRY.code, PodUnreachable::ENTRY.code];
+const REACH: &[&str] = &[OverlayUnreachable::ENTRY.code, PodUnreachable::ENTRY.code, DeclaredMtuDiffers::ENTRY.code];
+
+/// Links that nobody meant, whose MTU is nobody's matter.
+fn below(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
+    let link = evidence.bound_to.as_ref().or(evidence.local_link.as_ref());
+    let chain = link.and_then(|link| node.topology.index_of(link)).map(|link| node.topology.chain(link));
+    let links = chain.into_iter().flatten().filter_map(|index| node.tables.link(index));
+    links.map(|link| Subject::Link(link.name.clone())).collect()
+}
 
 /// `10.0.0.12 (master-2)`, and what the operator names instead.
 fn told(astray: &[Astray]) -> Vec<String> {
@@ -274,7 +284,8 @@ fn leaves_by(astray: &[Astray]) -> Vec<String> {
 fn raise(judgement: &mut Judgement<Evidence>, node: &Snapshot, subject: Subject, evidence: Evidence) {
     if evidence.wrong == Wrong::ThisNode {
         let causes = if evidence.is_narrower(node) { Causes::All } else { Causes::Codes(REACH) };
-        return judgement.raise_causing(subject, Severity::Warning, evidence, causes, Vec::new());
+        let breaks = below(node, &evidence);
+        return judgement.raise_causing(subject, Severity::Warning, evidence, causes, breaks);
     }
     let named = |peer: &str| evidence.astray.iter().any(|astray| astray.peer.as_deref() == Some(peer));
     let inside = node.paths.keys().filter(|key| key.plane != Plane::Underlay && named(&key.peer));
