@@ -13,8 +13,8 @@
 //! mode the size stands in routes (Cilium); where there is none, it is the pods'.
 //!
 //! It is a cause and no consequence, but for a tunnel on the wrong network, whose link was never meant. What it explains
-//! it names: a link that is too small breaks what is too large for it, one that is too large breaks nothing that is
-//! measured here. Where a needed link or tunnel is down, its routes are gone with it, and nothing is concluded.
+//! it names: a link that is too small breaks what is too large for it, one that is too large only outgrows its own ports.
+//! Where a needed link or tunnel is down, its routes are gone with it, and nothing is concluded.
 
 mod judged;
 #[cfg(test)]
