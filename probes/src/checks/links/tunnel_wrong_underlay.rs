@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use crate::checks::declared::DeclaredMtuDiffers;
 use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
+use crate::checks::paths::PeerUnreachable;
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::config::Prefix;
 use crate::fact::{Reason, Source, Unread};
@@ -131,6 +132,7 @@ impl Check for TunnelWrongUnderlay {
             "kubectl get nodes -o wide",
         ],
         silences: &[
+            PeerUnreachable::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,
             PodMtuTooLarge::ENTRY.code,
@@ -153,7 +155,7 @@ impl Check for TunnelWrongUnderlay {
             match found(node, tunnel, &base) {
                 Err(why) => judgement.unread.push((subject, why)),
                 Ok(None) => {}
-                Ok(Some(found)) => raise(&mut judgement, node, subject, found),
+                Ok(Some((evidence, astray))) => raise(&mut judgement, node, subject, evidence, &astray),
             }
         }
         Ok(judgement)
@@ -249,7 +251,19 @@ impl Evidence {
 }
 
 /// What a wrong network breaks whatever the MTU of its link is.
-const REACH: &[&str] = &[OverlayUnreachable::ENTRY.code, PodUnreachable::ENTRY.code, DeclaredMtuDiffers::ENTRY.code];
+const REACH: &[&str] = &[
+    PeerUnreachable::ENTRY.code,
+    OverlayUnreachable::ENTRY.code,
+    PodUnreachable::ENTRY.code,
+    DeclaredMtuDiffers::ENTRY.code,
+];
+
+/// The network below a tunnel is probed from the tunnel's own address: peers that refuse the one refuse the other.
+fn probed_from(node: &Snapshot, evidence: &Evidence, astray: &[Astray]) -> Vec<Subject> {
+    let ends = || astray.iter().filter(|_| evidence.local.is_some()).map(|astray| astray.end);
+    let paths = node.paths.keys().filter(|key| key.plane == Plane::Underlay && ends().any(|end| end == key.address));
+    paths.map(Subject::path).collect()
+}
 
 /// Links that nobody meant, whose MTU is nobody's matter.
 fn below(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
@@ -281,19 +295,26 @@ fn leaves_by(astray: &[Astray]) -> Vec<String> {
 
 /// A wrong network breaks every path of the tunnel, if it is this node's end that is wrong; those of the peers in
 /// question, if it is theirs. It explains sizes that do not fit only if the right link takes larger ones.
-fn raise(judgement: &mut Judgement<Evidence>, node: &Snapshot, subject: Subject, evidence: Evidence) {
+fn raise(
+    judgement: &mut Judgement<Evidence>,
+    node: &Snapshot,
+    subject: Subject,
+    evidence: Evidence,
+    astray: &[Astray],
+) {
     if evidence.wrong == Wrong::ThisNode {
         let causes = if evidence.is_narrower(node) { Causes::All } else { Causes::Codes(REACH) };
-        let breaks = below(node, &evidence);
+        let breaks = below(node, &evidence).into_iter().chain(probed_from(node, &evidence, astray)).collect();
         return judgement.raise_causing(subject, Severity::Warning, evidence, causes, breaks);
     }
-    let named = |peer: &str| evidence.astray.iter().any(|astray| astray.peer.as_deref() == Some(peer));
+    let named = |peer: &str| astray.iter().any(|astray| astray.peer.as_deref() == Some(peer));
     let inside = node.paths.keys().filter(|key| key.plane != Plane::Underlay && named(&key.peer));
     let breaks = inside.map(Subject::path).collect();
     judgement.raise_causing(subject, Severity::Warning, evidence, Causes::Named, breaks);
 }
 
-fn found(node: &Snapshot, tunnel: &TunnelView, base: &Base) -> Result<Option<Evidence>, Unread> {
+/// What is wrong with a tunnel, and every end that is astray: the evidence lists some.
+fn found(node: &Snapshot, tunnel: &TunnelView, base: &Base) -> Result<Option<(Evidence, Vec<Astray>)>, Unread> {
     if let Some(down) = base.down(node) {
         let why = format!("{down} is down, so routes do not tell where {} belongs", tunnel.name);
         return Err(Unread::new(Source::Lookup, Reason::Unsupported { why }));
@@ -310,7 +331,8 @@ fn found(node: &Snapshot, tunnel: &TunnelView, base: &Base) -> Result<Option<Evi
     }
     let wrong = base.blame(node, meant, &ends);
     let name = |index| node.tables.link(index).map(|link| link.name.clone());
-    Ok(Some(Evidence {
+    let astray: Vec<_> = astray.into_iter().map(|end| end.told(node)).collect();
+    let evidence = Evidence {
         tunnel: tunnel.name.clone(),
         bound_to: base.bound.and_then(name),
         local: base.local,
@@ -320,6 +342,7 @@ fn found(node: &Snapshot, tunnel: &TunnelView, base: &Base) -> Result<Option<Evi
         ends_astray: astray.len(),
         meant: meant.iter().map(Prefix::to_string).collect(),
         right: base.right(node, wrong, meant, &ends),
-        astray: astray.into_iter().take(5).map(|end| end.told(node)).collect(),
-    }))
+        astray: astray.iter().take(5).cloned().collect(),
+    };
+    Ok(Some((evidence, astray)))
 }

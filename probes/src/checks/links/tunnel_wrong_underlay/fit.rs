@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Astray, Right, Wrong};
 use crate::config::Prefix;
 use crate::fact::{Fact, Unread};
-use crate::kernel::{Address, Link, LinkIndex, Route, RouteKind};
+use crate::kernel::{Address, Link, LinkIndex, Query, Route, RouteKind};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::{TunnelView, owner};
 use crate::tables::covers;
@@ -92,7 +92,7 @@ impl Base {
         let by_route = || {
             astray.clone().find_map(|end| {
                 let reached = end.named.map_or(end.address, |(named, _)| named);
-                Some((*route(node, reached)?.hops.first().map(|hop| &hop.link)?, reached))
+                Some((unicast(self.answer(node, reached))?.hops.first()?.link, reached))
             })
         };
         let by_network = || {
@@ -112,6 +112,12 @@ impl Base {
             network: shared.and_then(|own| Prefix::around(own.address, own.prefix)).map(|network| network.to_string()),
             end,
         })
+    }
+
+    /// The kernel's route to an address: of a packet from the tunnel's own, where it was asked for that one.
+    fn answer<'a>(&self, node: &'a Snapshot, to: IpAddr) -> Option<&'a Fact<Route>> {
+        let from = self.local.filter(|local| self.owner.is_some() && local.is_ipv4() == to.is_ipv4());
+        node.outer.get(&Query { to, from }).or_else(|| node.lookups.get(&to))
     }
 
     /// Whether the kernel would neither send to an address by the tunnel's link nor from its address.
@@ -155,11 +161,12 @@ fn end(node: &Snapshot, tunnel: &TunnelView, base: &Base, address: IpAddr) -> En
     let behind = |overlay: Option<IpAddr>| overlay.and_then(|overlay| node.tables.far_end(tunnel.link, overlay));
     let mut peers = node.peers.iter();
     let peer = peers.find(|peer| peer.underlay == Some(address) || behind(peer.overlay) == Some(address));
-    let route = route(node, address);
+    let answer = base.answer(node, address);
+    let route = unicast(answer);
     let links: Vec<_> = route.into_iter().flat_map(|route| &route.hops).map(|hop| hop.link).collect();
     let named = peer.and_then(|peer| peer.underlay).filter(|&named| named != address);
     let elsewhere = named.and_then(|named| {
-        let other = self::route(node, named)?;
+        let other = unicast(base.answer(node, named))?;
         let same = links.is_empty() || links.iter().any(|&link| suits(node, link, named, other));
         (!same).then(|| (named, !base.is_astray_from(node, named, other)))
     });
@@ -169,12 +176,12 @@ fn end(node: &Snapshot, tunnel: &TunnelView, base: &Base, address: IpAddr) -> En
         astray: route.is_some_and(|route| base.is_astray_from(node, address, route)),
         links,
         named: elsewhere,
-        unread: node.lookups.get(&address).and_then(|route| route.read().err()),
+        unread: answer.and_then(|route| route.read().err()),
     }
 }
 
-fn route(node: &Snapshot, to: IpAddr) -> Option<&Route> {
-    node.lookups.get(&to).and_then(Fact::known).filter(|route| route.kind == RouteKind::Unicast)
+fn unicast(answer: Option<&Fact<Route>>) -> Option<&Route> {
+    answer.and_then(Fact::known).filter(|route| route.kind == RouteKind::Unicast)
 }
 
 /// Whether a link is one that the route leaves by, stands on or under it, shares a subnet with the address, or is used

@@ -126,6 +126,17 @@ fn a_route_of_another_table_may_lead_outer_packets() {
 }
 
 #[test]
+fn a_rule_on_the_tunnels_address_decides() {
+    let mut node = on(Some("vmbr0"), Some("192.168.0.11")).snapshot();
+    let by_rule = node.topology.index_of("vmbr0").unwrap();
+    for answer in node.outer.values_mut() {
+        let Fact::Known(route) = answer else { unreachable!() };
+        route.hops[0].link = by_rule;
+    }
+    assert!(judge_at(&node).raised.is_empty());
+}
+
+#[test]
 fn a_route_that_goes_astray_while_the_tunnel_is_on_the_peers_subnet_is_another_matter() {
     let node = rerouted(Example::reference(), "10.0.0.12", Some("192.168.0.12"), &["vmbr0"]);
     assert!(judge(&node).raised.is_empty(), "10.0.0.12 is in the subnet of vmbr1");
@@ -274,6 +285,16 @@ fn without_an_address_only_a_network_that_is_attached_elsewhere_tells() {
     assert!(
         judge(&Example::reference().with(TUNNEL, |link| wireguard(link.tunnel.as_mut().unwrap()))).raised.is_empty()
     );
+}
+
+#[test]
+fn a_peer_that_refuses_the_tunnels_address_refuses_the_probes_from_there() {
+    let breaks = |example: &Example| judge(example).raised.remove(0).breaks;
+    let underlay = |subject: &&Subject| matches!(subject, Subject::Path { plane: Plane::Underlay, .. });
+    let paths = breaks(&on(Some("vmbr0"), Some("192.168.0.11")));
+    let paths: Vec<_> = paths.iter().filter(underlay).map(Subject::to_string).collect();
+    assert_eq!(paths, ["master-2", "master-3"]);
+    assert!(!breaks(&on(Some("vmbr0"), None)).iter().any(|subject| underlay(&subject)), "the kernel chooses");
 }
 
 #[test]
