@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lab::report::{Finding, Report};
+use lab::report::Finding;
 
 /// What a finding is known by: code, subject, and the plane where a code can be raised on several.
 type Key = (String, String, String);
@@ -33,10 +33,9 @@ impl Change {
 }
 
 impl Findings {
-    /// Takes a report, and yields what is different.
-    pub(crate) fn take(&mut self, report: &Report) -> Vec<Change> {
-        let now: BTreeMap<Key, Finding> =
-            report.findings.iter().map(|finding| (key(finding), finding.clone())).collect();
+    /// Takes what a report says, and yields what is different.
+    pub(crate) fn take(&mut self, findings: &[Finding]) -> Vec<Change> {
+        let now: BTreeMap<Key, Finding> = findings.iter().map(|finding| (key(finding), finding.clone())).collect();
         let gone = self.0.iter().filter(|(key, _)| !now.contains_key(*key));
         let gone = gone.map(|(_, finding)| Change::Cleared(finding.clone()));
         let told = |(key, finding): &(&Key, &Finding)| self.0.get(*key).is_none_or(|before| differs(before, finding));
@@ -65,20 +64,11 @@ pub(crate) fn plane(finding: &Finding) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn report(findings: &str) -> Report {
-        let text = format!(
-            r#"{{"schema": "mtuscope.report/v1", "node": "a", "generated_at": "2026-11-01T00:00:00Z",
-                "summary": {{"status": "critical", "peers": 1, "recommended_overlay_mtu": null}},
-                "links": [], "tunnels": [], "paths": [], "not_concluded": [], "findings": [{findings}]}}"#
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
-    fn finding(code: &str, severity: &str, silenced_by: &str) -> String {
-        format!(
-            r#"{{"code": "{code}", "severity": "{severity}", "subject": "b", "summary": "s", "remedy": [],
-                "silenced_by": {silenced_by}, "evidence": {{"plane": "pod"}}}}"#
-        )
+    fn finding(severity: &str, silenced_by: Option<&str>) -> Vec<Finding> {
+        let silenced_by = silenced_by.map(str::to_owned);
+        let (code, subject, severity) = ("x".to_owned(), "b".to_owned(), severity.to_owned());
+        let (summary, remedy, evidence) = (String::new(), Vec::new(), BTreeMap::new());
+        vec![Finding { code, severity, subject, summary, remedy, silenced_by, evidence }]
     }
 
     fn words(changes: &[Change]) -> Vec<String> {
@@ -92,17 +82,16 @@ mod tests {
     #[test]
     fn each_change_is_told_once() {
         let mut findings = Findings::default();
-        let sick = report(&finding("x", "warning", "null"));
-        assert_eq!(words(&findings.take(&sick)), ["+x warning"]);
-        assert!(findings.take(&sick).is_empty(), "nothing has changed");
-        assert_eq!(words(&findings.take(&report(&finding("x", "critical", "null")))), ["+x critical"]);
-        assert_eq!(words(&findings.take(&report(""))), ["-x"]);
+        assert_eq!(words(&findings.take(&finding("warning", None))), ["+x warning"]);
+        assert!(findings.take(&finding("warning", None)).is_empty(), "nothing has changed");
+        assert_eq!(words(&findings.take(&finding("critical", None))), ["+x critical"]);
+        assert_eq!(words(&findings.take(&[])), ["-x"]);
     }
 
     #[test]
     fn a_cause_that_is_found_later_is_a_change() {
         let mut findings = Findings::default();
-        assert_eq!(words(&findings.take(&report(&finding("a", "critical", "null")))), ["+a critical"]);
-        assert_eq!(words(&findings.take(&report(&finding("a", "critical", "\"b b\"")))), ["+a critical"]);
+        assert_eq!(words(&findings.take(&finding("critical", None))), ["+x critical"]);
+        assert_eq!(words(&findings.take(&finding("critical", Some("y b")))), ["+x critical"]);
     }
 }

@@ -169,7 +169,7 @@ impl<'c> Session<'c> {
             let Node { service, findings, last, .. } = &mut self.nodes[node];
             service.check_alive()?;
             let report = service.report().map_err(|error| service.with_log(error))?;
-            let changes = findings.take(&report);
+            let changes = findings.take(&report.findings);
             *last = Some(report);
             self.tell(node, &changes);
         }
