@@ -108,7 +108,7 @@ pub enum Fix {
         name: &'static str,
     },
     /// The kernel forgets the path MTUs that it has cached.
-    ForgetPathMtus,
+    FlushPathMtus,
     /// The path to an address carries this size.
     PathCarries {
         /// The far end.
@@ -205,7 +205,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
         Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
         Fix::Module { name } => host::module(name),
-        Fix::ForgetPathMtus => host::forget_path_mtus(),
+        Fix::FlushPathMtus => host::flush_path_mtus(),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
         Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
         Fix::PodsAnswer { peer, pod } => network::pods_answer(peer, *pod, setup),

@@ -156,7 +156,7 @@ pub(super) fn module(name: &str) -> Vec<String> {
     ]
 }
 
-pub(super) fn forget_path_mtus() -> Vec<String> {
+pub(super) fn flush_path_mtus() -> Vec<String> {
     vec![
         "The kernel keeps a path MTU that it has cached for ten minutes; to be rid of all of them at once:".into(),
         "$ ip route flush cache".into(),

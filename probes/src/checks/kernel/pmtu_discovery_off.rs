@@ -13,19 +13,20 @@
 //! keeps DF on its outer packets and never hears that these are too large. So 1 and 2 are warnings on any machine; 3 is
 //! one where such a tunnel is in use, and info elsewhere.
 //!
-//! Nothing is silenced: probes set DF themselves and take the message off the wire, so no measured path hangs on it.
-//! IPv6 has no such setting, and a machine without an IPv4 address no use for it.
+//! What was measured does not hang on it, because probes set DF themselves and take the message off the wire. What the
+//! kernel has cached does: a path MTU that is pinned is explained. IPv6 has no such setting, and a machine without an IPv4 address no use for it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::paths::PathMtuCacheStale;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::Df;
 use crate::remedy::Fix;
 use crate::report::Severity;
-use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
+use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 
 /// The rule.
@@ -68,7 +69,7 @@ impl Check for PmtuDiscoveryOff {
             "ip route show cache",
             "nstat -az IpFragCreates",
         ],
-        silences: &[],
+        silences: &[PathMtuCacheStale::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePmtuDiscoveryOff", minutes: 15 },
     };
@@ -82,7 +83,8 @@ impl Check for PmtuDiscoveryOff {
         let mut addresses = node.tables.addresses.read()?.into_iter().flatten();
         if addresses.any(|own| own.global && own.address.is_ipv4()) {
             let evidence = Evidence { value, effect, tunnels: keeping_df(node) };
-            judgement.raise(SUBJECT, severity(&evidence), evidence);
+            let breaks = if effect == Effect::Pins { pinned(node) } else { Vec::new() };
+            judgement.raise_breaking(SUBJECT, severity(&evidence), evidence, breaks);
         }
         Ok(judgement)
     }
@@ -105,7 +107,7 @@ impl Check for PmtuDiscoveryOff {
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let forget = (evidence.effect == Effect::Pins).then_some(Fix::ForgetPathMtus);
+        let forget = (evidence.effect == Effect::Pins).then_some(Fix::FlushPathMtus);
         let discover = Fix::Sysctl { key: "net.ipv4.ip_no_pmtu_disc".into(), value: "0".into() };
         std::iter::once(discover).chain(forget).collect()
     }
@@ -132,6 +134,13 @@ fn severity(evidence: &Evidence) -> Severity {
         Effect::BelievesTcp if evidence.tunnels.is_empty() => Severity::Info,
         _ => Severity::Warning,
     }
+}
+
+/// Paths whose cached path MTU is the least that the kernel takes, whatever it was told.
+fn pinned(node: &Snapshot) -> Vec<Subject> {
+    let locked = |path: &Path| path.cached.as_ref().is_some_and(|cached| cached.locked);
+    let paths = node.paths.iter().filter(|(key, path)| key.address.is_ipv4() && locked(path));
+    paths.map(|(key, _)| Subject::path(key)).collect()
 }
 
 fn keeping_df(node: &Snapshot) -> Vec<String> {
@@ -202,7 +211,23 @@ mod tests {
     #[test]
     fn what_was_pinned_is_to_be_forgotten() {
         let fixes = |value| PmtuDiscoveryOff::fixes(&SUBJECT, &raised(&set_to(value, Example::reference())).unwrap().1);
-        assert!(fixes(1).contains(&Fix::ForgetPathMtus) && !fixes(2).contains(&Fix::ForgetPathMtus));
+        assert!(fixes(1).contains(&Fix::FlushPathMtus) && !fixes(2).contains(&Fix::FlushPathMtus));
+    }
+
+    #[test]
+    fn only_a_path_that_was_pinned_is_explained() {
+        let mut node = Example::reference().remembers("10.0.0.12", 552).remembers("10.0.0.13", 1400);
+        node.tables.no_pmtu_disc = Fact::Known(1);
+        let mut node = node.snapshot();
+        node.paths
+            .values_mut()
+            .filter_map(|path| path.cached.as_mut())
+            .for_each(|one| one.locked = one.mtu.bytes() == 552);
+        let breaks = |node: &Snapshot| PmtuDiscoveryOff::judge(node).unwrap().raised.remove(0).breaks;
+        let [Subject::Path { peer, .. }] = &breaks(&node)[..] else { panic!("one path") };
+        assert_eq!(peer, "master-2");
+        node.tables.no_pmtu_disc = Fact::Known(2);
+        assert!(breaks(&node).is_empty(), "nothing is pinned by a message that is thrown away");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Check for DefaultRouteMissing {
         title: "pods have no gateway",
         meaning: "Calico's pods send everything to 169.254.1.1, for which the node answers only while it has a route that \
                   covers it. It has none, so every pod here is cut off while the node itself answers.",
-        look: &["ip route get 169.254.1.1", "ip route show default", "ip rule", "ip neigh show 169.254.1.1, in a pod"],
+        look: &["ip route get 169.254.1.1", "ip route show default", "ip rule", "in a pod: ip neigh show 169.254.1.1"],
         silences: &[PeerUnreachable::ENTRY.code, OverlayUnreachable::ENTRY.code, PodUnreachable::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeDefaultRouteMissing", minutes: 1 },
