@@ -185,6 +185,16 @@ pub enum Fault {
         /// Its value.
         value: String,
     },
+    /// The usual route to a peer's node has an MTU of its own.
+    RouteMtu {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        to: usize,
+        /// In bytes.
+        bytes: Size,
+    },
     /// What leaves for a peer goes over the management network, still from the cluster's address: answers come back
     /// on the cluster's network.
     AsymmetricRoute {
@@ -251,6 +261,7 @@ impl Fault {
             Self::Guest { .. } => recipe.bridge.is_some(),
             Self::Mtu { link, bytes, .. } => recipe.link(*link).is_some() && bytes.fits(&names),
             Self::HopMtu { bytes } | Self::StaleException { bytes, .. } => recipe.is_routed() && bytes.fits(&names),
+            Self::RouteMtu { bytes, .. } => bytes.fits(&names),
             Self::DropFragNeeded {} => matches!(recipe.underlay, Underlay::Routed(_)),
             Self::DropLarger { than: size, .. } | Self::DropUdp { port: size, .. } => size.fits(&names),
             Self::OuterDf { .. }
@@ -307,6 +318,7 @@ impl Fault {
             Self::BridgeFilters { node, link } => bridge::filters(cluster.host(*node), cluster.link(*link)?),
             Self::DefaultRoute { node, becomes } => route::default(cluster.host(*node), *becomes),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
+            Self::RouteMtu { node, to, bytes } => route::mtu(cluster, *node, *to, bytes.on(&names)?),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
             Self::ForgedFragNeeded { node, of, plane, bytes } => {
                 route::forged(cluster, *node, *of, *plane, bytes.on(&names)?)

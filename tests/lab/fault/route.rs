@@ -40,6 +40,15 @@ pub(super) fn set<'c>(cluster: &'c Cluster, node: usize, key: &str, value: &str)
     Ok(Broken::until(move || host.set(&key, &before)))
 }
 
+/// Gives the route to a peer's node an MTU: a route of its own, the usual way.
+pub(super) fn mtu(cluster: &Cluster, node: usize, to: usize, bytes: u32) -> Result<Broken<'_>> {
+    let (host, peer) = (cluster.host(node), cluster.recipe.underlay_address(to));
+    let way = cluster.recipe.router_address(node).map(|router| format!("via {router} ")).unwrap_or_default();
+    let route = format!("{peer} {way}dev {}", cluster.link(Role::Lower)?);
+    host.sh(&format!("ip route add {route} mtu {bytes}"))?;
+    Ok(Broken::until(move || host.sh(&format!("ip route del {route}")).map(drop)))
+}
+
 /// Sends a peer's packets out over the management network, from the cluster's address.
 pub(super) fn asymmetric(cluster: &Cluster, node: usize, to: usize) -> Result<Broken<'_>> {
     let host = cluster.host(node);
