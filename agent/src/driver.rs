@@ -109,7 +109,7 @@ impl Wire {
             }
             Err(unread) => {
                 self.final_word = matches!(unread.reason, Reason::Denied { .. });
-                tracing::warn!(%unread, "no path is probed");
+                tracing::warn!(%unread, "no path is probed; check CAP_NET_RAW and the limit on open files");
                 Err(unread)
             }
         })
@@ -211,7 +211,7 @@ fn heed(event: Event, node: &mut Node, epoch: Instant) {
             Input::Overrun
         }
         Event::Deaf(unread) => {
-            tracing::warn!(%unread, "changes between rounds go unseen");
+            tracing::warn!(%unread, "changes between rounds go unseen; it is tried again every few seconds");
             Input::Listening(Err(unread))
         }
         Event::Listening => Input::Listening(Ok(())),

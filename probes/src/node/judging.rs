@@ -218,7 +218,7 @@ fn loud(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
 /// For each tunnel the MTU that it can have on its lower link and on every underlay path that carries what it should.
 /// A path that carries less is blamed by a finding and left out, so that one bad hop does not shrink the cluster; but
 /// where every path is blamed, the smaller size is what the network is. A path that goes through the tunnel itself, to
-/// the far end of another tunnel on top of it, does not bound it.
+/// the far end of another tunnel on top of it, does not bound it, and neither does one through a tunnel beside it.
 fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
     let fits = |tunnel: &TunnelView| {
         let carries = carries_below(node, tunnel.link)?;
@@ -230,7 +230,9 @@ fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
 
 /// The smallest size that the underlay paths below a tunnel carry.
 fn carries_below(node: &Snapshot, tunnel: LinkIndex) -> Option<IpSize> {
-    let below = |key: &PathKey, path: &Path| key.plane == Plane::Underlay && !path.via.contains(&tunnel);
+    let chain = node.topology.chain(tunnel);
+    let under = |link: &LinkIndex| *link != tunnel && (node.topology.tunnel(*link).is_none() || chain.contains(link));
+    let below = |key: &PathKey, path: &Path| key.plane == Plane::Underlay && path.via.iter().all(under);
     let paths = || node.paths.iter().filter(|(key, path)| below(key, path));
     let verdicts = || paths().filter_map(|(_, path)| path.verdict().ok());
     let clear = verdicts().filter(|verdict| matches!(verdict, Verdict::Clear { .. })).filter_map(Verdict::path_mtu);
@@ -250,5 +252,16 @@ mod tests {
             .behind_tunnel("inside", "nest", "10.9.2.0", &[]);
         let sizes: Vec<_> = recommended(&node.snapshot()).into_iter().collect();
         assert_eq!(sizes, [("flannel.1".into(), IpSize::new(1450)), ("nest".into(), IpSize::new(1400))]);
+    }
+
+    #[test]
+    fn a_tunnel_beside_a_tunnel_does_not_bound_it() {
+        let node = Example::flannel().vxlan("beside", 1450, Some("eth0"), "172.20.0.2").peer(
+            "inside",
+            "flannel.1",
+            "10.42.1.0",
+        );
+        let sizes: Vec<_> = recommended(&node.snapshot()).into_iter().collect();
+        assert_eq!(sizes, [("beside".into(), IpSize::new(1450)), ("flannel.1".into(), IpSize::new(1450))]);
     }
 }
