@@ -4,7 +4,7 @@
 //! the inner Ethernet header counts too.
 
 use crate::kernel::TunnelKind;
-use crate::units::Family;
+use crate::units::{Family, IpSize, LinkMtu};
 
 /// Ethernet header inside VXLAN, Geneve and `gretap`: 14 B (IEEE 802.3).
 pub const ETHERNET: u32 = 14;
@@ -36,6 +36,16 @@ pub const fn of(kind: TunnelKind, outer: Family) -> u32 {
         TunnelKind::Wireguard => outer.header() + UDP + WIREGUARD,
     }
 }
+
+/// A usual device MTU that a veth or bridge would let packets of this size on the wire through at.
+pub fn likely_device_mtu(carries: IpSize) -> Option<LinkMtu> {
+    let mtu = carries.less(VLAN_HLEN).bytes();
+    USUAL.contains(&mtu).then_some(LinkMtu::new(mtu))
+}
+
+/// Device MTUs in common use: floors, tunnels over 1,500, DSL, clouds, jumbo frames and tunnels over those.
+const USUAL: [u32; 19] =
+    [576, 1280, 1300, 1350, 1370, 1400, 1410, 1420, 1430, 1440, 1450, 1460, 1480, 1492, 1500, 8900, 8950, 9000, 9001];
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@
 //!   (`follows`), and is not another thing to mend.
 //! - What was not measured is `unknown`, and one unanswered path makes its rung so: it may be the narrowest.
 
+mod bound;
 mod climb;
 mod facts;
 mod measured;

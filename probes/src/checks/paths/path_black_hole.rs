@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::checks::overlay::OverlayMtuExceedsPath;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
-use crate::overhead::VLAN_HLEN;
+use crate::overhead::likely_device_mtu;
 use crate::path::{Limit, PathKey, Plane, Verdict};
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -147,16 +147,6 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
         tunnel: Fit::new(node, case, likely.map_or(*carries, |mtu| mtu.carries().less(grows))),
     })
 }
-
-/// A usual device MTU that a veth or bridge would let packets of this size on the wire through at.
-pub(crate) fn likely_device_mtu(carries: IpSize) -> Option<LinkMtu> {
-    let mtu = carries.less(VLAN_HLEN).bytes();
-    USUAL.contains(&mtu).then_some(LinkMtu::new(mtu))
-}
-
-/// Device MTUs in common use: floors, tunnels over 1,500, DSL, clouds, jumbo frames and tunnels over those.
-const USUAL: [u32; 19] =
-    [576, 1280, 1300, 1350, 1370, 1400, 1410, 1420, 1430, 1440, 1450, 1460, 1480, 1492, 1500, 8900, 8950, 9000, 9001];
 
 #[cfg(test)]
 mod tests {

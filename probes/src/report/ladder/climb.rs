@@ -4,28 +4,9 @@ use crate::overhead::VLAN_HLEN;
 use crate::report::{LinkRow, PathRow, RouteRow, TunnelRow};
 use crate::units::IpSize;
 
+use super::bound::Bound;
 use super::facts::Facts;
 use super::{Fit, Ladder, Layer, Rung, measured};
-
-/// A size that something below imposes.
-#[derive(Clone, Debug)]
-pub(super) struct Bound {
-    pub(super) size: IpSize,
-    /// Who imposes it and how, as in `vmbr1 takes`.
-    pub(super) who: String,
-    /// Whether packets above it are certain to meet it. A route's MTU is not: what sends them may know it.
-    firm: bool,
-}
-
-impl Bound {
-    pub(super) fn new(size: IpSize, who: String) -> Self {
-        Self { size, who, firm: true }
-    }
-
-    fn of(link: &LinkRow) -> Self {
-        Self::new(link.mtu.carries(), format!("{} takes", link.name))
-    }
-}
 
 pub(super) struct Climb<'f, 'r> {
     facts: &'f Facts<'r>,

@@ -1,11 +1,11 @@
 //! The rung of measured paths: the worst of them speaks for all.
 
-use crate::checks::paths::path_black_hole::likely_device_mtu;
+use crate::overhead::likely_device_mtu;
 use crate::path::{Plane, VerdictName};
 use crate::report::PathRow;
 use crate::units::{IpSize, LinkMtu};
 
-use super::climb::Bound;
+use super::bound::Bound;
 use super::{Fit, Layer, Rung};
 
 /// The rung of some paths, at least one. `takes` is what the link that they leave by takes, `room` the smallest

@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::tunnels::may_carry_pods;
+use super::pods::may_carry_pods;
 use crate::fact::Fact;
 use crate::kernel::{Link, LinkIndex, Query, Route, RouteKind, Tunnel, TunnelKind};
 use crate::peers::Peer;

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::below::{OPEN_VSWITCH, is_wired, named_as_nic};
-use crate::kernel::{Link, LinkIndex, Route};
+use crate::kernel::{Link, LinkIndex, Route, Tunnel, TunnelKind};
 use crate::tables::Tables;
 
 /// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
@@ -86,3 +86,14 @@ fn has_host_route(link: LinkIndex, tables: &Tables) -> bool {
 
 /// `RT_TABLE_LOCAL`: the kernel's own host routes.
 const LOCAL_TABLE: u32 = 255;
+
+/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard whatever its peers, are as often
+/// an administrator's way to another site, with an MTU of its own that pods never meet: only names tell these apart.
+pub(super) fn may_carry_pods(link: &Link, tunnel: &Tunnel) -> bool {
+    let fixed = tunnel.remote.is_some_and(|remote| !remote.is_unspecified() && !remote.is_multicast());
+    let private = fixed || tunnel.kind == TunnelKind::Wireguard;
+    !private || POD_TUNNELS.iter().any(|part| link.name.contains(part))
+}
+
+/// What CNIs put into the names of such tunnels: Calico, Flannel, Cilium, Kilo, kube-router.
+const POD_TUNNELS: [&str; 7] = ["cali", "flannel", "cilium", "kilo", "kube", "wg-v6", "tun-"];

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::outer::{self, Answers};
+use super::pods::may_carry_pods;
 use crate::kernel::{Link, LinkIndex, RouteKind, Tunnel, TunnelKind};
 use crate::overhead;
 use crate::peers::Peer;
@@ -83,17 +84,6 @@ fn overhead(tunnel: &Tunnel, outer: IpAddr) -> u32 {
     let keyed = matches!(tunnel.kind, TunnelKind::Gre | TunnelKind::Gretap) && tunnel.id.is_some();
     overhead::of(tunnel.kind, Family::of(outer)) + if keyed { overhead::GRE_KEY } else { 0 }
 }
-
-/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard whatever its peers, are as often
-/// an administrator's way to another site, with an MTU of its own that pods never meet: only names tell these apart.
-pub(super) fn may_carry_pods(link: &Link, tunnel: &Tunnel) -> bool {
-    let fixed = tunnel.remote.is_some_and(|remote| !remote.is_unspecified() && !remote.is_multicast());
-    let private = fixed || tunnel.kind == TunnelKind::Wireguard;
-    !private || POD_TUNNELS.iter().any(|part| link.name.contains(part))
-}
-
-/// What CNIs put into the names of such tunnels: Calico, Flannel, Cilium, Kilo, kube-router.
-const POD_TUNNELS: [&str; 7] = ["cali", "flannel", "cilium", "kilo", "kube", "wg-v6", "tun-"];
 
 /// Routes through a tunnel that somebody put there: VXLAN's and IPIP's have a gateway, WireGuard's have none.
 fn carries_prefixes(tables: &Tables, tunnel: LinkIndex) -> bool {
