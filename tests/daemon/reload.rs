@@ -59,7 +59,8 @@ fn other_peers() -> Result<()> {
     let other = naming(&[2], more).replace("node: master-1", "node: renamed").replace("1s", "2s");
     write(service.config(), &other)?;
     let report = service.until("the other peer alone", |report| peers(report) == ["app-worker"])?;
-    assert_eq!((report.node.as_str(), report.findings.len()), ("renamed", 0), "{report}");
+    let codes: Vec<_> = report.findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!((report.node.as_str(), codes), ("renamed", vec!["declared-mtu-differs"]), "as `expect` says: {report}");
     assert_eq!(report.paths[0].path_mtu, Some(1300), "no more is expected, and probed: {report}");
     until_metric(&mut service, "mtuscope_probe_interval_seconds", 2.0)?;
     let named = r#"mtuscope_path_mtu_bytes{peer="app-worker",plane="underlay",family="ipv4"}"#;
