@@ -1,8 +1,13 @@
 //! What has been raised, since when, and when it counts as over.
 //!
 //! A measured finding is raised after as many rounds in agreement as the operator asks for; one that was read from the
-//! kernel at once. One clean round clears. A finding that keeps coming back within [`FLAP_WINDOW`] takes longer to
-//! clear each time (1, 2, 4, then 8 clean rounds), so that a flapping link is one finding and not a stream of alerts.
+//! kernel at once. One clean round clears. Between rounds only what was read is judged, as soon as the kernel tells of a
+//! change: a change is often one of several steps, so what is wrong after it has to be wrong still [`SETTLED`] later.
+//!
+//! A finding that keeps coming back within [`FLAP_WINDOW`] takes longer to clear each time (1, 2, 4, then 8 clean rounds),
+//! so that a flapping link is one finding and not a stream of alerts. What comes and goes within a [`BURST`] is somebody
+//! at work, and counts once.
+//!
 //! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean. What is no longer there
 //! to be looked at, a peer that left, is forgotten at once, even if it was the last one and nothing can be concluded.
 
@@ -17,6 +22,12 @@ use crate::units::{Mono, Now};
 
 /// A finding that comes back within this time of being cleared is flapping.
 pub const FLAP_WINDOW: Duration = Duration::from_secs(600);
+
+/// What is wrong between rounds is raised if it is wrong for so long.
+pub const SETTLED: Duration = Duration::from_millis(250);
+
+/// However often a finding comes back within this time, it is one flap at most.
+pub const BURST: Duration = Duration::from_secs(10);
 
 /// No finding needs more than 2³ clean rounds to clear.
 const MOST_FLAPS: u32 = 3;
@@ -50,8 +61,12 @@ pub struct Standing {
 struct Memory {
     candidate: Candidate,
     seen: u32,
+    /// When it was seen first of these times.
+    seen_since: Mono,
     clean: u32,
     since: Option<Timestamp>,
+    /// When it was raised first of a burst.
+    burst: Option<Mono>,
     cleared: Option<Mono>,
     flaps: u32,
 }
@@ -98,6 +113,12 @@ impl History {
         self.memories.values().filter(|memory| memory.since.is_none() && memory.seen > 0).count()
     }
 
+    /// Whether something was seen between rounds that has to settle before it is raised.
+    pub fn is_unsettled(&self) -> bool {
+        let waits = |memory: &Memory| memory.since.is_none() && memory.seen > 0;
+        self.memories.values().any(|memory| waits(memory) && memory.candidate.entry.confirm == Confirm::AtOnce)
+    }
+
     fn take(&mut self, code: &'static str, looked: Looked, occasion: Occasion, now: Now) {
         let mut touched: BTreeSet<Subject> = looked.unread.into_iter().map(|(subject, _)| subject).collect();
         for candidate in looked.raised {
@@ -108,7 +129,7 @@ impl History {
             let subject = candidate.subject.clone();
             touched.insert(subject.clone());
             let memory = self.memories.entry((code, subject)).or_insert_with(|| Memory::new(candidate.clone()));
-            memory.see(candidate, needed, now);
+            memory.see(candidate, needed, occasion, now);
         }
         let quiet =
             self.memories.iter_mut().filter(|((known, subject), _)| *known == code && !touched.contains(subject));
@@ -118,18 +139,36 @@ impl History {
 
 impl Memory {
     const fn new(candidate: Candidate) -> Self {
-        Self { candidate, seen: 0, clean: 0, since: None, cleared: None, flaps: 0 }
+        Self {
+            candidate,
+            seen: 0,
+            seen_since: Mono::new(Duration::ZERO),
+            clean: 0,
+            since: None,
+            burst: None,
+            cleared: None,
+            flaps: 0,
+        }
     }
 
-    fn see(&mut self, candidate: Candidate, needed: u32, now: Now) {
+    fn see(&mut self, candidate: Candidate, needed: u32, occasion: Occasion, now: Now) {
         self.candidate = candidate;
         self.clean = 0;
-        self.seen = self.seen.saturating_add(1);
-        if self.since.is_some() || self.seen < needed {
-            return;
+        if self.seen == 0 {
+            self.seen_since = now.mono;
         }
-        if self.cleared.take().is_some_and(|cleared| now.mono.since(cleared) <= FLAP_WINDOW) {
-            self.flaps = (self.flaps + 1).min(MOST_FLAPS);
+        self.seen = self.seen.saturating_add(1);
+        let settled = occasion == Occasion::Round || now.mono.since(self.seen_since) >= SETTLED;
+        if self.since.is_none() && self.seen >= needed && settled {
+            self.raise(now);
+        }
+    }
+
+    fn raise(&mut self, now: Now) {
+        let again = self.cleared.take().is_some_and(|cleared| now.mono.since(cleared) <= FLAP_WINDOW);
+        if self.burst.is_none_or(|began| now.mono.since(began) >= BURST) {
+            self.burst = Some(now.mono);
+            self.flaps = (self.flaps + u32::from(again)).min(MOST_FLAPS);
         }
         self.since = Some(now.wall);
     }

@@ -119,12 +119,12 @@ fn flapping_takes_longer_to_clear_each_time() {
         history.update(raised(&READ), Occasion::Round, at(time));
         let mut rounds = 0;
         while stands(&history) {
-            time += 1;
+            time += 10;
             rounds += 1;
             history.update(clean(&READ), Occasion::Round, at(time));
         }
         clean_rounds.push(rounds);
-        time += 1;
+        time += 10;
     }
     assert_eq!(clean_rounds, [1, 2, 4, 8, 8]);
 }
@@ -139,4 +139,44 @@ fn a_finding_that_comes_back_much_later_is_not_flapping() {
     history.update(raised(&READ), Occasion::Round, at(later));
     history.update(clean(&READ), Occasion::Round, at(later + 1));
     assert!(!stands(&history));
+}
+
+#[test]
+fn somebody_at_work_is_no_flapping() {
+    let mut history = History::new(1);
+    for time in [0, 2, 4, 6] {
+        history.update(raised(&READ), Occasion::Round, at(time));
+        assert!(stands(&history));
+        history.update(clean(&READ), Occasion::Look, at(time + 1));
+        assert!(!stands(&history), "it goes when it is gone, {time} s after it came first");
+    }
+    history.update(raised(&READ), Occasion::Round, at(20));
+    history.update(clean(&READ), Occasion::Round, at(21));
+    assert!(stands(&history), "this time it came back");
+}
+
+#[test]
+fn what_is_seen_between_rounds_has_to_settle_first() {
+    let millis = |millis: u64| Now { mono: Mono::new(Duration::from_millis(millis)), wall: at(0).wall };
+    let mut history = History::new(1);
+    history.update(raised(&READ), Occasion::Look, millis(1000));
+    assert!(!stands(&history) && history.is_unsettled());
+    history.update(clean(&READ), Occasion::Look, millis(1100));
+    assert!(!stands(&history) && !history.is_unsettled(), "it was a step on the way");
+    history.update(raised(&READ), Occasion::Look, millis(2000));
+    history.update(raised(&READ), Occasion::Look, millis(2249));
+    assert!(!stands(&history));
+    history.update(raised(&READ), Occasion::Look, millis(2250));
+    assert!(stands(&history) && !history.is_unsettled());
+    let mut round = History::new(1);
+    round.update(raised(&READ), Occasion::Look, millis(1000));
+    round.update(raised(&READ), Occasion::Round, millis(1001));
+    assert!(stands(&round), "a round waits for nothing");
+}
+
+#[test]
+fn measured_findings_wait_for_rounds_and_not_for_looks() {
+    let mut history = History::new(2);
+    history.update(raised(&MEASURED), Occasion::Round, at(0));
+    assert!(!history.is_unsettled() && history.pending() == 1);
 }

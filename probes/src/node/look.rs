@@ -31,7 +31,12 @@ pub(super) struct Look {
 impl Look {
     /// Something changed.
     pub(super) fn news(&mut self, now: Mono) {
-        self.news.get_or_insert(now);
+        self.news = Some(self.news.map_or(now, |first| first.min(now)));
+    }
+
+    /// Looks again at that time, if nothing changes before.
+    pub(super) fn again(&mut self, at: Mono) {
+        self.news.get_or_insert(at - SETTLE);
     }
 
     /// Whether there is something to look at.
@@ -81,6 +86,21 @@ mod tests {
         look.news(at(1051));
         look.end(at(1060));
         assert_eq!(look.due(), Some(at(1060 + 190)), "10 ms of work, 190 ms of rest");
+    }
+
+    #[test]
+    fn a_second_look_comes_when_it_is_asked_for() {
+        let mut look = Look::default();
+        look.again(at(1300));
+        assert_eq!(look.due(), Some(at(1300)));
+        look.begin(at(1300));
+        look.news(at(1310));
+        look.again(at(2000));
+        assert_eq!(look.due(), Some(at(1360)), "what changes before is not put off");
+        look.begin(at(1360));
+        look.again(at(2000));
+        look.news(at(1400));
+        assert_eq!(look.due(), Some(at(1450)), "whichever was said first");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::fact::Source;
-use crate::history::Occasion;
+use crate::history::{Occasion, SETTLED};
 use crate::kernel::{self, RawFacts, RawRoutes};
 use crate::snapshot::{Setup, Topology};
 use crate::tables::Tables;
@@ -70,6 +70,9 @@ impl Node {
                 self.hasten(now);
             }
             self.judge(Occasion::Look, now);
+            if self.history.is_unsettled() {
+                self.look.again(now.mono + SETTLED);
+            }
             return self.look.end(now.mono);
         }
         self.probing_now = true;

@@ -51,8 +51,10 @@ fn a_change_is_judged_within_a_second_and_nothing_is_probed_for_it() {
     world.facts = small_bridge;
     told(&mut world, resized("vmbr1", 1400));
     let published = world.round();
+    assert!(!has(&published, "tunnel-no-headroom"), "it may be a step on the way");
+    let settled = world.round();
     assert!(world.time - changed < SECOND && world.sent.len() == sent);
-    assert!(has(&published, "tunnel-no-headroom"), "{:?}", published.report.findings);
+    assert!(has(&settled, "tunnel-no-headroom"), "{:?}", settled.report.findings);
     let bridge = published.report.links.iter().find(|link| link.name == "vmbr1").unwrap();
     assert_eq!(bridge.mtu.bytes(), 1400);
 }
@@ -76,10 +78,11 @@ fn the_next_round_comes_early_only_if_the_ground_moved() {
     let changed = world.time;
     world.facts = small_bridge;
     told(&mut world, resized("vmbr1", 1400));
-    world.round();
-    let judged = world.round();
+    let mut judged = world.round();
+    while judged.telemetry.round_ended <= Some(at(changed).wall) {
+        judged = world.round();
+    }
     assert!(world.time - changed < 2 * SECOND, "{:?}", world.time - changed);
-    assert!(judged.telemetry.round_ended > Some(at(changed).wall));
 
     let mut world = clean();
     let (changed, interval) = (world.time, Config::new("n1").probing.interval);
