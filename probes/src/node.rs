@@ -76,7 +76,7 @@ pub enum Output {
     Transmit(Transmit),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
-    /// A round is over.
+    /// A round is over, or a look at what changed.
     Publish(Arc<Published>),
 }
 
