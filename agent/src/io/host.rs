@@ -27,7 +27,8 @@ pub fn read_all(root: &Path) -> BTreeMap<HostFile, Result<Option<String>, Unread
 /// Reads one file below `root`; `None` if it is one that a machine may do without, and this one does.
 ///
 /// # Errors
-/// If a file is missing that every machine has, or if it may not be read, is larger than 1 MiB or no text. The reason names its path.
+/// If a file is missing that every machine has, or if it may not be read, is larger than 1 MiB or no text. The reason
+/// names its path.
 pub fn read(root: &Path, file: HostFile) -> Result<Option<String>, Unread> {
     let shown = root.join(file.path().trim_start_matches('/'));
     let shown = shown.display();

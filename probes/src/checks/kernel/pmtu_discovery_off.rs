@@ -14,7 +14,8 @@
 //! one where such a tunnel is in use, and info elsewhere.
 //!
 //! What was measured does not hang on it, because probes set DF themselves and take the message off the wire. What the
-//! kernel has cached does: a path MTU that is pinned is explained. IPv6 has no such setting, and a machine without an IPv4 address no use for it.
+//! kernel has cached does: a path MTU that is pinned is explained. IPv6 has no such setting, and a machine without an IPv4
+//! address no use for it.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -9,8 +9,9 @@
 //! working ports are guests', so a bridge or bond also counts as down when all of its ways to the wire are. A bridge
 //! that is up and has no such way to begin with has another code, `bridge-no-uplink`, which is raised in its place.
 //!
-//! One way of several: a bond, or a route with several next hops, works on and has lost its spare, a warning. A bridge's port may be unused; it is raised
-//! only if a peer through the bridge is unreachable. Neither is taken for the cause of anything.
+//! One way of several: a bond, or a route with several next hops, works on and has lost its spare, a warning. A bridge's
+//! port may be unused; it is raised only if a peer through the bridge is unreachable. Neither is taken for the cause of
+//! anything.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -5,8 +5,9 @@
 //! (`local`), or both. The packet to a far end leaves by the route to that end all the same, so a tunnel on the wrong
 //! network often works, half by the one and half by the other, until a filter or an MTU tells them apart. For each far
 //! end the route is looked up (`fit`). The tunnel is astray from an end if that route leaves by another link, and the
-//! kernel would not use the tunnel's address on it either. What the operator says is evidence too, and needs no route: the `underlay` address of a named peer, where the tunnel's entry
-//! for that peer points to an address on another link, and `expect.underlay_network`.
+//! kernel would not use the tunnel's address on it either. What the operator says is evidence too, and needs no route: the
+//! `underlay` address of a named peer, where the tunnel's entry for that peer points to an address on another link, and
+//! `expect.underlay_network`.
 //!
 //! Never astray: a tunnel that is bound to nothing and sends from no address of its own; one in collect-metadata mode;
 //! one made in another namespace; a link that stands on or under the one that the route names (bridge port, bond, VLAN)
