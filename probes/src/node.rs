@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
 use crate::kernel::{Query, RawFacts, RawMessage, RawRoutes};
-use crate::path::{Limit, Measured, PathKey, Plane, Verdict};
+use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
@@ -266,7 +266,9 @@ impl Node {
     }
 
     fn take_finished(&mut self, now: Now) {
-        while let Some((key, measured)) = self.prober.poll_measured(now.mono) {
+        while let Some((key, learned)) = self.prober.poll_learned(now.mono) {
+            let Learned::Mtu(measured) = learned else { continue };
+            let measured = *measured;
             self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
             if let Some(path) = self.snapshot.paths.get_mut(&key) {
                 let measured = Measured { verdict: own_words(measured.verdict, &self.snapshot.tables), ..measured };

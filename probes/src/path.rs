@@ -1,8 +1,14 @@
 //! A path and what was measured on it.
 //!
-//! The machines below know sizes and answers, never bytes: [`search`] finds the largest size that a path carries.
+//! The machines below know sizes and answers, never bytes. A [`course`] measures one path: [`search`] finds the largest
+//! size that it carries, and where larger ones vanish, [`direction`] says on which way and [`hop`] between which hops.
+//! [`spread`] tells equal-cost paths apart. Each is told (`on_sent`, `on_answer`) and asked (`poll`).
 
+pub mod course;
+pub mod direction;
+pub mod hop;
 pub mod search;
+pub mod spread;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,7 +16,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Family, IpSize, Mono};
+use crate::kernel::TunnelKind;
+use crate::overhead;
+use crate::units::{Family, ICMP_HEADER, IpSize, Mono};
 
 /// Which network a path crosses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +75,87 @@ pub struct Target {
     pub expected: IpSize,
     /// The tunnel that the path goes through, if it goes through one.
     pub tunnel: Option<TunnelEnd>,
+    /// What to find out.
+    pub task: Task,
+}
+
+/// What is to be found out of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The largest size that it carries; where larger ones vanish, on which way and between which hops.
+    Mtu {
+        /// Whether every hop is wanted, whatever the verdict.
+        hops: bool,
+    },
+    /// The largest outer packet that the network below a tunnel carries to the tunnel's far end, by datagrams that are
+    /// encapsulated here. Sizes are those of the outer packet.
+    Outer(Encapsulation),
+    /// Whether all equal-cost paths carry the expected size.
+    Spread {
+        /// How many source ports to try.
+        ports: u16,
+        /// The tunnel to send through, if the far end answers from inside one: then sizes are outer ones. Else the ports
+        /// of the target itself are asked, whose answers its kernel limits in rate.
+        encapsulation: Option<Encapsulation>,
+    },
+}
+
+impl Task {
+    /// The kind of task: a path has one of each kind under way at most.
+    pub const fn kind(self) -> TaskKind {
+        match self {
+            Self::Mtu { .. } => TaskKind::Mtu,
+            Self::Outer(_) => TaskKind::Outer,
+            Self::Spread { .. } => TaskKind::Spread,
+        }
+    }
+
+    /// How its probes are encapsulated, where they are.
+    pub const fn encapsulation(self) -> Option<Encapsulation> {
+        match self {
+            Self::Mtu { .. } | Self::Spread { encapsulation: None, .. } => None,
+            Self::Outer(encapsulation) | Self::Spread { encapsulation: Some(encapsulation), .. } => Some(encapsulation),
+        }
+    }
+}
+
+/// Kinds of [`Task`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskKind {
+    /// [`Task::Mtu`].
+    Mtu,
+    /// [`Task::Outer`].
+    Outer,
+    /// [`Task::Spread`].
+    Spread,
+}
+
+/// All that it takes to encapsulate a packet as a tunnel device would (RFC 7348 §5). The far end's kernel takes it out,
+/// and answers what is inside through its own tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// Far end: outer destination address.
+    pub vtep: IpAddr,
+    /// Outer UDP destination port.
+    pub port: u16,
+    /// VXLAN network identifier, 24 bits.
+    pub vni: u32,
+    /// Hardware address of the tunnel device here.
+    pub from_mac: [u8; 6],
+    /// Hardware address of the tunnel device there.
+    pub to_mac: [u8; 6],
+    /// Inner source address: this machine's on the tunnel.
+    pub inner_from: IpAddr,
+    /// Inner destination address: the peer's on the tunnel. It is the address that answers.
+    pub inner_to: IpAddr,
+}
+
+impl Encapsulation {
+    /// Bytes of an outer packet around an inner payload of none: all headers, the inner ICMP or UDP header among them.
+    pub const fn least(self) -> IpSize {
+        let outer = overhead::of(TunnelKind::Vxlan, Family::of(self.vtep));
+        IpSize::new(outer + Family::of(self.inner_to).header() + ICMP_HEADER)
+    }
 }
 
 /// The far tunnel end that an ICMP error may quote in place of our own packet.
@@ -87,13 +176,25 @@ pub struct Probe {
     pub carrier: Carrier,
     /// IP packet size, header included.
     pub size: IpSize,
+    /// Hops that it may take; as many as it needs where none is said.
+    pub ttl: Option<u8>,
+}
+
+impl Probe {
+    /// A probe that may take as many hops as it needs.
+    pub const fn new(carrier: Carrier, size: IpSize) -> Self {
+        Self { carrier, size, ttl: None }
+    }
 }
 
 /// Kinds of probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carrier {
-    /// ICMP echo request.
+    /// ICMP echo request: the answer is as large as the probe.
     Echo,
+    /// ICMP timestamp request (RFC 792), padded: the answer is 40 bytes however large the probe, so its loss is one on
+    /// the way there. IPv4 only.
+    Timestamp,
     /// UDP datagram to a high port: a host that filters echo often answers port unreachable.
     Udp {
         /// Destination port, 33434 and up.
@@ -104,7 +205,22 @@ pub enum Carrier {
         /// Destination port.
         port: u16,
     },
+    /// UDP datagram from a source port of choice to [`spread::PORT`], which nobody listens on: routers that spread
+    /// flows over equal-cost paths choose by it.
+    Sweep {
+        /// Source port, counted from the first of those that are this process's.
+        source: u16,
+    },
+    /// A packet that asks for an answer, encapsulated as the tunnel device would, with DF on the outside, from a source
+    /// port of choice.
+    Vxlan {
+        /// Source port, counted from the first of those that are this process's.
+        source: u16,
+    },
 }
+
+/// How many source ports are this process's: a block that starts at a multiple of its length.
+pub const SOURCES: u16 = 512;
 
 /// What became of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +229,8 @@ pub enum Answer {
     Carried {
         /// From sending to the answer, where it is known.
         round_trip: Option<Duration>,
+        /// The largest fragment, if the answer came in fragments: a hop on the way back carries no larger packet.
+        fragment: Option<IpSize>,
     },
     /// A hop says that the packet is too big: a hint, not a verdict.
     TooBig {
@@ -120,6 +238,13 @@ pub enum Answer {
         by: IpAddr,
         /// The next-hop MTU that it reports, already less any tunnel overhead; `None` if it reports none.
         mtu: Option<IpSize>,
+    },
+    /// The probe had no hops left (time exceeded): this hop saw it, in its whole size.
+    Expired {
+        /// The hop.
+        by: IpAddr,
+        /// From sending to the answer, where it is known.
+        round_trip: Option<Duration>,
     },
     /// A hop or the target refuses the packet.
     Refused {
@@ -324,11 +449,70 @@ impl VerdictName {
     }
 }
 
+/// One of the two ways of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// From here to the peer.
+    Forward,
+    /// From the peer to here.
+    Reverse,
+}
+
+/// A hop, by its distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HopAt {
+    /// Hops from here; 1 is the first router, or the target where there is none.
+    pub ttl: u8,
+    /// Its address; absent if it says nothing when a packet ends there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<IpAddr>,
+}
+
+/// Where sizes vanish: behind one hop and before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hole {
+    /// The last hop that saw the size; absent if no hop did: then it vanishes between this machine and the first one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after: Option<HopAt>,
+    /// The first hop that saw a small packet and not the size.
+    pub before: HopAt,
+}
+
+/// What was seen of one hop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HopRow {
+    /// Hops from here.
+    pub ttl: u8,
+    /// Its address; absent if it says nothing when a packet ends there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<IpAddr>,
+    /// The shortest time from sending to its answer, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub round_trip_seconds: Option<f64>,
+    /// The largest size that it saw; absent if it answered none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub carried: Option<IpSize>,
+    /// Whether it is the target itself.
+    pub target: bool,
+}
+
 /// What a finished measurement of one path yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// The verdict.
     pub verdict: Verdict,
+    /// The largest size that was seen to arrive there; `None` where nothing tells the ways apart.
+    pub forward: Option<IpSize>,
+    /// The largest size that was seen to come back whole, which is a lower bound where no larger one was sent back;
+    /// `None` where nothing tells the ways apart.
+    pub reverse: Option<IpSize>,
+    /// On which way larger sizes vanish, where that is known.
+    pub way: Option<Way>,
+    /// Between which hops larger sizes vanish, where that is known.
+    pub hole: Option<Hole>,
+    /// The hops, where they were looked at.
+    pub hops: Vec<HopRow>,
     /// The smallest round trip of a small probe.
     pub round_trip: Option<Duration>,
     /// Packets that left for this measurement.
@@ -341,13 +525,43 @@ pub struct Measured {
     pub at: Mono,
 }
 
+impl Measured {
+    /// A verdict, and nothing else known.
+    pub const fn new(verdict: Verdict, at: Mono) -> Self {
+        Self {
+            verdict,
+            forward: None,
+            reverse: None,
+            way: None,
+            hole: None,
+            hops: Vec::new(),
+            round_trip: None,
+            sent: 0,
+            reference_sent: 0,
+            reference_lost: 0,
+            at,
+        }
+    }
+}
+
+/// What a finished task yields.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Learned {
+    /// Of [`Task::Mtu`].
+    Mtu(Box<Measured>),
+    /// Of [`Task::Outer`], in sizes of the outer packet.
+    Outer(Box<Measured>),
+    /// Of [`Task::Spread`].
+    Spread(Box<spread::Swept>),
+}
+
 /// What a stage wants next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step<T> {
     /// Send this probe now.
     Send(Probe),
     /// Nothing to do before this time, unless an answer comes.
     Wait(Mono),
     /// Finished.
-    Done(Box<Measured>),
+    Done(Box<T>),
 }

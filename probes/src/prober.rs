@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use self::budget::Budget;
 use self::flight::{Flight, Flights, Key, RunId};
-use crate::path::search::{Search, TCP_TIMEOUT};
-use crate::path::{Answer, Carrier, Measured, NotSent, PathKey, Probe, Step, Target};
+use crate::path::course::Course;
+use crate::path::search::TCP_TIMEOUT;
+use crate::path::{Answer, Carrier, Learned, NotSent, PathKey, Probe, Step, Target, TaskKind};
 use crate::telemetry::ErrorKind;
 use crate::units::{Family, Mono};
 use crate::wire::icmp;
@@ -36,15 +37,15 @@ pub struct Identity {
 }
 
 /// Measures paths: [`Self::start`] one, drain [`Self::poll_transmit`], feed what happens, drain
-/// [`Self::poll_measured`]; come back at [`Self::poll_timeout`] at the latest.
+/// [`Self::poll_learned`]; come back at [`Self::poll_timeout`] at the latest.
 #[derive(Clone, Debug)]
 pub struct Prober {
     id: u16,
     runs: BTreeMap<RunId, Run>,
-    by_path: BTreeMap<PathKey, RunId>,
+    by_task: BTreeMap<(PathKey, TaskKind), RunId>,
     timers: BTreeSet<(Mono, RunId)>,
     outbox: VecDeque<(RunId, Probe)>,
-    finished: VecDeque<(PathKey, Measured)>,
+    finished: VecDeque<(PathKey, Learned)>,
     flights: Flights,
     budget: Budget,
     next_run: u64,
@@ -56,7 +57,7 @@ pub struct Prober {
 #[derive(Clone, Debug)]
 struct Run {
     target: Target,
-    search: Search,
+    course: Course,
     timer: Option<Mono>,
     flights: Vec<Key>,
 }
@@ -67,7 +68,7 @@ impl Prober {
         Self {
             id: identity.id,
             runs: BTreeMap::new(),
-            by_path: BTreeMap::new(),
+            by_task: BTreeMap::new(),
             timers: BTreeSet::new(),
             outbox: VecDeque::new(),
             finished: VecDeque::new(),
@@ -86,18 +87,21 @@ impl Prober {
 
     /// Starts to measure a path. A measurement of the same path that is under way is dropped.
     pub fn start(&mut self, target: Target, now: Mono) {
-        self.drop_run(&target.key, now);
+        let task = (target.key.clone(), target.task.kind());
+        self.drop_run(&task, now);
         let run = RunId(self.next_run);
         self.next_run += 1;
-        self.by_path.insert(target.key.clone(), run);
-        let search = Search::new(&target, now);
-        self.runs.insert(run, Run { target, search, timer: None, flights: Vec::new() });
+        self.by_task.insert(task, run);
+        let course = Course::new(&target, run.0, now);
+        self.runs.insert(run, Run { target, course, timer: None, flights: Vec::new() });
         self.pump(run, now);
     }
 
-    /// Drops the measurement of a path, if one is under way, and its result, if that was not fetched.
+    /// Drops the tasks of a path that are under way, and results that were not fetched.
     pub fn stop(&mut self, path: &PathKey, now: Mono) {
-        self.drop_run(path, now);
+        for kind in [TaskKind::Mtu, TaskKind::Outer, TaskKind::Spread] {
+            self.drop_run(&(path.clone(), kind), now);
+        }
         self.finished.retain(|(finished, _)| finished != path);
     }
 
@@ -110,7 +114,7 @@ impl Prober {
         let Some(key) = self.flights.key_of(id) else { return };
         match sent {
             Sent::Ok => self.on_left(key, now),
-            Sent::TcpAnswered => self.deliver(key, Answer::Carried { round_trip: None }, now),
+            Sent::TcpAnswered => self.deliver(key, Answer::Carried { round_trip: None, fragment: None }, now),
             Sent::TcpSilent => self.deliver(key, Answer::Silent, now),
             Sent::Failed(errno) => self.on_failed(key, errno, now),
         }
@@ -132,7 +136,7 @@ impl Prober {
         }
     }
 
-    /// When to call [`Self::poll_transmit`] and [`Self::poll_measured`] again at the latest; `None` when idle.
+    /// When to call [`Self::poll_transmit`] and [`Self::poll_learned`] again at the latest; `None` when idle.
     pub fn poll_timeout(&self) -> Option<Mono> {
         if !self.finished.is_empty() {
             return Some(Mono::default());
@@ -142,8 +146,8 @@ impl Prober {
         timer.into_iter().chain(budget).min()
     }
 
-    /// The next path that is measured.
-    pub fn poll_measured(&mut self, now: Mono) -> Option<(PathKey, Measured)> {
+    /// The next task that is finished.
+    pub fn poll_learned(&mut self, now: Mono) -> Option<(PathKey, Learned)> {
         self.fire_timers(now);
         self.finished.pop_front()
     }
@@ -162,8 +166,8 @@ impl Prober {
         *self.errors.entry(kind).or_default() += 1;
     }
 
-    fn drop_run(&mut self, path: &PathKey, now: Mono) {
-        if let Some(run) = self.by_path.remove(path) {
+    fn drop_run(&mut self, task: &(PathKey, TaskKind), now: Mono) {
+        if let Some(run) = self.by_task.remove(task) {
             self.end_run(run, now);
         }
     }
@@ -195,17 +199,17 @@ impl Prober {
             self.timers.remove(&(at, id));
         }
         loop {
-            match run.search.poll(now) {
+            match run.course.poll(now) {
                 Step::Send(probe) => self.outbox.push_back((id, probe)),
                 Step::Wait(at) => {
                     run.timer = Some(at);
                     self.timers.insert((at, id));
                     return;
                 }
-                Step::Done(measured) => {
-                    let path = run.target.key.clone();
-                    self.by_path.remove(&path);
-                    self.finished.push_back((path, *measured));
+                Step::Done(learned) => {
+                    let task = (run.target.key.clone(), run.target.task.kind());
+                    self.by_task.remove(&task);
+                    self.finished.push_back((task.0, *learned));
                     self.end_run(id, now);
                     return;
                 }
@@ -232,6 +236,7 @@ impl Prober {
     fn key(&mut self, run: RunId, probe: Probe, to: IpAddr, transmit: TransmitId, now: Mono) -> Option<Key> {
         match probe.carrier {
             Carrier::Echo => self.flights.sequence(to, transmit, now).map(|sequence| Key::Echo { sequence, to }),
+            Carrier::Timestamp | Carrier::Sweep { .. } | Carrier::Vxlan { .. } => None,
             Carrier::Udp { port } => Some(Key::Udp { to, port, run }),
             Carrier::Tcp { .. } => Some(Key::Tcp { transmit }),
         }
@@ -245,7 +250,7 @@ impl Prober {
             }
             (_, Carrier::Tcp { port }) => (port, Means::Tcp { timeout: TCP_TIMEOUT }),
             (_, Carrier::Udp { port }) => (port, udp(probe, cookie)),
-            (_, Carrier::Echo) => (0, udp(probe, cookie)),
+            _ => (0, udp(probe, cookie)),
         }
     }
 
@@ -253,7 +258,7 @@ impl Prober {
         let Some(flight) = self.flights.get(key).filter(|flight| flight.left.is_none()) else { return };
         self.flights.mark_left(key, now);
         if let Some(run) = self.runs.get_mut(&flight.run) {
-            run.search.on_sent(flight.probe, now);
+            run.course.on_sent(flight.probe, now);
             self.pump(flight.run, now);
         }
     }
@@ -276,7 +281,7 @@ impl Prober {
 
     fn answer(&mut self, id: RunId, probe: Probe, answer: Answer, now: Mono) {
         if let Some(run) = self.runs.get_mut(&id) {
-            run.search.on_answer(probe, answer, now);
+            run.course.on_answer(probe, answer, now);
             self.pump(id, now);
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{LinkIndex, Query, Route, RouteKind};
-use crate::path::{PathKey, Plane, Target, TunnelEnd};
+use crate::path::{PathKey, Plane, Target, Task, TunnelEnd};
 use crate::peers::Peer;
 use crate::report::Role;
 use crate::snapshot::setup::{POD_GATEWAY, by_proxy};
@@ -70,6 +70,7 @@ pub(super) fn all(node: &Snapshot) -> Vec<Target> {
         from: query(key, &sources).from,
         expected: path.expected.unwrap_or(WITHOUT_ROUTE),
         tunnel: tunnel_end(node, key.address),
+        task: Task::Mtu { hops: false },
     };
     node.paths.iter().map(target).collect()
 }

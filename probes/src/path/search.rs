@@ -34,8 +34,8 @@ use std::time::Duration;
 use self::narrow::Narrow;
 use self::reach::Reach;
 use self::tries::Tries;
-use super::{Answer, Carrier, Limit, Measured, NotSent, Probe, Step, Target, Unreachable, Verdict};
-use crate::units::{Family, IpSize, Mono};
+use super::{Answer, Carrier, Limit, Measured, NotSent, Probe, Refusal, Step, Unreachable, Verdict};
+use crate::units::{IpSize, Mono};
 
 /// Most packets of one search.
 pub const BUDGET: u32 = 60;
@@ -55,12 +55,27 @@ const FAILURES: u32 = 3;
 /// How long to sleep when only an event from outside can help.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// What to search, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Whose own words count as an answer of the target.
+    pub address: IpAddr,
+    /// What carries the sizes.
+    pub carrier: Carrier,
+    /// The size that it should carry: no larger one is ever sent.
+    pub expected: IpSize,
+    /// Size of the reference probe.
+    pub small: IpSize,
+    /// The smallest size that can be sent, and that an error can rightly name.
+    pub floor: IpSize,
+    /// Whether to try other protocols while nothing is answered.
+    pub reaches: bool,
+}
+
 /// The search for one path's MTU. Told ([`Self::on_sent`], [`Self::on_answer`]) and asked ([`Self::poll`]).
 #[derive(Clone, Debug)]
 pub struct Search {
-    address: IpAddr,
-    expected: IpSize,
-    small: IpSize,
+    lane: Lane,
     /// The largest size that is worth a packet.
     top: IpSize,
     sizes: BTreeMap<IpSize, Tries>,
@@ -79,15 +94,11 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search for `target` that starts at `now`. An IPv6 target, or an expected size that is no packet size, ends at
-    /// once as unknown.
-    pub fn new(target: &Target, now: Mono) -> Self {
-        let small = REFERENCE.min(target.expected);
+    /// A search that starts at `now`. An expected size that is no packet size ends it at once as unknown.
+    pub fn new(lane: Lane, now: Mono) -> Self {
         let mut search = Self {
-            address: target.key.address,
-            expected: target.expected,
-            small,
-            top: target.expected,
+            lane,
+            top: lane.expected,
             sizes: BTreeMap::new(),
             queue: VecDeque::new(),
             later: Vec::new(),
@@ -106,22 +117,28 @@ impl Search {
     }
 
     fn begin(&mut self, now: Mono) {
-        let floor = Family::Ipv4.floor();
-        if self.address.is_ipv6() {
-            self.unknown(now, "probing over IPv6 is not supported: probe an IPv4 address of this peer".into());
-        } else if self.expected < floor || self.expected > IpSize::MAX {
+        let Lane { expected, floor, .. } = self.lane;
+        if expected < floor || expected > IpSize::MAX {
             let why = format!(
-                "the expected size of {} bytes is no IPv4 packet size ({floor} to {}): check the MTU of the route",
-                self.expected,
+                "the expected size of {expected} bytes cannot be probed ({floor} to {} can): check the MTU of the route",
                 IpSize::MAX
             );
-            self.unknown(now, why);
-        } else {
-            self.ask(self.small);
-            if self.top != self.small {
-                self.ask(self.top);
-            }
+            return self.unknown(now, why);
         }
+        self.ask(self.lane.small);
+        if self.top != self.lane.small {
+            self.ask(self.top);
+        }
+    }
+
+    /// Sizes that hops named.
+    pub fn named_sizes(&self) -> Vec<IpSize> {
+        self.hints_above(IpSize::new(0)).map(|(mtu, _)| mtu).collect()
+    }
+
+    /// The largest fragment of the answer to a size, if all its answers came in fragments.
+    pub fn fragment(&self, size: IpSize) -> Option<IpSize> {
+        self.sizes.get(&size).and_then(|tries| tries.fragment)
     }
 
     /// `probe` left at `now`; for a TCP attempt, it was started.
@@ -130,9 +147,10 @@ impl Search {
             return;
         }
         self.sent += 1;
-        match probe.carrier {
-            Carrier::Echo => self.sizes.entry(probe.size).or_default().on_left(now),
-            carrier => self.reach.on_left(carrier, now),
+        if probe.carrier == self.lane.carrier {
+            self.sizes.entry(probe.size).or_default().on_left(now);
+        } else {
+            self.reach.on_left(probe.carrier, now);
         }
     }
 
@@ -141,14 +159,15 @@ impl Search {
         if self.done.is_some() {
             return;
         }
-        match probe.carrier {
-            Carrier::Echo => self.on_echo(probe, answer, now),
-            carrier => self.reach.on_answer(self.address, carrier, &answer),
+        if probe.carrier == self.lane.carrier {
+            self.on_own(probe, answer, now);
+        } else {
+            self.reach.on_answer(self.lane.address, probe.carrier, &answer);
         }
     }
 
     /// What to do next. Asked again after [`Step::Send`] until it is something else.
-    pub fn poll(&mut self, now: Mono) -> Step {
+    pub fn poll(&mut self, now: Mono) -> Step<Measured> {
         self.expire(now);
         self.requeue(now);
         if self.queue.is_empty() && self.done.is_none() {
@@ -174,14 +193,22 @@ impl Search {
         }
     }
 
-    fn on_echo(&mut self, probe: Probe, answer: Answer, now: Mono) {
+    fn on_own(&mut self, probe: Probe, answer: Answer, now: Mono) {
         match answer {
-            Answer::Carried { round_trip } => self.on_carried(probe.size, round_trip, now),
+            Answer::Carried { round_trip, fragment } => {
+                self.sizes.entry(probe.size).or_default().on_answered(fragment);
+                self.on_carried(probe.size, round_trip, now);
+            }
             Answer::TooBig { by, mtu } => {
                 let hint = Limit { address: Some(by), reported_mtu: mtu, ttl: None };
                 self.sizes.entry(probe.size).or_default().on_hint(hint);
             }
-            Answer::Refused { by, why } => self.reach.on_refused(self.address, by, why, "ICMP echo"),
+            Answer::Refused { by, why } => {
+                self.reach.on_refused(self.lane.address, by, why, &reach::name(probe.carrier));
+            }
+            Answer::Expired { by, .. } => {
+                self.reach.on_refused(self.lane.address, by, Refusal::TtlExceeded, &reach::name(probe.carrier));
+            }
             Answer::NotSent { why } => self.on_not_sent(probe, why, now),
             Answer::Silent => {
                 let tries = self.sizes.entry(probe.size).or_default();
@@ -193,11 +220,10 @@ impl Search {
     }
 
     fn on_carried(&mut self, size: IpSize, round_trip: Option<Duration>, now: Mono) {
-        self.sizes.entry(size).or_default().on_answered();
         self.alive_since.get_or_insert(now);
         let Some(round_trip) = round_trip else { return };
         self.slowest = self.slowest.max(round_trip);
-        if size == self.small {
+        if size == self.lane.small {
             self.round_trip = Some(self.round_trip.map_or(round_trip, |fastest| fastest.min(round_trip)));
         }
     }
@@ -218,7 +244,7 @@ impl Search {
             }
             NotSent::NoRoute => self.on_failure(probe, "its route went away while it was probed", now),
             NotSent::Other(errno) => {
-                let what = format!("the kernel does not send to {}: errno {errno}", self.address);
+                let what = format!("the kernel does not send to {}: errno {errno}", self.lane.address);
                 self.on_failure(probe, &what, now);
             }
         }
@@ -241,7 +267,7 @@ impl Search {
     /// Whether the largest size that the kernel here takes is still searched for.
     fn fit_locally(&mut self, now: Mono) -> bool {
         let Some(large) = self.too_large else { return false };
-        let below = Family::Ipv4.floor().less(1);
+        let below = self.lane.floor.less(1);
         let fits = self.sizes.range(..large).rev().find(|(_, tries)| tries.fits()).map_or(below, |(&size, _)| size);
         if large.bytes() - fits.bytes() > 1 {
             let middle = IpSize::new(fits.bytes().midpoint(large.bytes()));
@@ -264,7 +290,7 @@ impl Search {
     }
 
     fn hints_above(&self, least: IpSize) -> impl Iterator<Item = (IpSize, Limit)> {
-        let floor = Family::Ipv4.floor();
+        let floor = self.lane.floor;
         self.sizes.range(least..).flat_map(move |(&size, tries)| tries.named(size, floor))
     }
 
@@ -306,7 +332,7 @@ impl Search {
             return false;
         }
         self.sizes.entry(size).or_default().queued += 1;
-        self.queue.push_back(Probe { carrier: Carrier::Echo, size });
+        self.queue.push_back(Probe::new(self.lane.carrier, size));
         true
     }
 
@@ -326,7 +352,7 @@ impl Search {
     /// Ends the search if the largest size that is worth a packet was answered, or a larger one before the top sank.
     fn reached_top(&mut self, now: Mono) -> bool {
         let Some(mtu) = self.carries().filter(|&mtu| mtu >= self.top) else { return false };
-        let verdict = if mtu >= self.expected {
+        let verdict = if mtu >= self.lane.expected {
             Verdict::Clear { mtu }
         } else {
             Verdict::Limited { mtu: self.top, by: self.local_limit() }
@@ -344,8 +370,8 @@ impl Search {
     }
 
     fn finish(&mut self, verdict: Verdict, now: Mono) {
-        let (mut reference_sent, mut reference_lost) = self.references(self.small);
-        if matches!(verdict, Verdict::Clear { .. }) && self.top != self.small {
+        let (mut reference_sent, mut reference_lost) = self.references(self.lane.small);
+        if matches!(verdict, Verdict::Clear { .. }) && self.top != self.lane.small {
             let (sent, lost) = self.references(self.top);
             reference_sent += sent;
             reference_lost += lost;
@@ -353,12 +379,11 @@ impl Search {
         self.queue.clear();
         self.later.clear();
         self.done = Some(Box::new(Measured {
-            verdict,
             round_trip: self.round_trip,
             sent: self.sent,
             reference_sent,
             reference_lost,
-            at: now,
+            ..Measured::new(verdict, now)
         }));
     }
 

@@ -46,7 +46,7 @@ impl Prober {
             return self.count(ErrorKind::Forged);
         }
         let round_trip = flight.left.map(|left| round_trip(left, datagram));
-        self.deliver(key, Answer::Carried { round_trip }, datagram.at);
+        self.deliver(key, Answer::Carried { round_trip, fragment: None }, datagram.at);
     }
 
     /// The probe that an echo is of; what is not of a probe under way is counted, unless it is merely late.

@@ -360,7 +360,7 @@ impl Example {
 
 fn measured(verdict: Verdict) -> Measured {
     let at = Mono::default();
-    Measured { verdict, round_trip: None, sent: 2, reference_sent: 2, reference_lost: 0, at }
+    Measured { sent: 2, reference_sent: 2, ..Measured::new(verdict, at) }
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Search {
         }
         let filter =
             edge.filter(|tries| tries.filtered > 0).map(|_| Limit { address: None, reported_mtu: None, ttl: None });
-        let local = (self.top < self.expected).then(|| self.local_limit());
+        let local = (self.top < self.lane.expected).then(|| self.local_limit());
         let earlier = self.sizes.range(drops..).flat_map(|(_, tries)| &tries.hints).copied();
         let nearest = earlier.min_by_key(|hint| hint.reported_mtu.unwrap_or(IpSize::MAX));
         Verdict::BlackHole { carries, drops, by: filter.or(nearest).or(local) }

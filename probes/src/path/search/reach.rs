@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Search;
-use crate::path::{Answer, Carrier, NotSent, Probe, Refusal, Unreachable, Verdict};
+use crate::path::{Answer, Carrier, NotSent, Probe, Refusal, Unreachable, Verdict, spread};
 use crate::units::Mono;
 
 /// From the first reference to the verdict that nothing answers.
@@ -58,7 +58,7 @@ impl Other {
     fn deadline(&self) -> Option<Mono> {
         let wait = match self.carrier {
             Carrier::Tcp { .. } => TCP_TIMEOUT + TCP_GRACE,
-            Carrier::Udp { .. } | Carrier::Echo => LAST_WAIT,
+            _ => LAST_WAIT,
         };
         self.left.map(|left| left + wait)
     }
@@ -86,6 +86,7 @@ impl Reach {
             Answer::Carried { .. } => self.on_alive(format!("{} answers", name(carrier))),
             Answer::Refused { by, why } => self.on_refused(target, by, why, &name(carrier)),
             Answer::NotSent { why: NotSent::Other(errno) } => _ = self.untried.get_or_insert((carrier, errno)),
+            Answer::Expired { by, .. } => self.on_refused(target, by, Refusal::TtlExceeded, &name(carrier)),
             Answer::TooBig { .. } | Answer::NotSent { .. } | Answer::Silent => {}
         }
         if let Some(other) = self.others.iter_mut().find(|other| other.carrier == carrier) {
@@ -111,7 +112,7 @@ impl Reach {
 
 impl Search {
     pub(super) fn try_to_reach(&mut self, now: Mono) {
-        let Some(small) = self.sizes.get(&self.small) else { return };
+        let Some(small) = self.sizes.get(&self.lane.small) else { return };
         let (Some(last), 0) = (small.last, small.queued) else { return };
         let (attempts, filtered) = (small.attempts(), small.filtered);
         let first = *self.reach.first.get_or_insert(last);
@@ -128,16 +129,16 @@ impl Search {
     }
 
     fn try_again(&mut self) {
-        self.ask(self.small);
-        if self.top != self.small {
+        self.ask(self.lane.small);
+        if self.top != self.lane.small {
             self.ask(self.top);
         }
-        if !self.reach.others.is_empty() {
+        if !self.reach.others.is_empty() || !self.lane.reaches {
             return;
         }
         for carrier in OTHERS {
             self.reach.others.push(Other { carrier, left: None, over: false });
-            self.queue.push_back(Probe { carrier, size: self.small });
+            self.queue.push_back(Probe::new(carrier, self.lane.small));
         }
     }
 
@@ -159,7 +160,8 @@ impl Search {
 
     /// When [`Self::try_to_reach`] may have something to do.
     pub(super) fn reach_deadlines(&self) -> impl Iterator<Item = Mono> {
-        let last = if self.alive_since.is_some() { None } else { self.sizes.get(&self.small).and_then(|t| t.last) };
+        let last =
+            if self.alive_since.is_some() { None } else { self.sizes.get(&self.lane.small).and_then(|t| t.last) };
         let pauses = PAUSES.into_iter().chain([LAST_WAIT]);
         let references = last.into_iter().flat_map(move |last| pauses.clone().map(move |pause| last + pause));
         let others = self.reach.others.iter().filter(|other| !other.over).filter_map(Other::deadline);
@@ -190,9 +192,12 @@ const fn words(why: Refusal) -> &'static str {
     }
 }
 
-fn name(carrier: Carrier) -> String {
+pub(super) fn name(carrier: Carrier) -> String {
     match carrier {
         Carrier::Echo => "ICMP echo".into(),
+        Carrier::Timestamp => "ICMP timestamp".into(),
+        Carrier::Sweep { .. } => format!("UDP port {}", spread::PORT),
+        Carrier::Vxlan { .. } => "VXLAN".into(),
         Carrier::Udp { port } => format!("UDP port {port}"),
         Carrier::Tcp { port } => format!("TCP port {port}"),
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::Search;
-use crate::path::{Answer, Carrier, Measured, NotSent, PathKey, Plane, Probe, Refusal, Step, Target, Verdict};
-use crate::units::{IpSize, Mono};
+use super::{Lane, REFERENCE, Search};
+use crate::path::{Answer, Carrier, Measured, NotSent, Probe, Refusal, Step, Verdict};
+use crate::units::{Family, IpSize, Mono};
 
 pub(super) const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 12));
 
@@ -15,9 +15,10 @@ pub(super) const fn router(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 9, 0, number))
 }
 
-pub(super) fn target(expected: u32) -> Target {
-    let key = PathKey { peer: "master-2".into(), plane: Plane::Underlay, address: TARGET };
-    Target { key, from: None, expected: IpSize::new(expected), tunnel: None }
+pub(super) fn lane(expected: u32) -> Lane {
+    let (expected, floor) = (IpSize::new(expected), Family::Ipv4.floor());
+    let small = REFERENCE.min(expected);
+    Lane { address: TARGET, carrier: Carrier::Echo, expected, small, floor, reaches: true }
 }
 
 /// What a hop does with what is too big for it.
@@ -126,10 +127,10 @@ impl Network {
     fn honest_answer(&self, probe: Probe) -> Option<(Duration, Answer)> {
         let round_trip = self.one_way * 2;
         let kind = match probe.carrier {
-            Carrier::Echo => "echo",
             Carrier::Udp { .. } => "udp",
             Carrier::Tcp { port: 9747 } => "tcp/9747",
             Carrier::Tcp { .. } => "tcp",
+            _ => "echo",
         };
         let is_small = probe.size.bytes() <= 84;
         if kind != "echo" || !self.echo || (is_small && !self.small) {
@@ -137,7 +138,7 @@ impl Network {
         }
         let hop = self.hops.iter().enumerate().find(|(_, hop)| probe.size.bytes() > hop.mtu);
         let Some((index, hop)) = hop else {
-            return Some((round_trip, Answer::Carried { round_trip: Some(round_trip) }));
+            return Some((round_trip, Answer::Carried { round_trip: Some(round_trip), fragment: None }));
         };
         let mtu = match hop.signal {
             Signal::Names(mtu) => Some(IpSize::new(mtu)),
@@ -173,7 +174,7 @@ impl Run {
 /// Drives a search over `network` to its end.
 pub(super) fn drive(expected: u32, mut network: Network) -> Run {
     let mut now = Mono::default();
-    let mut search = Search::new(&target(expected), now);
+    let mut search = Search::new(lane(expected), now);
     let mut coming: BTreeMap<(Mono, u64), Event> = BTreeMap::new();
     let mut number = 0;
     let (mut sizes, mut not_sent, mut others) = (Vec::new(), Vec::new(), Vec::new());

@@ -116,8 +116,8 @@ fn a_forged_error_loses_against_an_answer_that_is_overtaken() {
     let round_trip = Duration::from_micros(200);
     let mut search = Search::new(&target(1500), Mono::default());
     let at = |micros| Mono::new(Duration::from_micros(micros));
-    let probe = |bytes| Probe { carrier: Carrier::Echo, size: size(bytes) };
-    let carried = || Answer::Carried { round_trip: Some(round_trip) };
+    let probe = |bytes| Probe::new(Carrier::Echo, size(bytes));
+    let carried = || Answer::Carried { round_trip: Some(round_trip), fragment: None };
     let send = |search: &mut Search, bytes, micros| {
         assert_eq!(search.poll(at(micros)), Step::Send(probe(bytes)));
         search.on_sent(probe(bytes), at(micros));
@@ -376,7 +376,7 @@ fn another_errno_is_tried_again_and_then_named() {
 fn a_filter_here_is_told_from_silence() {
     let run = drive(1500, refusing(NotSent::Filtered));
     assert_eq!(*run.verdict(), Verdict::Unreachable { why: Unreachable::NotSent { why: NotSent::Filtered } });
-    let others = [("tcp", (MS, Answer::Carried { round_trip: None }))].into();
+    let others = [("tcp", (MS, Answer::Carried { round_trip: None, fragment: None }))].into();
     let run = drive(1500, Network { others, ..refusing(NotSent::Filtered) });
     let why = "a filter on this machine drops ICMP echo to it (EPERM), yet TCP port 10250 answers";
     assert_eq!(unknown(&run), why);
@@ -444,7 +444,7 @@ fn the_most_telling_refusal_is_named() {
 
 #[test]
 fn any_protocol_that_the_host_answers_makes_it_a_filter_and_not_unreachable() {
-    let carried = Answer::Carried { round_trip: None };
+    let carried = Answer::Carried { round_trip: None, fragment: None };
     let cases = [
         ("tcp/9747", carried, "its host filters ICMP echo: TCP port 9747 answers"),
         (

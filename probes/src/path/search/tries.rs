@@ -25,6 +25,8 @@ pub(super) struct Tries {
     pub silent: u32,
     /// Of the silent ones, those that a filter here dropped.
     pub filtered: u32,
+    /// The largest fragment of its answers, if all of them came in fragments.
+    pub fragment: Option<IpSize>,
     /// Errors that call this size too big, none twice.
     pub hints: Vec<Limit>,
 }
@@ -72,7 +74,8 @@ impl Tries {
     }
 
     /// One probe was answered, perhaps after it had been given up.
-    pub(super) fn on_answered(&mut self) {
+    pub(super) fn on_answered(&mut self, fragment: Option<IpSize>) {
+        self.fragment = if self.answered == 0 { fragment } else { self.fragment.zip(fragment).map(|(a, b)| a.max(b)) };
         self.answered += 1;
         if self.out.is_empty() {
             self.silent = self.silent.saturating_sub(1);
@@ -117,7 +120,7 @@ mod tests {
         tries.on_left(Mono::default());
         tries.expire(Mono::default(), Duration::from_millis(200), LATE);
         assert_eq!((tries.silent, tries.pending()), (1, false));
-        tries.on_answered();
+        tries.on_answered(None);
         assert_eq!((tries.silent, tries.answered), (0, 1));
     }
 

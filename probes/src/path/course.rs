@@ -1,0 +1,213 @@
+//! The course of one task: which stage follows which.
+//!
+//! The size comes first ([`Search`]); what it cost is what a clean path costs. Only then is more asked: on which way
+//! larger sizes vanish ([`Direction`]), and between which hops ([`Hops`]), if it is on the way there or that is not
+//! known – a size that vanishes on the way back was seen by every hop on the way there. Sizes of a task for
+//! the network below a tunnel are those of outer packets, and so are its hops.
+
+use std::net::IpAddr;
+
+use super::direction::{Direction, Ways};
+use super::hop::{Hops, Trace};
+use super::search::{BUDGET, Lane, REFERENCE, Search};
+use super::spread::Spread;
+use super::{Answer, Carrier, Encapsulation, Learned, Measured, Probe, SOURCES, Step, Target, Task, Verdict, Way};
+use crate::kernel::TunnelKind;
+use crate::overhead;
+use crate::units::{Family, IpSize, Mono};
+
+/// One task under way. Told ([`Self::on_sent`], [`Self::on_answer`]) and asked ([`Self::poll`]).
+#[derive(Clone, Debug)]
+pub struct Course {
+    task: Task,
+    lane: Lane,
+    stage: Stage,
+    /// What was measured so far.
+    measured: Option<Box<Measured>>,
+    /// Sizes that hops named.
+    named: Vec<IpSize>,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Search(Box<Search>),
+    Direction(Box<Direction>),
+    Hops(Box<Hops>),
+    Spread(Box<Spread>),
+}
+
+impl Course {
+    /// Starts the task of `target`. `turn` counts the tasks of this process: source ports rotate with it.
+    pub fn new(target: &Target, turn: u64, now: Mono) -> Self {
+        let lane = lane(target, first_source(turn, 1));
+        let stage = match target.task {
+            Task::Mtu { .. } | Task::Outer(_) => Stage::Search(Box::new(Search::new(lane, now))),
+            Task::Spread { ports, encapsulation } => {
+                let carrier = if encapsulation.is_some() {
+                    |source| Carrier::Vxlan { source }
+                } else {
+                    |source| Carrier::Sweep { source }
+                };
+                let first = first_source(turn, ports);
+                let sources = (0..ports.min(SOURCES)).map(|port| (first + port) % SOURCES).collect();
+                let limited = encapsulation.is_none();
+                Stage::Spread(Box::new(Spread::new(sources, carrier, lane.small, lane.expected, limited, now)))
+            }
+        };
+        Self { task: target.task, lane, stage, measured: None, named: Vec::new() }
+    }
+
+    /// `probe` left at `now`; for a TCP attempt, it was started.
+    pub fn on_sent(&mut self, probe: Probe, now: Mono) {
+        match &mut self.stage {
+            Stage::Search(stage) => stage.on_sent(probe, now),
+            Stage::Direction(stage) => stage.on_sent(probe, now),
+            Stage::Hops(stage) => stage.on_sent(probe, now),
+            Stage::Spread(stage) => stage.on_sent(probe, now),
+        }
+    }
+
+    /// What became of `probe`. Errors and answers may both come for one probe, and late.
+    pub fn on_answer(&mut self, probe: Probe, answer: Answer, now: Mono) {
+        match &mut self.stage {
+            Stage::Search(stage) => stage.on_answer(probe, answer, now),
+            Stage::Direction(stage) => stage.on_answer(probe, answer, now),
+            Stage::Hops(stage) => stage.on_answer(probe, answer, now),
+            Stage::Spread(stage) => stage.on_answer(probe, answer, now),
+        }
+    }
+
+    /// What to do next. Asked again after [`Step::Send`] until it is something else.
+    pub fn poll(&mut self, now: Mono) -> Step<Learned> {
+        loop {
+            let over = match &mut self.stage {
+                Stage::Search(stage) => match stage.poll(now) {
+                    Step::Done(measured) => {
+                        let fragment = measured.verdict.path_mtu().and_then(|mtu| stage.fragment(mtu));
+                        self.named = stage.named_sizes();
+                        self.searched(measured, fragment, now)
+                    }
+                    Step::Send(probe) => return Step::Send(probe),
+                    Step::Wait(at) => return Step::Wait(at),
+                },
+                Stage::Direction(stage) => match stage.poll(now) {
+                    Step::Done(ways) => self.told_apart(*ways, now),
+                    Step::Send(probe) => return Step::Send(probe),
+                    Step::Wait(at) => return Step::Wait(at),
+                },
+                Stage::Hops(stage) => match stage.poll(now) {
+                    Step::Done(trace) => self.traced(*trace, now),
+                    Step::Send(probe) => return Step::Send(probe),
+                    Step::Wait(at) => return Step::Wait(at),
+                },
+                Stage::Spread(stage) => match stage.poll(now) {
+                    Step::Done(swept) => Some(Learned::Spread(swept)),
+                    Step::Send(probe) => return Step::Send(probe),
+                    Step::Wait(at) => return Step::Wait(at),
+                },
+            };
+            if let Some(learned) = over {
+                return Step::Done(Box::new(learned));
+            }
+        }
+    }
+
+    fn searched(&mut self, measured: Box<Measured>, fragment: Option<IpSize>, now: Mono) -> Option<Learned> {
+        let measured = self.measured.insert(measured);
+        if measured.verdict.path_mtu().is_none() {
+            return self.look_at_hops(now);
+        }
+        if let Task::Outer(_) = self.task {
+            // What answers is small whatever is asked: all that was measured is the way there.
+            measured.forward = measured.verdict.path_mtu();
+            measured.way = matches!(measured.verdict, Verdict::BlackHole { .. }).then_some(Way::Forward);
+            return self.look_at_hops(now);
+        }
+        let budget = BUDGET.saturating_sub(measured.sent);
+        let direction = Direction::new(self.lane.address, self.lane.expected, measured, fragment, budget, now);
+        self.stage = Stage::Direction(Box::new(direction));
+        None
+    }
+
+    fn told_apart(&mut self, ways: Ways, now: Mono) -> Option<Learned> {
+        if let Some(measured) = &mut self.measured {
+            (measured.forward, measured.reverse, measured.way) = (ways.forward, ways.reverse, ways.way);
+            measured.sent += ways.sent;
+        }
+        self.look_at_hops(now)
+    }
+
+    fn look_at_hops(&mut self, now: Mono) -> Option<Learned> {
+        let Some(measured) = &self.measured else { return None };
+        let wanted = matches!(self.task, Task::Mtu { hops: true });
+        let sizes = match measured.verdict {
+            Verdict::BlackHole { drops, .. } if !wanted && measured.way != Some(Way::Reverse) => vec![drops],
+            _ if wanted => self.sizes_of_interest(&measured.verdict),
+            _ => return self.finish(now),
+        };
+        let Lane { address, carrier, small, .. } = self.lane;
+        self.stage = Stage::Hops(Box::new(Hops::new(address, carrier, small, sizes, measured.round_trip, now)));
+        None
+    }
+
+    /// Sizes that tell the hops apart, the largest first.
+    fn sizes_of_interest(&self, verdict: &Verdict) -> Vec<IpSize> {
+        let drops = match verdict {
+            Verdict::BlackHole { drops, .. } => Some(*drops),
+            _ => None,
+        };
+        let mut sizes: Vec<_> = self.named.iter().copied().chain([self.lane.expected]).chain(drops).collect();
+        sizes.extend(verdict.path_mtu());
+        sizes.retain(|&size| size > self.lane.small && size <= self.lane.expected);
+        sizes.sort_unstable_by(|one, other| other.cmp(one));
+        sizes.dedup();
+        sizes
+    }
+
+    fn traced(&mut self, trace: Trace, now: Mono) -> Option<Learned> {
+        if let Some(measured) = &mut self.measured {
+            measured.sent += trace.sent;
+            measured.hops = trace.hops;
+            let vanishes = matches!(measured.verdict, Verdict::BlackHole { .. });
+            measured.hole = trace.hole.filter(|_| vanishes && measured.way != Some(Way::Reverse));
+        }
+        self.finish(now)
+    }
+
+    fn finish(&mut self, now: Mono) -> Option<Learned> {
+        let mut measured = self.measured.take()?;
+        measured.at = now;
+        Some(match self.task {
+            Task::Outer(_) => Learned::Outer(measured),
+            Task::Mtu { .. } | Task::Spread { .. } => Learned::Mtu(measured),
+        })
+    }
+}
+
+/// The first of `count` source ports of a turn: the next turn goes on behind them.
+fn first_source(turn: u64, count: u16) -> u16 {
+    let sources = u64::from(SOURCES);
+    u16::try_from(turn.wrapping_mul(u64::from(count.max(1))) % sources).unwrap_or(0)
+}
+
+fn lane(target: &Target, source: u16) -> Lane {
+    let address = target.key.address;
+    match target.task.encapsulation() {
+        Some(encapsulation) => tunnelled(encapsulation, target.expected, source),
+        None => plain(address, target.expected),
+    }
+}
+
+fn plain(address: IpAddr, expected: IpSize) -> Lane {
+    let floor = Family::of(address).floor();
+    let small = REFERENCE.min(expected);
+    Lane { address, carrier: Carrier::Echo, expected, small, floor, reaches: true }
+}
+
+fn tunnelled(encapsulation: Encapsulation, expected: IpSize, source: u16) -> Lane {
+    let around = overhead::of(TunnelKind::Vxlan, Family::of(encapsulation.vtep));
+    let small = REFERENCE.plus(around).min(expected);
+    let floor = encapsulation.least();
+    let carrier = Carrier::Vxlan { source };
+    Lane { address: encapsulation.vtep, carrier, expected, small, floor, reaches: false }
+}
