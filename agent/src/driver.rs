@@ -14,7 +14,7 @@ use probes::config::Config;
 use probes::fact::{Reason, Source, Unread};
 use probes::kernel::RawFacts;
 use probes::node::{Input, Node, Output};
-use probes::prober::{Identity, Transmit};
+use probes::prober::{Identity, PORTS, Transmit};
 use probes::report::Published;
 use probes::units::{Mono, Now};
 use tokio::sync::watch;
@@ -31,6 +31,13 @@ const BATCH: usize = 128;
 
 /// How long to wait when the node names no deadline: it then waits for an answer of the driver, which is given at once.
 const NO_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Source ports are taken from here on: above the range that the kernel gives to others (`ip_local_port_range`, by default
+/// up to 60,999).
+const FIRST_PORT: u16 = 61_440;
+
+/// How many blocks of source ports there are from there to the last port.
+const PORT_BLOCKS: u16 = (u16::MAX - FIRST_PORT) / PORTS + 1;
 
 /// What the operator wants. A new value is taken up in the running rounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +68,7 @@ pub async fn drive(
     let world = World {
         events,
         netlink: Netlink::open()?,
-        wire: Wire { id: identity.id, epoch, packets: None, final_word: false },
+        wire: Wire { identity, epoch, packets: None, final_word: false },
         host_root: given.host_root.clone(),
         orders,
         epoch,
@@ -89,7 +96,7 @@ struct World {
 
 /// The sockets for probes, if they can be had.
 struct Wire {
-    id: u16,
+    identity: Identity,
     epoch: Instant,
     packets: Option<Packets>,
     /// Whether trying again is no use: a right is missing, and none is gained while a process runs.
@@ -102,7 +109,7 @@ impl Wire {
         if self.packets.is_some() || self.final_word {
             return None;
         }
-        Some(match Packets::open(self.id, self.epoch) {
+        Some(match Packets::open(self.identity, self.epoch) {
             Ok(packets) => {
                 self.packets = Some(packets);
                 Ok(())
@@ -246,6 +253,7 @@ fn identity() -> Result<Identity, Unread> {
         Unread::new(Source::Probes, Reason::Failed { what })
     };
     let secret = getrandom::u64().map_err(random)?;
-    let id = getrandom::u32().map_err(random)?;
-    Ok(Identity { id: (id >> 16) as u16, secret })
+    let chance = getrandom::u32().map_err(random)?;
+    let block = u16::try_from(chance & 0xffff).unwrap_or_default() % PORT_BLOCKS;
+    Ok(Identity { id: (chance >> 16) as u16, secret, first_port: FIRST_PORT + block * PORTS })
 }

@@ -219,8 +219,9 @@ pub enum Carrier {
     },
 }
 
-/// How many source ports are this process's: a block that starts at a multiple of its length.
-pub const SOURCES: u16 = 512;
+/// How many source ports there are to choose from. One more is this process's, for what needs none of its own: together
+/// a block that starts at a multiple of its length.
+pub const SOURCES: u16 = 511;
 
 /// What became of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! All paths under measurement, one flight table, one packet budget.
 //!
 //! A machine with two verbs: told (`on_*`) and asked (`poll_*`). It has no socket and no clock. It gives the probes of
-//! [`Search`] their bytes, and tells from what comes back which probe it is about. Nothing that comes back is
+//! each [`Course`] their bytes, and tells from what comes back which probe it is about. Nothing that comes back is
 //! trusted: source, identifier, sequence, cookie and length must be those of a probe under way, else it is counted and
 //! dropped. A probe stays known after an error about it, for an answer may still come and wins.
 //!
@@ -9,6 +9,7 @@
 //! taken to be about every probe under way to that tunnel end that is too large for the MTU that is named.
 
 mod budget;
+mod bytes;
 mod flight;
 mod receive;
 #[cfg(test)]
@@ -21,11 +22,12 @@ use std::time::Duration;
 use self::budget::Budget;
 use self::flight::{Flight, Flights, Key, RunId};
 use crate::path::course::Course;
-use crate::path::search::TCP_TIMEOUT;
-use crate::path::{Answer, Carrier, Learned, NotSent, PathKey, Probe, Step, Target, TaskKind};
+use crate::path::{Answer, Carrier, Learned, NotSent, PathKey, Probe, SOURCES, Step, Target, TaskKind};
 use crate::telemetry::ErrorKind;
-use crate::units::{Family, Mono};
-use crate::wire::icmp;
+use crate::units::{IpSize, Mono};
+
+/// How many UDP source ports are this process's: [`SOURCES`] to choose from, and one for what needs none of its own.
+pub const PORTS: u16 = SOURCES + 1;
 
 /// What makes this process's probes its own. Both are random, drawn once by the agent.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,9 @@ pub struct Identity {
     pub id: u16,
     /// Key of cookies and sequences; never leaves the process.
     pub secret: u64,
+    /// The first of [`PORTS`] UDP source ports, a multiple of their number; the agent's packet filter lets errors about
+    /// these through.
+    pub first_port: u16,
 }
 
 /// Measures paths: [`Self::start`] one, drain [`Self::poll_transmit`], feed what happens, drain
@@ -41,10 +46,13 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub struct Prober {
     id: u16,
+    first_port: u16,
     runs: BTreeMap<RunId, Run>,
     by_task: BTreeMap<(PathKey, TaskKind), RunId>,
     timers: BTreeSet<(Mono, RunId)>,
     outbox: VecDeque<(RunId, Probe)>,
+    /// What waits until nothing else does: sweeps take long, and no round waits for them.
+    background: VecDeque<(RunId, Probe)>,
     finished: VecDeque<(PathKey, Learned)>,
     flights: Flights,
     budget: Budget,
@@ -67,6 +75,8 @@ impl Prober {
     pub fn new(identity: Identity, packets_per_second: u32, now: Mono) -> Self {
         Self {
             id: identity.id,
+            first_port: identity.first_port,
+            background: VecDeque::new(),
             runs: BTreeMap::new(),
             by_task: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -124,12 +134,17 @@ impl Prober {
     pub fn poll_transmit(&mut self, now: Mono) -> Option<Transmit> {
         self.fire_timers(now);
         loop {
-            let &(run, probe) = self.outbox.front()?;
-            let is_wanted = self.runs.contains_key(&run);
-            if is_wanted && !self.budget.take(now) {
+            let (queue, &(run, probe)) = match self.outbox.front() {
+                Some(first) => (Queue::First, first),
+                None => (Queue::Background, self.background.front()?),
+            };
+            if self.runs.contains_key(&run) && !self.budget.take(now) {
                 return None;
             }
-            self.outbox.pop_front();
+            match queue {
+                Queue::First => self.outbox.pop_front(),
+                Queue::Background => self.background.pop_front(),
+            };
             if let Some(transmit) = self.transmit(run, probe, now) {
                 return Some(transmit);
             }
@@ -142,7 +157,8 @@ impl Prober {
             return Some(Mono::default());
         }
         let timer = self.timers.first().map(|&(at, _)| at);
-        let budget = (!self.outbox.is_empty()).then(|| self.budget.ready_at());
+        let waits = !self.outbox.is_empty() || !self.background.is_empty();
+        let budget = waits.then(|| self.budget.ready_at());
         timer.into_iter().chain(budget).min()
     }
 
@@ -152,9 +168,19 @@ impl Prober {
         self.finished.pop_front()
     }
 
-    /// Whether no path is under measurement and every result was fetched.
+    /// Whether nothing is under way, and every result was fetched.
     pub fn is_idle(&self) -> bool {
         self.runs.is_empty() && self.finished.is_empty()
+    }
+
+    /// Whether nothing is under way but sweeps, which no round waits for, and every result was fetched.
+    pub fn is_round_over(&self) -> bool {
+        self.finished.is_empty() && self.runs.values().all(Run::is_sweep)
+    }
+
+    /// Whether a task of this kind is under way for a path.
+    pub fn is_busy(&self, path: &PathKey, kind: TaskKind) -> bool {
+        self.by_task.contains_key(&(path.clone(), kind))
     }
 
     /// Packets that were dropped or not sent, by reason. Every reason is present.
@@ -200,6 +226,7 @@ impl Prober {
         }
         loop {
             match run.course.poll(now) {
+                Step::Send(probe) if run.is_sweep() => self.background.push_back((id, probe)),
                 Step::Send(probe) => self.outbox.push_back((id, probe)),
                 Step::Wait(at) => {
                     run.timer = Some(at);
@@ -219,38 +246,30 @@ impl Prober {
 
     fn transmit(&mut self, id: RunId, probe: Probe, now: Mono) -> Option<Transmit> {
         let target = &self.runs.get(&id)?.target;
-        let (to, from) = (target.key.address, target.from);
+        let address = target.key.address;
+        let (encapsulation, from) = (target.task.encapsulation(), target.from);
         let transmit = TransmitId(self.next_transmit);
         self.next_transmit += 1;
-        let Some(key) = self.key(id, probe, to, transmit, now) else {
+        let answers = encapsulation.map_or(address, |how| how.inner_to);
+        let Some(key) = self.key(id, probe, answers, transmit, now) else {
             self.answer(id, probe, Answer::NotSent { why: NotSent::Other(errno::EAGAIN) }, now);
             return None;
         };
         let cookie = self.flights.cookie(key, probe, transmit);
         self.flights.insert(key, Flight { run: id, probe, transmit, cookie, left: None });
         self.runs.get_mut(&id)?.flights.push(key);
-        let (port, means) = self.means(key, probe, cookie);
-        Some(Transmit { id: transmit, to: SocketAddr::new(to, port), from, means })
+        let (to, means) = self.means(key, probe, address, encapsulation, cookie);
+        Some(Transmit { id: transmit, to, from, ttl: probe.ttl, means })
     }
 
     fn key(&mut self, run: RunId, probe: Probe, to: IpAddr, transmit: TransmitId, now: Mono) -> Option<Key> {
         match probe.carrier {
-            Carrier::Echo => self.flights.sequence(to, transmit, now).map(|sequence| Key::Echo { sequence, to }),
-            Carrier::Timestamp | Carrier::Sweep { .. } | Carrier::Vxlan { .. } => None,
-            Carrier::Udp { port } => Some(Key::Udp { to, port, run }),
-            Carrier::Tcp { .. } => Some(Key::Tcp { transmit }),
-        }
-    }
-
-    fn means(&self, key: Key, probe: Probe, cookie: u64) -> (u16, Means) {
-        match (key, probe.carrier) {
-            (Key::Echo { sequence, .. }, _) => {
-                let (head, padding) = icmp::echo_request(self.id, sequence, cookie, probe.size);
-                (0, Means::Icmp { head, padding })
+            Carrier::Echo | Carrier::Timestamp | Carrier::Vxlan { .. } => {
+                self.flights.sequence(to, transmit, now).map(|sequence| Key::Icmp { sequence, to })
             }
-            (_, Carrier::Tcp { port }) => (port, Means::Tcp { timeout: TCP_TIMEOUT }),
-            (_, Carrier::Udp { port }) => (port, udp(probe, cookie)),
-            _ => (0, udp(probe, cookie)),
+            Carrier::Udp { port } => Some(Key::Udp { to, port, run }),
+            Carrier::Sweep { source } => Some(Key::Sweep { to, source, size: probe.size, run }),
+            Carrier::Tcp { .. } => Some(Key::Tcp { transmit }),
         }
     }
 
@@ -287,11 +306,17 @@ impl Prober {
     }
 }
 
-/// A UDP probe: the cookie, then zeros. Its headers are as long as those of an ICMP echo.
-fn udp(probe: Probe, cookie: u64) -> Means {
-    let mut payload = cookie.to_be_bytes().to_vec();
-    payload.resize(probe.size.payload(Family::Ipv4).bytes() as usize, 0);
-    Means::Udp { payload }
+impl Run {
+    const fn is_sweep(&self) -> bool {
+        matches!(self.target.task.kind(), TaskKind::Spread)
+    }
+}
+
+/// Where the next packet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    First,
+    Background,
 }
 
 /// Linux's numbers of the errors that sending meets (`include/uapi/asm-generic/errno{,-base}.h`).
@@ -326,6 +351,8 @@ pub struct Transmit {
     pub to: SocketAddr,
     /// The source address; `None` where the route is to choose it.
     pub from: Option<IpAddr>,
+    /// Hops that it may take; the machine's default where none is said.
+    pub ttl: Option<u8>,
     /// By what means.
     pub means: Means,
 }
@@ -337,17 +364,22 @@ pub struct TransmitId(pub u64);
 /// How a transmit leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Means {
-    /// By the raw ICMP socket: `head`, then `padding` zero bytes. The kernel adds the IP header.
+    /// By the raw ICMP or ICMPv6 socket: `head`, then `padding` zero bytes. The kernel adds the IP header, and an ICMPv6
+    /// checksum.
     Icmp {
-        /// ICMP header and the start of the payload, checksum filled in (zeros leave it unchanged).
+        /// ICMP header and the start of the payload; ICMP's checksum is filled in (zeros leave it unchanged).
         head: Vec<u8>,
         /// Zero bytes after it.
         padding: u32,
     },
-    /// By a UDP socket of the agent, payload as given.
+    /// By a UDP socket that is bound to a port: `head`, then `padding` zero bytes.
     Udp {
-        /// Payload.
-        payload: Vec<u8>,
+        /// Source port.
+        source: u16,
+        /// The start of the payload.
+        head: Vec<u8>,
+        /// Zero bytes after it.
+        padding: u32,
     },
     /// A TCP connection attempt, closed as soon as it is known how it went. [`Sent::Ok`] says that it was started,
     /// [`Sent::TcpAnswered`] or [`Sent::TcpSilent`] within `timeout` how it went.
@@ -368,6 +400,8 @@ pub struct Datagram {
     pub at: Mono,
     /// How long before `at` the kernel received it, by its own stamp, where known.
     pub waited: Option<Duration>,
+    /// The largest fragment (an IP packet) that it came in, if it came in fragments.
+    pub fragment: Option<IpSize>,
 }
 
 /// What became of a transmit on its way out, and of TCP attempts as a whole.

@@ -1,9 +1,11 @@
-//! Bytes of packets: ICMP messages and what ICMP errors quote.
+//! Bytes of packets: ICMP messages, what ICMP errors quote, and packets encapsulated as a tunnel device would.
 //!
 //! What comes off the wire is anybody's: every length is checked, and what does not parse is [`Malformed`], which is
 //! counted and dropped.
 
+pub mod encapsulate;
 pub mod icmp;
+mod icmp6;
 pub mod quote;
 
 use std::fmt;

@@ -1,6 +1,7 @@
-//! Packets out and in: one raw ICMP socket for all paths, one UDP socket, TCP attempts.
+//! Packets out and in: a raw ICMP socket for each family, a UDP socket for each source port, TCP attempts.
 //!
-//! - The kernel builds the IP header; `IP_PMTUDISC_PROBE` sets DF and ignores cached path MTUs. No `IP_RECVERR`: with
+//! - The kernel builds the IP header; `IP_PMTUDISC_PROBE` sets DF and ignores cached path MTUs, and IPv6 needs
+//!   `IPV6_DONTFRAG` besides. No `IP_RECVERR`: with
 //!   it, the error of one destination is returned by the next send to another, and that packet is not sent.
 //! - [`filter`](super::filter) is attached first, and what came before it is thrown away.
 //! - Batches: when `sendmmsg` stops at a message, the next call returns that message's error, which is reported, and
@@ -13,36 +14,38 @@
 //! [`Packets::recv`] keeps all state in `self` and does not wait between taking something out of the kernel and
 //! returning it: it can be dropped at any time, as `select!` does.
 
+mod options;
+mod ports;
 mod sockets;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrStorage, recvmmsg,
-    sendmmsg, sendmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg,
 };
 use nix::sys::time::TimeSpec;
 use probes::fact::Unread;
-use probes::prober::{Datagram, Means, Sent, Transmit, TransmitId};
-use probes::units::{IpSize, Mono};
+use probes::prober::{Datagram, Identity, Means, Sent, Transmit, TransmitId};
+use probes::units::{Family, IpSize, Mono};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::{JoinError, JoinSet};
 
 use super::connect;
+use options::{IP_RECVFRAGSIZE, IPV6_RECVFRAGSIZE};
 use sockets::{Sockets, errno, is_lost};
 
 /// Packets handed over in one system call.
 const BATCH: usize = 32;
 /// The largest packet.
 const LARGEST: usize = IpSize::MAX.bytes() as usize;
-/// Pause after a device's queue was full (`ENOBUFS`): nothing says when it no longer is.
+/// Pause after a device's queue or a UDP socket's buffer was full: nothing says when it no longer is.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Least time between two openings of sockets.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -72,44 +75,44 @@ pub struct Packets {
     sockets: Option<Sockets>,
     /// When they were last opened, or that was last tried.
     opened: tokio::time::Instant,
-    id: u16,
+    identity: Identity,
     tunnel_ports: BTreeSet<u16>,
     epoch: Instant,
     backlog: VecDeque<Transmit>,
     held_up: Option<HeldUp>,
     attempts: JoinSet<(TransmitId, Sent)>,
     buffer: Vec<u8>,
+    buffer6: Vec<u8>,
 }
 
 /// Why the backlog waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeldUp {
     /// The ICMP socket's buffer is full.
-    Icmp,
-    /// The UDP socket's buffer is full.
-    Udp,
-    /// A device's queue is full.
+    Icmp(Family),
+    /// A device's queue or a UDP socket's buffer is full.
     Until(tokio::time::Instant),
 }
 
 impl Packets {
-    /// Opens the sockets for probes with this ICMP identifier. Needs a tokio runtime with I/O and time. `epoch` is
+    /// Opens the sockets for probes with this ICMP identifier and these source ports. Needs a tokio runtime with I/O and time. `epoch` is
     /// where the driver's clock starts: [`Datagram::at`] is the time since then.
     ///
     /// # Errors
     /// Denied without `CAP_NET_RAW`; failed, with operation and error, for anything else.
-    pub fn open(id: u16, epoch: Instant) -> Result<Self, Unread> {
-        let sockets = Sockets::open(id, BTreeSet::new())?;
+    pub fn open(identity: Identity, epoch: Instant) -> Result<Self, Unread> {
+        let sockets = Sockets::open(identity.id, identity.first_port, BTreeSet::new())?;
         Ok(Self {
             sockets: Some(sockets),
             opened: tokio::time::Instant::now(),
-            id,
+            identity,
             tunnel_ports: BTreeSet::new(),
             epoch,
             backlog: VecDeque::new(),
             held_up: None,
             attempts: JoinSet::new(),
             buffer: vec![0; BATCH * LARGEST],
+            buffer6: vec![0; BATCH * LARGEST],
         })
     }
 
@@ -157,22 +160,27 @@ impl Packets {
                 }
             }
         };
+        let (icmp, icmp6) = (&sockets.icmp, sockets.icmp6.as_ref());
         tokio::select! {
-            readable = sockets.icmp.readable() => {
-                let Ok(mut guard) = readable else { return Received::default() };
-                match guard.try_io(|icmp| receive(icmp.get_ref(), &mut self.buffer, self.epoch)) {
-                    Ok(Ok(datagrams)) => Received { datagrams, sent: Vec::new() },
-                    Ok(Err(error)) if error.kind() != io::ErrorKind::Interrupted => {
-                        self.lose(&error);
-                        self.retry()
-                    }
-                    Ok(Err(_)) | Err(_) => Received::default(),
-                }
-            }
+            received = read(Some(icmp), Family::Ipv4, &mut self.buffer, self.epoch) => self.take(received),
+            received = read(icmp6, Family::Ipv6, &mut self.buffer6, self.epoch) => self.take(received),
             Some(outcome) = self.attempts.join_next() => Received::of_attempt(outcome),
-            _ = sockets.icmp.writable(), if held_up == Some(HeldUp::Icmp) => self.retry(),
-            _ = sockets.udp.writable(), if held_up == Some(HeldUp::Udp) => self.retry(),
+            _ = icmp.writable(), if held_up == Some(HeldUp::Icmp(Family::Ipv4)) => self.retry(),
+            () = writable(icmp6), if held_up == Some(HeldUp::Icmp(Family::Ipv6)) => self.retry(),
             () = queue => self.retry(),
+        }
+    }
+
+    fn take(&mut self, received: io::Result<Vec<Datagram>>) -> Received {
+        match received {
+            Ok(datagrams) => Received { datagrams, sent: Vec::new() },
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                Received::default()
+            }
+            Err(error) => {
+                self.lose(&error);
+                self.retry()
+            }
         }
     }
 
@@ -211,33 +219,44 @@ impl Packets {
 
     fn reopen(&mut self) {
         self.opened = tokio::time::Instant::now();
-        match Sockets::open(self.id, self.tunnel_ports.clone()) {
+        match Sockets::open(self.identity.id, self.identity.first_port, self.tunnel_ports.clone()) {
             Ok(sockets) => self.sockets = Some(sockets),
             Err(unread) => tracing::warn!(%unread, "no path is probed; it is tried again every second"),
         }
     }
 
-    /// Sends the ICMP packets at the front, at most one batch. A batch has one source.
+    /// Sends the ICMP packets at the front, at most one batch. A batch has one family, one source and one time to live.
     fn flush_icmp(&mut self, sent: &mut Vec<(TransmitId, Sent)>) {
         let Some(sockets) = &self.sockets else { return self.not_sent(Errno::ENOTCONN, sent) };
-        let from = self.backlog.front().and_then(|first| first.from);
-        let alike = self.backlog.iter().take_while(|transmit| transmit.from == from);
-        let batch: Vec<_> = alike.map_while(icmp).take(BATCH).collect();
-        match try_send(&sockets.icmp, |icmp| send_batch(icmp, &batch, from)) {
+        let Some(first) = self.backlog.front() else { return };
+        let (family, manner) = (Family::of(first.to.ip()), Manner::of(first));
+        let Some(socket) = sockets.of(family) else { return self.not_sent(Errno::EAFNOSUPPORT, sent) };
+        let alike = |transmit: &&Transmit| Family::of(transmit.to.ip()) == family && Manner::of(transmit) == manner;
+        let batch: Vec<_> = self.backlog.iter().take_while(alike).map_while(icmp).take(BATCH).collect();
+        match try_send(socket, |icmp| send_batch(icmp, &batch, manner)) {
             Ok(count) => sent.extend(self.backlog.drain(..count).map(|transmit| (transmit.id, Sent::Ok))),
-            Err(error) => self.on_error(&error, HeldUp::Icmp, sent),
+            Err(error) => self.on_error(&error, HeldUp::Icmp(family), sent),
         }
     }
 
     fn flush_udp(&mut self, sent: &mut Vec<(TransmitId, Sent)>) {
-        let Some(sockets) = &self.sockets else { return self.not_sent(Errno::ENOTCONN, sent) };
-        let Some(Transmit { id, to, from, means: Means::Udp { payload } }) = self.backlog.front() else { return };
-        match try_send(&sockets.udp, |udp| send_udp(udp, payload, *to, *from)) {
-            Ok(_) => {
-                sent.push((*id, Sent::Ok));
+        let Some(sockets) = &mut self.sockets else { return self.not_sent(Errno::ENOTCONN, sent) };
+        let Some(transmit) = self.backlog.front() else { return };
+        let Means::Udp { source, head, padding } = &transmit.means else { return };
+        let (family, source) = (Family::of(transmit.to.ip()), *source);
+        let slices = [IoSlice::new(head), IoSlice::new(padded(*padding))];
+        let control = Control::new(Manner::of(transmit), family);
+        let outcome = sockets.udp.send(source, &slices, transmit.to, &control.messages());
+        match outcome {
+            Ok(()) => {
+                sent.push((transmit.id, Sent::Ok));
                 self.backlog.pop_front();
             }
-            Err(error) => self.on_error(&error, HeldUp::Udp, sent),
+            Err(error) if is_lost(errno(&error)) => {
+                sockets.udp.close(family, source);
+                self.not_sent(errno(&error), sent);
+            }
+            Err(error) => self.on_error(&error, HeldUp::soon(), sent),
         }
     }
 
@@ -245,7 +264,7 @@ impl Packets {
     fn on_error(&mut self, error: &io::Error, full: HeldUp, sent: &mut Vec<(TransmitId, Sent)>) {
         match errno(error) {
             Errno::EAGAIN => self.held_up = Some(full),
-            Errno::ENOBUFS => self.held_up = Some(HeldUp::Until(tokio::time::Instant::now() + QUEUE_FULL_PAUSE)),
+            Errno::ENOBUFS => self.held_up = Some(HeldUp::soon()),
             Errno::EINTR => {}
             errno if is_lost(errno) => self.lose(error),
             errno => self.not_sent(errno, sent),
@@ -266,64 +285,157 @@ fn try_send<T>(socket: &AsyncFd<Socket>, send: impl Fn(&Socket) -> io::Result<T>
     }
 }
 
+impl HeldUp {
+    fn soon() -> Self {
+        Self::Until(tokio::time::Instant::now() + QUEUE_FULL_PAUSE)
+    }
+}
+
+/// In what manner packets leave: what control messages say of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Manner {
+    from: Option<IpAddr>,
+    ttl: Option<u8>,
+}
+
+impl Manner {
+    fn of(transmit: &Transmit) -> Self {
+        Self { from: transmit.from, ttl: transmit.ttl }
+    }
+}
+
+/// What control messages point to. A packet whose source is named (`IP_PKTINFO`, `IPV6_PKTINFO`) is routed as one from
+/// there.
+struct Control {
+    family: Family,
+    hops: Option<libc::c_int>,
+    source: Option<libc::in_pktinfo>,
+    source6: Option<libc::in6_pktinfo>,
+}
+
+impl Control {
+    fn new(manner: Manner, family: Family) -> Self {
+        let (source, source6) = match manner.from {
+            Some(IpAddr::V4(from)) => {
+                let address = |octets| libc::in_addr { s_addr: u32::from_ne_bytes(octets) };
+                let (spec, any) = (address(from.octets()), address([0; 4]));
+                (Some(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: spec, ipi_addr: any }), None)
+            }
+            Some(IpAddr::V6(from)) => {
+                let address = libc::in6_addr { s6_addr: from.octets() };
+                (None, Some(libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 }))
+            }
+            None => (None, None),
+        };
+        Self { family, hops: manner.ttl.map(libc::c_int::from), source, source6 }
+    }
+
+    fn messages(&self) -> Vec<ControlMessage<'_>> {
+        let (source, hops) = match self.family {
+            Family::Ipv4 => (
+                self.source.as_ref().map(ControlMessage::Ipv4PacketInfo),
+                self.hops.as_ref().map(ControlMessage::Ipv4Ttl),
+            ),
+            Family::Ipv6 => (
+                self.source6.as_ref().map(ControlMessage::Ipv6PacketInfo),
+                self.hops.as_ref().map(ControlMessage::Ipv6HopLimit),
+            ),
+        };
+        source.into_iter().chain(hops).collect()
+    }
+}
+
 /// One ICMP packet: its bytes, gathered, and where to.
-type Packet<'a> = ([IoSlice<'a>; 2], Option<SockaddrIn>);
+type Packet<'a> = ([IoSlice<'a>; 2], Option<SockaddrStorage>);
 
 fn icmp(transmit: &Transmit) -> Option<Packet<'_>> {
-    let (Means::Icmp { head, padding }, SocketAddr::V4(to)) = (&transmit.means, transmit.to) else { return None };
-    let padding = &ZEROS[..LARGEST.min(*padding as usize)];
-    Some(([IoSlice::new(head), IoSlice::new(padding)], Some(SockaddrIn::from(to))))
+    let Means::Icmp { head, padding } = &transmit.means else { return None };
+    Some(([IoSlice::new(head), IoSlice::new(padded(*padding))], Some(SockaddrStorage::from(transmit.to))))
+}
+
+/// So many zeros, and no more than any packet holds.
+fn padded(padding: u32) -> &'static [u8] {
+    &ZEROS[..LARGEST.min(padding as usize)]
 }
 
 /// How many packets the kernel took, or the error of the first.
-fn send_batch(icmp: &Socket, batch: &[Packet<'_>], from: Option<IpAddr>) -> io::Result<usize> {
-    if batch.is_empty() {
-        return Err(Errno::EAFNOSUPPORT.into());
-    }
-    let source = from.and_then(source);
-    let space = source.map(|_| nix::cmsg_space!(libc::in_pktinfo));
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(batch.len(), space);
+fn send_batch(icmp: &Socket, batch: &[Packet<'_>], manner: Manner) -> io::Result<usize> {
+    let Some(&(_, Some(first))) = batch.first() else { return Err(Errno::EAFNOSUPPORT.into()) };
+    let family = if first.as_sockaddr_in6().is_some() { Family::Ipv6 } else { Family::Ipv4 };
+    let control = Control::new(manner, family);
+    let control = control.messages();
+    let space = (!control.is_empty()).then(|| nix::cmsg_space!(libc::in6_pktinfo, libc::c_int));
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(batch.len(), space);
     let addresses: Vec<_> = batch.iter().map(|&(_, to)| to).collect();
     let slices = batch.iter().map(|(slices, _)| slices);
-    let control: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
     let sent = sendmmsg(icmp.as_raw_fd(), &mut headers, slices, addresses, control, MsgFlags::empty())?;
     Ok(sent.count())
 }
 
-fn send_udp(udp: &Socket, payload: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<usize> {
-    let source = from.and_then(source);
-    let control: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
-    let to = SockaddrStorage::from(to);
-    Ok(sendmsg(udp.as_raw_fd(), &[IoSlice::new(payload)], &control, MsgFlags::empty(), Some(&to))?)
+/// Waits for packets and takes one batch. For ever where there is no such socket.
+async fn read(
+    socket: Option<&AsyncFd<Socket>>,
+    family: Family,
+    buffer: &mut [u8],
+    epoch: Instant,
+) -> io::Result<Vec<Datagram>> {
+    let Some(socket) = socket else { return std::future::pending().await };
+    let mut guard = socket.readable().await?;
+    match guard.try_io(|socket| receive(socket.get_ref(), family, buffer, epoch)) {
+        Ok(received) => received,
+        Err(_) => Err(io::ErrorKind::WouldBlock.into()),
+    }
 }
 
-/// The control message that names a packet's source: the packet is then routed as one from there (`IP_PKTINFO`).
-fn source(from: IpAddr) -> Option<libc::in_pktinfo> {
-    let IpAddr::V4(from) = from else { return None };
-    let address = |octets| libc::in_addr { s_addr: u32::from_ne_bytes(octets) };
-    Some(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address(from.octets()), ipi_addr: address([0; 4]) })
+async fn writable(socket: Option<&AsyncFd<Socket>>) {
+    match socket {
+        // An error of waiting is one of sending, which says so itself.
+        Some(socket) => _ = socket.writable().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// One batch of what is there.
-fn receive(icmp: &Socket, buffer: &mut [u8], epoch: Instant) -> io::Result<Vec<Datagram>> {
-    let space = nix::cmsg_space!(TimeSpec);
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, Some(space));
+fn receive(icmp: &Socket, family: Family, buffer: &mut [u8], epoch: Instant) -> io::Result<Vec<Datagram>> {
+    let space = nix::cmsg_space!(TimeSpec, libc::c_int);
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(space));
     let mut slices: Vec<_> = buffer.chunks_exact_mut(LARGEST).map(|chunk| [IoSliceMut::new(chunk)]).collect();
     let messages = recvmmsg(icmp.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::empty(), None)?;
     let (at, wall) = (Mono::new(epoch.elapsed()), SystemTime::now());
-    Ok(messages.filter_map(|message| datagram(&message, at, wall)).collect())
+    Ok(messages.filter_map(|message| datagram(&message, family, at, wall)).collect())
 }
 
-fn datagram(message: &RecvMsg<'_, '_, SockaddrIn>, at: Mono, wall: SystemTime) -> Option<Datagram> {
-    let from = IpAddr::V4(message.address?.ip());
+fn datagram(
+    message: &RecvMsg<'_, '_, SockaddrStorage>,
+    family: Family,
+    at: Mono,
+    wall: SystemTime,
+) -> Option<Datagram> {
+    let address = message.address.as_ref()?;
+    let from = match family {
+        Family::Ipv4 => IpAddr::V4(address.as_sockaddr_in()?.ip()),
+        Family::Ipv6 => IpAddr::V6(address.as_sockaddr_in6()?.ip()),
+    };
     let bytes = message.iovs().next()?.to_vec();
-    let stamps = message.cmsgs().into_iter().flatten();
-    let stamp = stamps.filter_map(|control| match control {
-        ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
-        _ => None,
-    });
-    let waited = stamp.last().and_then(|stamp| waited(Duration::from(stamp), wall));
-    Some(Datagram { from, bytes, at, waited })
+    let (mut waited_for, mut fragment) = (None, None);
+    for control in message.cmsgs().into_iter().flatten() {
+        match control {
+            ControlMessageOwned::ScmTimestampns(stamp) => waited_for = waited(Duration::from(stamp), wall),
+            ControlMessageOwned::Unknown(control) => {
+                let kind = (control.cmsg_header.cmsg_level, control.cmsg_header.cmsg_type);
+                fragment = fragment_size(kind, &control.data_bytes).or(fragment);
+            }
+            _ => {}
+        }
+    }
+    Some(Datagram { from, bytes, at, waited: waited_for, fragment })
+}
+
+/// The largest fragment that a packet came in, an IP packet itself. It is told of packets that came in fragments.
+fn fragment_size(kind: (i32, i32), bytes: &[u8]) -> Option<IpSize> {
+    let told = [(libc::IPPROTO_IP, IP_RECVFRAGSIZE), (libc::IPPROTO_IPV6, IPV6_RECVFRAGSIZE)];
+    let size = bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)).filter(|&size| size > 0);
+    size.filter(|_| told.contains(&kind)).map(IpSize::new)
 }
 
 /// How long ago the kernel stamped a packet; `None` if the wall clock was set meanwhile.
@@ -342,13 +454,14 @@ mod tests {
         Packets {
             sockets: None,
             opened,
-            id: 1,
+            identity: Identity { id: 1, secret: 1, first_port: 61_440 },
             tunnel_ports: BTreeSet::new(),
             epoch: Instant::now(),
             backlog: VecDeque::new(),
             held_up: None,
             attempts: JoinSet::new(),
             buffer: vec![0; BATCH * LARGEST],
+            buffer6: vec![0; BATCH * LARGEST],
         }
     }
 
@@ -358,11 +471,13 @@ mod tests {
         let to = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let means = [
             Means::Icmp { head: vec![8; 16], padding: 0 },
-            Means::Udp { payload: vec![0] },
+            Means::Udp { source: 61_440, head: vec![0], padding: 0 },
             Means::Tcp { timeout: Duration::from_secs(60) },
         ];
-        let transmits =
-            (0..).zip(means).map(|(id, means)| Transmit { id: TransmitId(id), to, from: None, means }).collect();
+        let transmits = (0..)
+            .zip(means)
+            .map(|(id, means)| Transmit { id: TransmitId(id), to, from: None, ttl: None, means })
+            .collect();
         let failed = Sent::Failed(Errno::ENOTCONN as i32);
         let sent = packets.send(transmits);
         assert_eq!(sent, [(TransmitId(0), failed), (TransmitId(1), failed), (TransmitId(2), Sent::Ok)]);
@@ -378,27 +493,35 @@ mod tests {
     }
 
     #[test]
-    fn padding_beyond_any_packet_is_cut_and_another_family_is_not_gathered() {
+    fn padding_beyond_any_packet_is_cut() {
         let transmit = |to: &str, padding| Transmit {
             id: TransmitId(1),
             to: to.parse().unwrap(),
             from: None,
+            ttl: None,
             means: Means::Icmp { head: vec![8; 16], padding },
         };
-        let four = transmit("10.0.0.12:0", u32::MAX);
-        assert_eq!(icmp(&four).map(|([head, padding], _)| (head.len(), padding.len())), Some((16, LARGEST)));
-        assert!(icmp(&transmit("[fd00::2]:0", 0)).is_none());
+        for to in ["10.0.0.12:0", "[fd00::2]:0"] {
+            let transmit = transmit(to, u32::MAX);
+            assert_eq!(icmp(&transmit).map(|([head, padding], _)| (head.len(), padding.len())), Some((16, LARGEST)));
+        }
     }
 
-    #[tokio::test]
-    async fn a_udp_probe_comes_from_where_it_should() {
-        let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (to, udp) = (listener.local_addr().unwrap(), sockets::udp_socket().unwrap());
-        for (from, seen) in [(Some([127, 0, 0, 9]), [127, 0, 0, 9]), (None, [127, 0, 0, 1])] {
-            send_udp(&udp, b"x", to, from.map(IpAddr::from)).unwrap();
-            assert_eq!(listener.recv_from(&mut [0; 8]).unwrap().1.ip(), IpAddr::from(seen));
-        }
-        let foreign = Some(IpAddr::from([192, 0, 2, 1]));
-        assert!(send_udp(&udp, b"x", to, foreign).is_err(), "an address that is not ours");
+    #[test]
+    fn a_packet_that_came_whole_has_no_fragment_size() {
+        let four = (libc::IPPROTO_IP, IP_RECVFRAGSIZE);
+        assert_eq!(fragment_size(four, &1396u32.to_ne_bytes()), Some(IpSize::new(1396)));
+        assert_eq!(fragment_size(four, &0u32.to_ne_bytes()), None);
+        assert_eq!(fragment_size((libc::IPPROTO_IP, libc::IP_TTL), &64u32.to_ne_bytes()), None);
+        assert_eq!(fragment_size(four, &[1]), None);
+    }
+
+    #[test]
+    fn a_manner_says_source_and_time_to_live_in_the_family_of_the_packet() {
+        let kinds = |manner: Manner, family| Control::new(manner, family).messages().len();
+        let both = Manner { from: Some([10, 0, 0, 11].into()), ttl: Some(1) };
+        assert_eq!(kinds(both, Family::Ipv4), 2);
+        assert_eq!(kinds(both, Family::Ipv6), 1, "an IPv4 source names none of an IPv6 packet");
+        assert_eq!(kinds(Manner { from: None, ttl: None }, Family::Ipv4), 0);
     }
 }

@@ -1,7 +1,8 @@
 //! Who sent what: probes under way, known by what an ICMP quote keeps of them.
 //!
-//! Eight bytes behind the IP header is all that an error must quote, so an echo is known by destination and sequence,
-//! a UDP probe by destination and port. Sequences are drawn at random: whoever is probed learns its own, and must not
+//! Eight bytes behind the IP header is all that an error must quote, so an ICMP request is known by destination and
+//! sequence, a UDP probe by destination, ports and length. What is encapsulated is known by what is inside, for that is
+//! answered; an error about its outside quotes source port and length, and is looked up by them. Sequences are drawn at random: whoever is probed learns its own, and must not
 //! learn those of others. A cookie over secret, destination, sequence and size is checked wherever enough came back. A
 //! sequence that is done with stays in quarantine, so that an answer that comes late matches nothing new.
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use super::TransmitId;
 use crate::path::Probe;
-use crate::units::Mono;
+use crate::units::{IpSize, Mono};
 
 /// How long a sequence is not used again for the same destination.
 const QUARANTINE: Duration = Duration::from_secs(30);
@@ -24,10 +25,12 @@ pub(super) struct RunId(pub u64);
 /// What a probe is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    /// ICMP echo.
-    Echo { sequence: u16, to: IpAddr },
+    /// ICMP echo or timestamp, encapsulated or not, by the address that answers.
+    Icmp { sequence: u16, to: IpAddr },
     /// UDP; paths that share an address may ask the same port.
     Udp { to: IpAddr, port: u16, run: RunId },
+    /// UDP from a source port of choice.
+    Sweep { to: IpAddr, source: u16, size: IpSize, run: RunId },
     /// A TCP attempt, which reports by itself.
     Tcp { transmit: TransmitId },
 }
@@ -70,17 +73,19 @@ impl Flights {
         let [.., high, low] = self.hash(&(to, transmit)).to_be_bytes();
         let start = u16::from_be_bytes([high, low]);
         (0..=u16::MAX).map(|step| start.wrapping_add(step)).find(|&sequence| {
-            let key = Key::Echo { sequence, to };
+            let key = Key::Icmp { sequence, to };
             !self.under_way.contains_key(&key) && !self.quarantined.contains(&key)
         })
     }
 
-    /// The cookie of a probe: nobody without the secret can make it, and no two transmits share one.
+    /// The cookie of a probe: nobody without the secret can make it, and no two transmits share one, but for those that
+    /// are known as the same.
     pub(super) fn cookie(&self, key: Key, probe: Probe, transmit: TransmitId) -> u64 {
-        let (number, to) = match key {
-            Key::Echo { sequence, to } => (sequence, Some(to)),
-            Key::Udp { to, port, .. } => (port, Some(to)),
-            Key::Tcp { .. } => (0, None),
+        let (number, to, transmit) = match key {
+            Key::Icmp { sequence, to } => (sequence, Some(to), transmit),
+            Key::Udp { to, port, .. } => (port, Some(to), transmit),
+            Key::Sweep { to, source, .. } => (source, Some(to), TransmitId(0)),
+            Key::Tcp { .. } => (0, None, transmit),
         };
         self.hash(&(number, to, probe.size, transmit))
     }
@@ -94,7 +99,10 @@ impl Flights {
 
     pub(super) fn insert(&mut self, key: Key, flight: Flight) {
         self.by_transmit.insert(flight.transmit, key);
-        self.under_way.insert(key, flight);
+        // A UDP probe that is repeated is known as the one before: whichever of them is answered, it was answered.
+        if let Some(before) = self.under_way.insert(key, flight) {
+            self.by_transmit.remove(&before.transmit);
+        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<Flight> {
@@ -117,11 +125,17 @@ impl Flights {
         self.under_way.range(first..=last).map(|(&key, _)| key).collect()
     }
 
+    /// UDP probes of this size from this source port, of whatever path.
+    pub(super) fn sweeps(&self, to: IpAddr, source: u16, size: IpSize) -> Vec<Key> {
+        let key = |run| Key::Sweep { to, source, size, run };
+        self.under_way.range(key(RunId(0))..=key(RunId(u64::MAX))).map(|(&key, _)| key).collect()
+    }
+
     /// Whether an echo with this sequence is under way to any address.
     pub(super) fn knows(&self, sequence: u16) -> bool {
         let lowest = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        let mut from = self.under_way.range(Key::Echo { sequence, to: lowest }..);
-        from.next().is_some_and(|(key, _)| matches!(key, Key::Echo { sequence: found, .. } if *found == sequence))
+        let mut from = self.under_way.range(Key::Icmp { sequence, to: lowest }..);
+        from.next().is_some_and(|(key, _)| matches!(key, Key::Icmp { sequence: found, .. } if *found == sequence))
     }
 
     /// Whether a probe that was known by `key` is done with.
@@ -154,10 +168,9 @@ mod tests {
 
     use super::*;
     use crate::path::Carrier;
-    use crate::units::IpSize;
 
     const TO: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 12));
-    const PROBE: Probe = Probe { carrier: Carrier::Echo, size: IpSize::new(84) };
+    const PROBE: Probe = Probe::new(Carrier::Echo, IpSize::new(84));
 
     fn flight(transmit: u64) -> Flight {
         Flight { run: RunId(1), probe: PROBE, transmit: TransmitId(transmit), cookie: 0, left: None }
@@ -171,7 +184,7 @@ mod tests {
     fn a_sequence_in_use_or_in_quarantine_is_not_drawn() {
         let mut flights = Flights::new(1);
         let sequence = flights.sequence(TO, TransmitId(1), at(0)).unwrap();
-        let key = Key::Echo { sequence, to: TO };
+        let key = Key::Icmp { sequence, to: TO };
         flights.insert(key, flight(1));
         assert_ne!(flights.sequence(TO, TransmitId(1), at(0)), Some(sequence), "in use");
         flights.retire(key, at(1));
@@ -184,7 +197,7 @@ mod tests {
     fn no_sequence_is_left_when_all_are_in_use() {
         let mut flights = Flights::new(1);
         for sequence in 0..=u16::MAX {
-            flights.insert(Key::Echo { sequence, to: TO }, flight(u64::from(sequence)));
+            flights.insert(Key::Icmp { sequence, to: TO }, flight(u64::from(sequence)));
         }
         assert_eq!(flights.sequence(TO, TransmitId(1 << 20), at(0)), None);
     }
@@ -201,12 +214,12 @@ mod tests {
     #[test]
     fn the_cookie_depends_on_everything_that_tells_probes_apart() {
         let flights = Flights::new(1);
-        let key = Key::Echo { sequence: 7, to: TO };
+        let key = Key::Icmp { sequence: 7, to: TO };
         let cookie = flights.cookie(key, PROBE, TransmitId(1));
         let larger = Probe { size: IpSize::new(1500), ..PROBE };
         let others = [
             Flights::new(2).cookie(key, PROBE, TransmitId(1)),
-            flights.cookie(Key::Echo { sequence: 8, to: TO }, PROBE, TransmitId(1)),
+            flights.cookie(Key::Icmp { sequence: 8, to: TO }, PROBE, TransmitId(1)),
             flights.cookie(key, larger, TransmitId(1)),
             flights.cookie(key, PROBE, TransmitId(2)),
         ];
@@ -216,7 +229,7 @@ mod tests {
     #[test]
     fn a_sequence_is_known_whatever_its_destination() {
         let mut flights = Flights::new(1);
-        flights.insert(Key::Echo { sequence: 7, to: TO }, flight(1));
+        flights.insert(Key::Icmp { sequence: 7, to: TO }, flight(1));
         assert!(flights.knows(7) && !flights.knows(6) && !flights.knows(8));
     }
 }

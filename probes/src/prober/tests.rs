@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::path::{Limit, Plane, Refusal, TunnelEnd, Unreachable, Verdict};
+use crate::path::{Limit, Measured, Plane, Refusal, Task, TunnelEnd, Unreachable, Verdict};
 use crate::units::IpSize;
 use crate::wire::icmp::golden;
 
@@ -14,6 +14,7 @@ const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 12);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const INNER: Ipv4Addr = Ipv4Addr::new(10, 244, 2, 0);
 const ID: u16 = 0x1234;
+const FIRST_PORT: u16 = 61_440;
 const TUNNEL: TunnelEnd = TunnelEnd { vtep: IpAddr::V4(PEER), port: 4789, overhead: 50 };
 
 fn micros(micros: u64) -> Mono {
@@ -21,17 +22,17 @@ fn micros(micros: u64) -> Mono {
 }
 
 fn prober() -> Prober {
-    Prober::new(Identity { id: ID, secret: 99 }, 200, Mono::default())
+    Prober::new(Identity { id: ID, secret: 99, first_port: FIRST_PORT }, 200, Mono::default())
 }
 
 fn underlay(address: Ipv4Addr) -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Underlay, address: address.into() };
-    Target { key, from: None, expected: IpSize::new(1500), tunnel: None }
+    Target { key, from: None, expected: IpSize::new(1500), tunnel: None, task: Task::Mtu { hops: false } }
 }
 
 fn overlay() -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Overlay, address: INNER.into() };
-    Target { key, from: None, expected: IpSize::new(1450), tunnel: Some(TUNNEL) }
+    Target { key, from: None, expected: IpSize::new(1450), tunnel: Some(TUNNEL), task: Task::Mtu { hops: false } }
 }
 
 /// A packet that left, as a host on the way sees it.
@@ -90,7 +91,10 @@ fn seen(transmit: &Transmit) -> Seen {
             let body: Vec<u8> = head.iter().copied().chain(std::iter::repeat_n(0, *padding as usize)).collect();
             golden::ipv4(HERE, to, 1, &body)
         }
-        Means::Udp { payload } => golden::ipv4(HERE, to, 17, &golden::udp(50_001, transmit.to.port(), payload)),
+        Means::Udp { source, head, padding } => {
+            let payload: Vec<u8> = head.iter().copied().chain(std::iter::repeat_n(0, *padding as usize)).collect();
+            golden::ipv4(HERE, to, 17, &golden::udp(*source, transmit.to.port(), &payload))
+        }
         Means::Tcp { .. } => Vec::new(),
     };
     Seen { to, packet }
@@ -98,7 +102,7 @@ fn seen(transmit: &Transmit) -> Seen {
 
 fn datagram(bytes: Vec<u8>, at: Mono) -> Datagram {
     let from: [u8; 4] = bytes[12..16].try_into().unwrap();
-    Datagram { from: from.into(), bytes, at, waited: None }
+    Datagram { from: from.into(), bytes, at, waited: None, fragment: None }
 }
 
 fn receive(prober: &mut Prober, bytes: Vec<u8>, at: Mono) {
@@ -106,7 +110,12 @@ fn receive(prober: &mut Prober, bytes: Vec<u8>, at: Mono) {
 }
 
 fn measured(prober: &mut Prober, now: Mono) -> Option<Verdict> {
-    prober.poll_measured(now).map(|(_, measured)| measured.verdict)
+    prober.poll_learned(now).map(|(_, learned)| mtu(learned).verdict)
+}
+
+fn mtu(learned: Learned) -> Measured {
+    let (Learned::Mtu(measured) | Learned::Outer(measured)) = learned else { panic!("{learned:?}") };
+    *measured
 }
 
 fn errors(prober: &Prober) -> Vec<(ErrorKind, u64)> {
@@ -127,8 +136,8 @@ fn play(prober: &mut Prober, answer: impl Fn(&Seen) -> Option<Vec<u8>>) -> Measu
                 receive(prober, bytes, now + Duration::from_micros(100));
             }
         }
-        if let Some((_, measured)) = prober.poll_measured(now) {
-            return measured;
+        if let Some((_, learned)) = prober.poll_learned(now) {
+            return mtu(learned);
         }
         now = now.max(prober.poll_timeout().expect("a path is under measurement"));
     }
@@ -146,7 +155,7 @@ fn a_clean_path_is_two_packets_and_the_round_trip_is_the_kernels() {
         let waited = Some(Duration::from_micros(waited));
         prober.on_datagram(&Datagram { waited, ..datagram(seen.reply(), micros(1010)) });
     }
-    let (path, measured) = prober.poll_measured(micros(1010)).unwrap();
+    let (path, measured) = prober.poll_learned(micros(1010)).map(|(key, learned)| (key, mtu(learned))).unwrap();
     assert_eq!(path, underlay(PEER).key);
     assert_eq!(measured.verdict, Verdict::Clear { mtu: IpSize::new(1500) });
     assert_eq!(measured.round_trip, Some(Duration::from_micros(200)));
@@ -162,7 +171,7 @@ fn a_stamp_from_before_the_packet_left_is_not_believed() {
     let waited = Some(Duration::from_millis(5));
     prober.on_datagram(&Datagram { waited, ..datagram(seen[0].reply(), micros(1300)) });
     receive(&mut prober, seen[1].reply(), micros(1300));
-    let (_, measured) = prober.poll_measured(micros(1300)).unwrap();
+    let (_, measured) = prober.poll_learned(micros(1300)).map(|(key, learned)| (key, mtu(learned))).unwrap();
     assert_eq!(measured.round_trip, Some(Duration::from_micros(300)));
 }
 
@@ -173,7 +182,7 @@ fn an_answer_that_overtakes_the_news_of_its_sending_counts() {
     let transmits: Vec<_> = std::iter::from_fn(|| prober.poll_transmit(micros(0))).collect();
     receive(&mut prober, seen(&transmits[0]).reply(), micros(100));
     receive(&mut prober, seen(&transmits[1]).reply(), micros(100));
-    let (_, measured) = prober.poll_measured(micros(100)).unwrap();
+    let (_, measured) = prober.poll_learned(micros(100)).map(|(key, learned)| (key, mtu(learned))).unwrap();
     assert_eq!((measured.sent, measured.verdict), (2, Verdict::Clear { mtu: IpSize::new(1500) }));
     prober.on_sent(transmits[0].id, Sent::Ok, micros(200));
     assert!(prober.is_idle());
@@ -267,13 +276,22 @@ fn paths_that_share_an_address_keep_their_answers_apart() {
     let mut prober = prober();
     let other = PathKey { plane: Plane::Pod, ..underlay(PEER).key };
     prober.start(underlay(PEER), micros(0));
-    prober.start(Target { key: other.clone(), from: None, expected: IpSize::new(1450), tunnel: None }, micros(0));
+    prober.start(
+        Target {
+            key: other.clone(),
+            from: None,
+            expected: IpSize::new(1450),
+            tunnel: None,
+            task: Task::Mtu { hops: false },
+        },
+        micros(0),
+    );
     let seen = leave(&mut prober, micros(0));
     assert_eq!(seen.iter().map(Seen::size).collect::<Vec<_>>(), [84, 1500, 84, 1450]);
     receive(&mut prober, seen[3].reply(), micros(100));
-    let (path, measured) = prober.poll_measured(micros(100)).unwrap();
+    let (path, measured) = prober.poll_learned(micros(100)).map(|(key, learned)| (key, mtu(learned))).unwrap();
     assert_eq!((path, measured.verdict), (other, Verdict::Clear { mtu: IpSize::new(1450) }));
-    assert!(prober.poll_measured(micros(100)).is_none() && !prober.is_idle());
+    assert!(prober.poll_learned(micros(100)).is_none() && !prober.is_idle());
 }
 
 #[test]
@@ -402,7 +420,7 @@ fn errno_becomes_a_reason() {
 
 #[test]
 fn what_the_budget_holds_back_is_not_silent() {
-    let mut prober = Prober::new(Identity { id: ID, secret: 99 }, 1, Mono::default());
+    let mut prober = Prober::new(Identity { id: ID, secret: 99, first_port: FIRST_PORT }, 1, Mono::default());
     for number in 0..20 {
         prober.start(underlay(Ipv4Addr::new(10, 0, 1, number)), micros(0));
     }
@@ -449,7 +467,7 @@ fn starting_again_begins_anew() {
 
 #[test]
 fn ten_thousand_paths_end_and_leave_nothing_behind() {
-    let mut prober = Prober::new(Identity { id: ID, secret: 99 }, 100_000, Mono::default());
+    let mut prober = Prober::new(Identity { id: ID, secret: 99, first_port: FIRST_PORT }, 100_000, Mono::default());
     for number in 0..10_000u32 {
         prober.start(underlay(Ipv4Addr::from(0x0a01_0000 + number)), micros(0));
     }

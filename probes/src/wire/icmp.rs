@@ -1,7 +1,8 @@
-//! ICMP messages (RFC 792): the echo request that leaves, the replies and errors that come.
+//! ICMP messages (RFC 792): the requests that leave, the replies and errors that come.
 //!
-//! A request starts with a cookie, which a reply returns and a long enough error quotes; zeros follow, which leave the
-//! checksum as it is, so that only the head has to be built. A raw socket is handed packets before the kernel checks
+//! An echo request starts with a cookie, which a reply returns and a long enough error quotes; zeros follow, which leave
+//! the checksum as it is, so that only the head has to be built. A timestamp request has no room for a cookie that its
+//! reply returns but the 32 bits of the originate timestamp. A raw socket is handed packets before the kernel checks
 //! their ICMP checksum: it is checked here.
 
 use std::net::IpAddr;
@@ -9,11 +10,11 @@ use std::net::IpAddr;
 use pnet::packet::icmp::destination_unreachable::{DestinationUnreachablePacket, IcmpCodes};
 use pnet::packet::icmp::echo_reply::EchoReplyPacket;
 use pnet::packet::icmp::echo_request::MutableEchoRequestPacket;
-use pnet::packet::icmp::{IcmpCode, IcmpPacket, IcmpTypes, checksum};
+use pnet::packet::icmp::{IcmpCode, IcmpPacket, IcmpType, IcmpTypes, checksum};
 use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv4::Ipv4Packet;
 
-use super::Malformed;
+use super::{Malformed, icmp6};
 use crate::path::Refusal;
 use crate::units::{Family, ICMP_HEADER, IpSize};
 
@@ -21,8 +22,10 @@ use crate::units::{Family, ICMP_HEADER, IpSize};
 pub const COOKIE: usize = 8;
 /// Length of an ICMP header, in bytes.
 const HEADER: usize = ICMP_HEADER as usize;
+/// Length of the three timestamps (RFC 792 "Timestamp"), in bytes.
+const TIMESTAMPS: usize = 12;
 
-/// What an echo reply and an error's quote return of an echo request.
+/// What a reply and an error's quote return of an echo request, or of a timestamp request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo<'a> {
     /// Identifier.
@@ -38,6 +41,11 @@ impl Echo<'_> {
     pub fn cookie(&self) -> Option<u64> {
         cookie(self.payload)
     }
+
+    /// The originate timestamp, if the payload is long enough to hold one.
+    pub fn originate(&self) -> Option<u32> {
+        self.payload.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+    }
 }
 
 /// The cookie at the start of a probe's payload, if it is long enough to hold one.
@@ -45,11 +53,13 @@ pub fn cookie(payload: &[u8]) -> Option<u64> {
     payload.first_chunk::<COOKIE>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-/// An ICMP message that can concern a probe.
+/// An ICMP or ICMPv6 message that can concern a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// An answer.
+    /// An answer to an echo request.
     EchoReply(Echo<'a>),
+    /// An answer to a timestamp request.
+    TimestampReply(Echo<'a>),
     /// An error about a packet.
     Error {
         /// What it says.
@@ -64,43 +74,65 @@ pub enum Message<'a> {
 /// What an ICMP error says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complaint {
-    /// Fragmentation needed and DF set; the MTU of the next hop if it names one (RFC 1191 §4).
+    /// Fragmentation needed and DF set, or packet too big; the MTU of the next hop if it names one (RFC 1191 §4).
     TooBig(Option<IpSize>),
     /// Anything else.
     Refused(Refusal),
 }
 
 /// The ICMP header and cookie of an echo request of `size`, and how many zeros follow.
-pub fn echo_request(id: u16, sequence: u16, cookie: u64, size: IpSize) -> (Vec<u8>, u32) {
-    let mut head = vec![0; HEADER + COOKIE];
-    head[HEADER..].copy_from_slice(&cookie.to_be_bytes());
+/// ICMPv6 leaves the checksum to the kernel.
+pub fn echo_request(family: Family, id: u16, sequence: u16, cookie: u64, size: IpSize) -> (Vec<u8>, u32) {
+    if family == Family::Ipv6 {
+        return icmp6::echo_request(id, sequence, cookie, size);
+    }
+    request(IcmpTypes::EchoRequest, id, sequence, &cookie.to_be_bytes(), size)
+}
+
+/// The ICMP header and timestamps of a timestamp request of `size`, and how many zeros follow.
+pub fn timestamp_request(id: u16, sequence: u16, originate: u32, size: IpSize) -> (Vec<u8>, u32) {
+    let mut timestamps = [0; TIMESTAMPS];
+    timestamps[..4].copy_from_slice(&originate.to_be_bytes());
+    request(IcmpTypes::Timestamp, id, sequence, &timestamps, size)
+}
+
+fn request(kind: IcmpType, id: u16, sequence: u16, start: &[u8], size: IpSize) -> (Vec<u8>, u32) {
+    let mut head = vec![0; HEADER + start.len()];
+    head[HEADER..].copy_from_slice(start);
     if let Some(mut request) = MutableEchoRequestPacket::new(&mut head) {
-        request.set_icmp_type(IcmpTypes::EchoRequest);
+        request.set_icmp_type(kind);
         request.set_identifier(id);
         request.set_sequence_number(sequence);
     }
     let sum = IcmpPacket::new(&head).map_or(0, |packet| checksum(&packet));
     head[2..4].copy_from_slice(&sum.to_be_bytes());
-    let padding = size.payload(Family::Ipv4).bytes().saturating_sub(COOKIE as u32);
+    let padding = size.payload(Family::Ipv4).bytes().saturating_sub(start.len() as u32);
     (head, padding)
 }
 
-/// The source of an IPv4 packet and the ICMP message that it carries.
+/// The source of a packet and the message that it carries: from the IP header on for IPv4, as a raw socket gives it, and
+/// from the ICMPv6 header on for IPv6, sent by `from`.
 ///
 /// # Errors
-/// If the packet is not IPv4, not ICMP, cut short, or its ICMP checksum is wrong.
-pub fn parse(packet: &[u8]) -> Result<(IpAddr, Message<'_>), Malformed> {
+/// If the packet is not ICMP, cut short, its ICMP checksum is wrong, or it is not from `from`.
+pub fn parse(from: IpAddr, packet: &[u8]) -> Result<Message<'_>, Malformed> {
+    if from.is_ipv6() {
+        return icmp6::parse(packet);
+    }
     let body = ipv4_body(packet)?;
     let ip = Ipv4Packet::new(packet).ok_or(Malformed("shorter than an IPv4 header"))?;
     if ip.get_next_level_protocol() != IpNextHeaderProtocols::Icmp {
         return Err(Malformed("not ICMP"));
+    }
+    if IpAddr::from(ip.get_source().octets()) != from {
+        return Err(Malformed("another source than the socket says"));
     }
     let icmp =
         IcmpPacket::new(body).filter(|_| body.len() >= HEADER).ok_or(Malformed("shorter than an ICMP header"))?;
     if checksum(&icmp) != icmp.get_checksum() {
         return Err(Malformed("wrong ICMP checksum"));
     }
-    Ok((IpAddr::from(ip.get_source().octets()), message(body, &icmp)))
+    Ok(message(body, &icmp))
 }
 
 /// What follows the header of a whole IPv4 packet.
@@ -117,7 +149,10 @@ fn message<'a>(body: &'a [u8], icmp: &IcmpPacket<'_>) -> Message<'a> {
     let (kind, code) = (icmp.get_icmp_type(), icmp.get_icmp_code());
     let quote = &body[HEADER..];
     if kind == IcmpTypes::EchoReply {
-        return echo_reply(body).map_or(Message::Other, Message::EchoReply);
+        return reply(body).map_or(Message::Other, Message::EchoReply);
+    }
+    if kind == IcmpTypes::TimestampReply {
+        return reply(body).map_or(Message::Other, Message::TimestampReply);
     }
     if kind == IcmpTypes::DestinationUnreachable {
         return Message::Error { complaint: unreachable(body, code), quote };
@@ -131,7 +166,8 @@ fn message<'a>(body: &'a [u8], icmp: &IcmpPacket<'_>) -> Message<'a> {
     Message::Other
 }
 
-fn echo_reply(body: &[u8]) -> Option<Echo<'_>> {
+/// Both kinds of reply have identifier and sequence in the same place, in ICMPv6 too.
+pub(super) fn reply(body: &[u8]) -> Option<Echo<'_>> {
     let reply = EchoReplyPacket::new(body)?;
     Some(Echo { id: reply.get_identifier(), sequence: reply.get_sequence_number(), payload: body.get(HEADER..)? })
 }
@@ -234,10 +270,11 @@ mod tests {
 
     const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
     const THERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 12);
+    const FROM: IpAddr = IpAddr::V4(THERE);
 
     #[test]
     fn zeros_after_the_head_leave_the_checksum_right() {
-        let (head, padding) = echo_request(7, 9, 0x0102_0304_0506_0708, IpSize::new(1500));
+        let (head, padding) = echo_request(Family::Ipv4, 7, 9, 0x0102_0304_0506_0708, IpSize::new(1500));
         assert_eq!(20 + head.len() + padding as usize, 1500);
         let whole: Vec<u8> = head.into_iter().chain(std::iter::repeat_n(0, padding as usize)).collect();
         let packet = IcmpPacket::new(&whole).unwrap();
@@ -252,9 +289,9 @@ mod tests {
     #[test]
     fn a_reply_returns_id_sequence_and_cookie() {
         let packet = reply();
-        let (from, message) = parse(&packet).unwrap();
+        let message = parse(FROM, &packet).unwrap();
         let Message::EchoReply(echo) = message else { panic!("{message:?}") };
-        assert_eq!((from, echo.id, echo.sequence, echo.cookie()), (IpAddr::V4(THERE), 7, 9, Some(5)));
+        assert_eq!((echo.id, echo.sequence, echo.cookie()), (7, 9, Some(5)));
         assert_eq!(echo.payload.len(), 56);
     }
 
@@ -264,7 +301,7 @@ mod tests {
         packet.splice(20..20, [1, 1, 1, 1]);
         packet[0] = 0x46;
         packet[3] += 4;
-        assert!(matches!(parse(&packet), Ok((_, Message::EchoReply(Echo { id: 7, .. })))));
+        assert!(matches!(parse(FROM, &packet), Ok(Message::EchoReply(Echo { id: 7, .. }))));
     }
 
     #[test]
@@ -285,7 +322,7 @@ mod tests {
         for (kind, code, refusal) in cases {
             let packet = golden::ipv4(THERE, HERE, 1, &golden::icmp(kind, code, [0; 4], &[1, 2, 3]));
             let expected = Message::Error { complaint: Complaint::Refused(refusal), quote: &[1, 2, 3] };
-            assert_eq!(parse(&packet), Ok((IpAddr::V4(THERE), expected)), "{kind}/{code}");
+            assert_eq!(parse(FROM, &packet), Ok(expected), "{kind}/{code}");
         }
     }
 
@@ -294,7 +331,7 @@ mod tests {
         for (rest, mtu) in [([0, 0, 5, 120], Some(IpSize::new(1400))), ([0; 4], None)] {
             let packet = golden::ipv4(THERE, HERE, 1, &golden::icmp(3, 4, rest, &[]));
             let expected = Message::Error { complaint: Complaint::TooBig(mtu), quote: &[] };
-            assert_eq!(parse(&packet), Ok((IpAddr::V4(THERE), expected)));
+            assert_eq!(parse(FROM, &packet), Ok(expected));
         }
     }
 
@@ -302,34 +339,52 @@ mod tests {
     fn what_is_cut_short_or_damaged_is_malformed() {
         let packet = reply();
         for length in 0..packet.len() {
-            assert!(parse(&packet[..length]).is_err(), "{length} bytes");
+            assert!(parse(FROM, &packet[..length]).is_err(), "{length} bytes");
         }
         let mut damaged = packet.clone();
         damaged[60] ^= 1;
-        assert_eq!(parse(&damaged), Err(Malformed("wrong ICMP checksum")));
+        assert_eq!(parse(FROM, &damaged), Err(Malformed("wrong ICMP checksum")));
         let udp = golden::ipv4(THERE, HERE, 17, &golden::udp(1, 2, &[]));
-        assert_eq!(parse(&udp), Err(Malformed("not ICMP")));
+        assert_eq!(parse(FROM, &udp), Err(Malformed("not ICMP")));
+    }
+
+    #[test]
+    fn a_timestamp_request_is_padded_and_its_reply_returns_the_originate_timestamp() {
+        let (head, padding) = timestamp_request(7, 9, 0xdead_beef, IpSize::new(1400));
+        assert_eq!((head.len(), 20 + head.len() + padding as usize), (20, 1400));
+        assert_eq!((head[0], &head[8..12]), (13, &[0xde, 0xad, 0xbe, 0xef][..]));
+        let packet = IcmpPacket::new(&head).unwrap();
+        assert_eq!(checksum(&packet), packet.get_checksum());
+        let answer = golden::ipv4(THERE, HERE, 1, &golden::icmp(14, 0, golden::echo(7, 9), &head[8..]));
+        let Ok(Message::TimestampReply(echo)) = parse(FROM, &answer) else { panic!("no timestamp reply") };
+        assert_eq!((echo.id, echo.sequence, echo.originate()), (7, 9, Some(0xdead_beef)));
+    }
+
+    #[test]
+    fn a_packet_from_somebody_else_than_the_socket_says_is_malformed() {
+        let packet = reply();
+        assert!(parse(IpAddr::V4(HERE), &packet).is_err());
     }
 
     #[test]
     fn requests_and_redirects_are_of_no_concern() {
-        for kind in [4, 5, 8, 13, 14] {
+        for kind in [4, 5, 8, 13, 15] {
             let packet = golden::ipv4(THERE, HERE, 1, &golden::icmp(kind, 0, [0; 4], &[0; 28]));
-            assert_eq!(parse(&packet).map(|(_, message)| message), Ok(Message::Other), "type {kind}");
+            assert_eq!(parse(FROM, &packet), Ok(Message::Other), "type {kind}");
         }
     }
 
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&bytes);
+            let _ = parse(FROM, &bytes);
         }
 
         #[test]
         fn a_flipped_byte_never_panics(at in 0usize..84, with in any::<u8>()) {
             let mut packet = reply();
             packet[at] = with;
-            let _ = parse(&packet);
+            let _ = parse(FROM, &packet);
         }
     }
 }

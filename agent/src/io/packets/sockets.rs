@@ -2,45 +2,65 @@
 //!
 //! A raw socket is not lost by anything that a network does. Whoever may administer the namespace can destroy it
 //! (`ss -K`); it then gives one error, and never another packet. So an error that is about the socket and not about a
-//! packet means that a new one is needed.
+//! packet means that a new one is needed. A machine may be without IPv6; then what would go by it is not sent.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::sockopt::{Ipv6DontFrag, ReceiveTimestampns};
 use probes::fact::{Reason, Source, Unread};
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use probes::units::Family;
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::super::filter::Filter;
+use super::options::{BlockedTypes6, ReceiveFragmentSize, ReceiveFragmentSize6, all_but};
+use super::ports::Ports;
 
 /// Wanted receive buffer; the kernel gives less where `net.core.rmem_max` is less.
 const RECEIVE_BUFFER: usize = 4 << 20;
+/// ICMPv6 types that can concern a probe: the four errors, and echo reply (RFC 4443 §2.1).
+const WANTED6: [u8; 5] = [1, 2, 3, 4, 129];
 
 /// Open sockets.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) icmp: AsyncFd<Socket>,
-    pub(super) udp: AsyncFd<Socket>,
+    /// `None` where the machine is without IPv6.
+    pub(super) icmp6: Option<AsyncFd<Socket>>,
+    pub(super) udp: Ports,
     filter: Filter,
 }
 
 impl Sockets {
-    /// Opens the sockets for probes with this ICMP identifier. Errors about UDP packets to `tunnel_ports` come in too.
-    pub(super) fn open(id: u16, tunnel_ports: BTreeSet<u16>) -> Result<Self, Unread> {
+    /// Opens the sockets for probes with this ICMP identifier and UDP source ports from this one on. Errors about UDP
+    /// packets to `tunnel_ports` come in too.
+    pub(super) fn open(id: u16, first_port: u16, tunnel_ports: BTreeSet<u16>) -> Result<Self, Unread> {
+        let filter = Filter { id, first_port, tunnel_ports };
         let icmp = Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV4))
             .map_err(|error| failed("open a raw ICMP socket", &error))?;
-        let udp = udp_socket().map_err(|error| failed("open a UDP socket for probes", &error))?;
-        let port = udp.local_addr().map_err(|error| failed("read the UDP socket's port", &error))?;
-        let udp_port = port.as_socket().map_or(0, |address| address.port());
-        let filter = Filter { id, udp_port, tunnel_ports };
         prepare(&icmp, &filter).map_err(|error| failed("set up the raw ICMP socket", &error))?;
-        Ok(Self { icmp: watch(icmp)?, udp: watch(udp)?, filter })
+        let icmp6 = match Socket::new(Domain::IPV6, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV6)) {
+            Ok(icmp6) => {
+                prepare6(&icmp6, &filter).map_err(|error| failed("set up the raw ICMPv6 socket", &error))?;
+                Some(watch(icmp6)?)
+            }
+            Err(error) if errno(&error) == Errno::EAFNOSUPPORT => None,
+            Err(error) => return Err(failed("open a raw ICMPv6 socket", &error)),
+        };
+        Ok(Self { icmp: watch(icmp)?, icmp6, udp: Ports::default(), filter })
+    }
+
+    /// The raw socket of a family.
+    pub(super) const fn of(&self, family: Family) -> Option<&AsyncFd<Socket>> {
+        match family {
+            Family::Ipv4 => Some(&self.icmp),
+            Family::Ipv6 => self.icmp6.as_ref(),
+        }
     }
 
     /// Errors about UDP packets to these ports come in from here on.
@@ -50,7 +70,11 @@ impl Sockets {
     pub(super) fn watch_tunnel_ports(&mut self, ports: &BTreeSet<u16>) -> Result<(), Unread> {
         let filter = Filter { tunnel_ports: ports.clone(), ..self.filter.clone() };
         if filter != self.filter {
-            attach(self.icmp.get_ref(), &filter).map_err(|error| failed("change the packet filter", &error))?;
+            for family in [Family::Ipv4, Family::Ipv6] {
+                let Some(socket) = self.of(family) else { continue };
+                attach(socket.get_ref(), &filter, family)
+                    .map_err(|error| failed("change the packet filter", &error))?;
+            }
             self.filter = filter;
         }
         Ok(())
@@ -62,15 +86,6 @@ pub(super) const fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)
 }
 
-pub(super) fn udp_socket() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
-    let drop_everything = [SockFilter::new(0x06, 0, 0, 0)];
-    socket.attach_filter(&drop_everything)?;
-    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
-    Ok(socket)
-}
-
 fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
     // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
     // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
@@ -80,14 +95,27 @@ fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
 
 fn prepare(icmp: &Socket, filter: &Filter) -> io::Result<()> {
     set_ip_mtu_discover(icmp, Ipv4PathMtuDiscovery::PROBE)?;
+    setsockopt(icmp, ReceiveFragmentSize, &true)?;
+    prepare_both(icmp, filter, Family::Ipv4)
+}
+
+fn prepare6(icmp6: &Socket, filter: &Filter) -> io::Result<()> {
+    set_ipv6_mtu_discover(icmp6, Ipv6PathMtuDiscovery::PROBE)?;
+    setsockopt(icmp6, Ipv6DontFrag, &true)?;
+    setsockopt(icmp6, ReceiveFragmentSize6, &true)?;
+    setsockopt(icmp6, BlockedTypes6, &all_but(&WANTED6))?;
+    prepare_both(icmp6, filter, Family::Ipv6)
+}
+
+fn prepare_both(icmp: &Socket, filter: &Filter, family: Family) -> io::Result<()> {
     setsockopt(icmp, ReceiveTimestampns, &true)?;
     icmp.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    attach(icmp, filter)?;
+    attach(icmp, filter, family)?;
     drain(icmp)
 }
 
-fn attach(icmp: &Socket, filter: &Filter) -> io::Result<()> {
-    let program = filter.program();
+fn attach(icmp: &Socket, filter: &Filter, family: Family) -> io::Result<()> {
+    let program = filter.program(family);
     let program: Vec<_> = program.iter().map(|i| SockFilter::new(i.code, i.when, i.unless, i.k)).collect();
     icmp.attach_filter(&program)
 }

@@ -198,7 +198,12 @@ fn nodes_do_not_probe_in_step() {
     let interval = Config::new("n1").probing.interval;
     let mut pauses: Vec<_> = (0..50)
         .map(|secret| {
-            let mut node = Node::new(Config::new("n1"), Identity { id: 7, secret }, "1.2.3", at(Duration::ZERO));
+            let mut node = Node::new(
+                Config::new("n1"),
+                Identity { id: 7, secret, first_port: 61_440 },
+                "1.2.3",
+                at(Duration::ZERO),
+            );
             node.jittered(interval)
         })
         .collect();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::simulation::{Network, Run, Signal, TARGET, drive, refused, router, target};
+use super::simulation::{Network, Run, Signal, TARGET, drive, lane, refused, router};
 use super::*;
-use crate::path::{PathKey, Refusal};
+use crate::path::Refusal;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -114,7 +114,7 @@ fn a_forged_error_costs_one_packet_while_the_answer_is_under_way() {
 #[test]
 fn a_forged_error_loses_against_an_answer_that_is_overtaken() {
     let round_trip = Duration::from_micros(200);
-    let mut search = Search::new(&target(1500), Mono::default());
+    let mut search = Search::new(lane(1500), Mono::default());
     let at = |micros| Mono::new(Duration::from_micros(micros));
     let probe = |bytes| Probe::new(Carrier::Echo, size(bytes));
     let carried = || Answer::Carried { round_trip: Some(round_trip), fragment: None };
@@ -502,12 +502,8 @@ fn a_lost_reference_is_counted() {
 
 #[test]
 fn what_cannot_be_probed_ends_at_once_with_a_reason() {
-    let mut ipv6 = target(1500);
-    ipv6.key = PathKey { address: "fd00::2".parse().unwrap(), ..ipv6.key };
-    for (target, reason) in [(ipv6, "IPv6"), (target(67), "67 bytes"), (target(65_536), "65536 bytes")] {
-        let Step::Done(measured) = Search::new(&target, Mono::default()).poll(Mono::default()) else {
-            panic!("{reason}")
-        };
+    for (lane, reason) in [(lane(67), "67 bytes"), (lane(65_536), "65536 bytes")] {
+        let Step::Done(measured) = Search::new(lane, Mono::default()).poll(Mono::default()) else { panic!("{reason}") };
         let Verdict::Unknown { why } = &measured.verdict else { panic!("{measured:?}") };
         assert!(why.contains(reason), "{why}");
         assert_eq!(measured.sent, 0);

@@ -1,0 +1,123 @@
+//! UDP sockets, one for each source port that probes leave from.
+//!
+//! A route over several equal-cost next hops is chosen by ports, here as on every router, and the kernel looks them up in
+//! the socket: so each port has a socket of its own that is bound to it. They are opened when a port is first used, and
+//! the one used longest ago makes room, so that source ports can rotate while few sockets are open. Nothing is read from
+//! them: answers come as ICMP errors.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::sockopt::Ipv6DontFrag;
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt};
+use probes::units::Family;
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+/// Most sockets open at a time.
+const OPEN: usize = 64;
+
+/// Open sockets, the one used longest ago first.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    open: Vec<(Family, u16, Socket)>,
+}
+
+impl Ports {
+    /// Sends a datagram from a source port.
+    pub(super) fn send(
+        &mut self,
+        source: u16,
+        payload: &[IoSlice<'_>],
+        to: SocketAddr,
+        control: &[ControlMessage<'_>],
+    ) -> io::Result<()> {
+        let socket = self.socket(Family::of(to.ip()), source)?;
+        sendmsg(socket.as_raw_fd(), payload, control, MsgFlags::empty(), Some(&SockaddrStorage::from(to)))?;
+        Ok(())
+    }
+
+    /// Closes the socket of a port: it is of no use any more.
+    pub(super) fn close(&mut self, family: Family, source: u16) {
+        self.open.retain(|&(of, port, _)| (of, port) != (family, source));
+    }
+
+    fn socket(&mut self, family: Family, source: u16) -> io::Result<&Socket> {
+        let known = self.open.iter().position(|&(of, port, _)| (of, port) == (family, source));
+        let entry = match known {
+            Some(index) => self.open.remove(index),
+            None => (family, source, bound(family, source)?),
+        };
+        if self.open.len() >= OPEN {
+            self.open.remove(0);
+        }
+        self.open.push(entry);
+        let (_, _, socket) = &self.open[self.open.len() - 1];
+        Ok(socket)
+    }
+}
+
+/// A socket that is bound to a port, and is handed nothing. Two processes that probe may share a port: what comes back
+/// is told apart by its cookie.
+fn bound(family: Family, source: u16) -> io::Result<Socket> {
+    let domain = if family == Family::Ipv4 { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
+    let drop_everything = [SockFilter::new(0x06, 0, 0, 0)];
+    socket.attach_filter(&drop_everything)?;
+    socket.set_reuse_address(true)?;
+    let any: IpAddr = match family {
+        Family::Ipv4 => {
+            set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
+            Ipv4Addr::UNSPECIFIED.into()
+        }
+        Family::Ipv6 => {
+            socket.set_only_v6(true)?;
+            set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::PROBE)?;
+            setsockopt(&socket, Ipv6DontFrag, &true)?;
+            Ipv6Addr::UNSPECIFIED.into()
+        }
+    };
+    socket.bind(&SocketAddr::new(any, source).into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    fn sent(ports: &mut Ports, source: u16, listener: &UdpSocket) -> SocketAddr {
+        let to = listener.local_addr().unwrap();
+        ports.send(source, &[IoSlice::new(b"x"), IoSlice::new(b"y")], to, &[]).unwrap();
+        let mut buffer = [0; 8];
+        let (length, from) = listener.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"xy");
+        from
+    }
+
+    #[test]
+    fn a_datagram_leaves_from_the_port_that_was_asked_for() {
+        let mut ports = Ports::default();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = UdpSocket::bind(address).unwrap();
+            for source in [64_001, 64_002, 64_001] {
+                assert_eq!(sent(&mut ports, source, &listener).port(), source);
+            }
+        }
+        assert_eq!(ports.open.len(), 4);
+        ports.close(Family::Ipv4, 64_001);
+        assert_eq!(ports.open.len(), 3);
+    }
+
+    #[test]
+    fn ports_rotate_and_few_sockets_stay_open() {
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut ports = Ports::default();
+        for source in 64_100..64_300 {
+            assert_eq!(sent(&mut ports, source, &listener).port(), source);
+        }
+        assert_eq!(ports.open.len(), OPEN);
+    }
+}
