@@ -11,6 +11,7 @@
 //! ground that a measurement stands on, the next round comes early.
 
 mod cache;
+mod encapsulation;
 mod ground;
 mod judging;
 mod look;
@@ -183,8 +184,13 @@ impl Node {
         if self.look_due().is_some_and(|due| due <= now.mono) {
             return Some(self.start_look(now));
         }
+        self.take_finished(now);
+        if let Some(transmit) = self.prober.poll_transmit(now.mono) {
+            return Some(Output::Transmit(transmit));
+        }
+        self.take_finished(now);
         if self.probing_now {
-            return self.poll_probing(now);
+            return if self.prober.is_round_over() { self.end_round(now) } else { None };
         }
         (now.mono >= self.next_round).then(|| self.start_round(now))
     }
@@ -194,8 +200,8 @@ impl Node {
         if self.asked.is_some() {
             return None;
         }
-        let own = if self.probing_now { self.prober.poll_timeout() } else { Some(self.next_round) };
-        own.into_iter().chain(self.look_due()).min()
+        let round = (!self.probing_now).then_some(self.next_round);
+        round.into_iter().chain(self.prober.poll_timeout()).chain(self.look_due()).min()
     }
 
     /// When to look at what changed. Before the first round is over there is nothing to compare it with.
@@ -246,15 +252,7 @@ impl Node {
         }
     }
 
-    fn poll_probing(&mut self, now: Now) -> Option<Output> {
-        self.take_finished(now);
-        if let Some(transmit) = self.prober.poll_transmit(now.mono) {
-            return Some(Output::Transmit(transmit));
-        }
-        self.take_finished(now);
-        if !self.prober.is_idle() {
-            return None;
-        }
+    fn end_round(&mut self, now: Now) -> Option<Output> {
         self.probing_now = false;
         self.troubled = self.met_trouble();
         if self.troubled {
@@ -267,14 +265,24 @@ impl Node {
 
     fn take_finished(&mut self, now: Now) {
         while let Some((key, learned)) = self.prober.poll_learned(now.mono) {
-            let Learned::Mtu(measured) = learned else { continue };
-            let measured = *measured;
-            self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
-            if let Some(path) = self.snapshot.paths.get_mut(&key) {
-                let measured = Measured { verdict: own_words(measured.verdict, &self.snapshot.tables), ..measured };
-                path.measured = Fact::Known(measured);
+            self.learn(&key, learned, now);
+        }
+    }
+
+    fn learn(&mut self, key: &PathKey, learned: Learned, now: Now) {
+        let Some(path) = self.snapshot.paths.get_mut(key) else { return };
+        match learned {
+            Learned::Mtu(measured) => {
+                self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
+                let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
+                path.measured = Fact::Known(Measured { verdict, ..*measured });
                 path.probed_at = Some(now.wall);
             }
+            Learned::Outer(measured) => {
+                let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
+                path.outer = Fact::Known(Measured { verdict, ..*measured });
+            }
+            Learned::Spread(_) => {}
         }
     }
 

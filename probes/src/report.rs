@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Df, NeighbourState};
-use crate::path::{Limit, Plane, VerdictName};
+use crate::path::{Hole, HopRow, Limit, Plane, VerdictName, Way};
 use crate::telemetry::Telemetry;
 use crate::units::{Family, IpSize, LinkMtu};
 
@@ -299,9 +299,21 @@ pub struct PathRow {
     /// Lower bound of the reverse path MTU, where measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_mtu: Option<IpSize>,
-    /// The hop that limits it.
+    /// The hop that limits it; of a black hole without any error, the last hop that saw the size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<Limit>,
+    /// Of a black hole: on which way larger packets vanish, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// Of a black hole: between which hops larger packets vanish, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hole: Option<Hole>,
+    /// The hops, where they were looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<HopRow>,
+    /// What the network below the tunnel carries to the peer's tunnel end, measured by packets that were encapsulated here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer: Option<OuterRow>,
     /// Path MTU that the kernel has cached, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_mtu: Option<IpSize>,
@@ -316,6 +328,22 @@ pub struct PathRow {
     /// When it was last measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probed_at: Option<Timestamp>,
+}
+
+/// What the network below a tunnel carries, in sizes of the outer packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct OuterRow {
+    /// What the measurement says.
+    pub verdict: VerdictName,
+    /// The largest outer IP packet that was confirmed to arrive at the far end and to be taken out there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<IpSize>,
+    /// The hop that limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<Limit>,
+    /// Between which hops larger packets vanish, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hole: Option<Hole>,
 }
 
 /// The route to an address.

@@ -63,6 +63,9 @@ pub struct Path {
     pub via: Vec<LinkIndex>,
     /// What was measured last; `Unread` before the first measurement or where probing is impossible.
     pub measured: Fact<Measured>,
+    /// What the network below the tunnel carries to the tunnel's far end, in sizes of the outer packet, by packets that
+    /// are encapsulated here. `Absent` where there is no such way to ask: no VXLAN, or one in collect-metadata mode.
+    pub outer: Fact<Measured>,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
 }

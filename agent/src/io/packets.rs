@@ -314,6 +314,17 @@ struct Control {
 }
 
 impl Control {
+    /// Room for the messages and no more: the kernel takes what is left over for a message that is broken.
+    fn space(&self) -> Option<Vec<u8>> {
+        let source = match self.family {
+            Family::Ipv4 => self.source.map(|_| nix::cmsg_space!(libc::in_pktinfo).capacity()),
+            Family::Ipv6 => self.source6.map(|_| nix::cmsg_space!(libc::in6_pktinfo).capacity()),
+        };
+        let hops = self.hops.map(|_| nix::cmsg_space!(libc::c_int).capacity());
+        let space = source.unwrap_or(0) + hops.unwrap_or(0);
+        (space > 0).then(|| Vec::with_capacity(space))
+    }
+
     fn new(manner: Manner, family: Family) -> Self {
         let (source, source6) = match manner.from {
             Some(IpAddr::V4(from)) => {
@@ -363,8 +374,7 @@ fn send_batch(icmp: &Socket, batch: &[Packet<'_>], manner: Manner) -> io::Result
     let Some(&(_, Some(first))) = batch.first() else { return Err(Errno::EAFNOSUPPORT.into()) };
     let family = if first.as_sockaddr_in6().is_some() { Family::Ipv6 } else { Family::Ipv4 };
     let control = Control::new(manner, family);
-    let control = control.messages();
-    let space = (!control.is_empty()).then(|| nix::cmsg_space!(libc::in6_pktinfo, libc::c_int));
+    let (space, control) = (control.space(), control.messages());
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(batch.len(), space);
     let addresses: Vec<_> = batch.iter().map(|&(_, to)| to).collect();
     let slices = batch.iter().map(|(slices, _)| slices);

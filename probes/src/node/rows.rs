@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use crate::declared::{self, Declared};
 use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
-use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
-use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, RouteRow, SettingRow, TunnelRow};
+use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
+use crate::report::{
+    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, RouteRow, SettingRow, TunnelRow,
+};
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
 use crate::snapshot::topology::TunnelView;
@@ -73,14 +75,28 @@ fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
         why: why(path),
         path_mtu: known.and_then(Verdict::path_mtu),
         expected_mtu: path.expected.filter(|_| known.is_some()),
-        forward_mtu: None,
-        reverse_mtu: None,
-        limited_by: known.and_then(limit),
+        forward_mtu: known.and(measured).and_then(|one| one.forward),
+        reverse_mtu: known.and(measured).and_then(|one| one.reverse),
+        way: known.and(measured).and_then(|one| one.way),
+        hole: known.and(measured).and_then(|one| one.hole),
+        hops: measured.map(|one| one.hops.clone()).unwrap_or_default(),
+        outer: path.outer.known().map(outer_row),
+        limited_by: known.and(measured).and_then(limited_by),
         cached_mtu: path.cached.map(|cached| cached.mtu),
         round_trip_seconds: known.and(measured).and_then(|one| one.round_trip).map(|time| time.as_secs_f64()),
         loss_ratio: known.and(measured).and_then(loss),
         packets_sent: measured.map_or(0, |measured| measured.sent),
         probed_at: path.probed_at,
+    }
+}
+
+fn outer_row(measured: &Measured) -> OuterRow {
+    let verdict = &measured.verdict;
+    OuterRow {
+        verdict: verdict.name(),
+        path_mtu: verdict.path_mtu(),
+        limited_by: limited_by(measured),
+        hole: measured.hole,
     }
 }
 
@@ -90,7 +106,16 @@ fn route(route: &Route) -> Option<RouteRow> {
     leads.then(|| RouteRow { to: format!("{}/{}", route.destination, route.prefix), mtu: route.mtu })
 }
 
-fn limit(verdict: &Verdict) -> Option<crate::path::Limit> {
+/// The hop that says so; where none does, the last one that saw the size.
+fn limited_by(measured: &Measured) -> Option<Limit> {
+    let silent = || {
+        let after = measured.hole?.after?;
+        Some(Limit { address: after.address, reported_mtu: None, ttl: Some(after.ttl) })
+    };
+    limit(&measured.verdict).or_else(silent)
+}
+
+fn limit(verdict: &Verdict) -> Option<Limit> {
     match verdict {
         Verdict::Limited { by, .. } => Some(*by),
         Verdict::BlackHole { by, .. } => *by,

@@ -13,6 +13,8 @@ use crate::snapshot::topology::outer;
 use crate::snapshot::{Cached, Path, Snapshot};
 use crate::units::IpSize;
 
+use super::encapsulation;
+
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
 const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
 
@@ -55,6 +57,11 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
             cached: node.tables.exception(key.address).map(Cached::from),
             via: via(node, key.address),
             measured: last.map_or_else(|| Fact::Unread(unread.clone()), |last| last.measured.clone()),
+            outer: match (encapsulation::of(node, &key), last) {
+                (None, _) => Fact::Absent,
+                (Some(_), Some(last)) if last.outer != Fact::Absent => last.outer.clone(),
+                (Some(_), _) => Fact::Unread(unread.clone()),
+            },
             probed_at: last.and_then(|last| last.probed_at),
         };
         (key, path)
@@ -72,7 +79,15 @@ pub(super) fn all(node: &Snapshot) -> Vec<Target> {
         tunnel: tunnel_end(node, key.address),
         task: Task::Mtu { hops: false },
     };
-    node.paths.iter().map(target).collect()
+    node.paths.iter().map(target).chain(node.paths.keys().filter_map(|key| outer(node, key))).collect()
+}
+
+/// What measures the network below a tunnel, beside the path through it.
+fn outer(node: &Snapshot, key: &PathKey) -> Option<Target> {
+    let (encapsulation, expected) = encapsulation::of(node, key)?;
+    let from = node.tables.link(route(node, key.address)?.hops.first()?.link)?.tunnel.as_ref()?.local;
+    let from = from.filter(|&from| node.tables.is_own(from));
+    Some(Target { key: key.clone(), from, expected, tunnel: None, task: Task::Outer(encapsulation) })
 }
 
 fn keys(peer: &Peer) -> Vec<PathKey> {
@@ -82,7 +97,7 @@ fn keys(peer: &Peer) -> Vec<PathKey> {
     underlay.chain(overlay).chain(peer.pods.iter().copied().map(key(Plane::Pod))).collect()
 }
 
-fn route(node: &Snapshot, address: IpAddr) -> Option<&Route> {
+pub(super) fn route(node: &Snapshot, address: IpAddr) -> Option<&Route> {
     node.lookups.get(&address)?.known().filter(|route| matches!(route.kind, RouteKind::Unicast | RouteKind::Local))
 }
 

@@ -336,6 +336,7 @@ impl Example {
             cached: self.cached.get(&key.address).copied(),
             via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
             measured: told.unwrap_or_else(clear),
+            outer: Fact::Absent,
             probed_at: None,
         }
     }
