@@ -15,6 +15,7 @@ use crate::prober::Means;
 use crate::report::{Conclusion, Report, Status};
 use crate::tables::covers;
 use crate::units::IpSize;
+use crate::wire::quote;
 
 const IDENTITY: Identity = Identity { id: 7, secret: 42, first_port: 61_440 };
 const SNMP: &str = "Ip: InAddrErrors FragFails\nIp: 0 0\n";
@@ -28,6 +29,8 @@ struct World {
     wire: fn(IpAddr, u32) -> Wire,
     facts: fn() -> RawFacts,
     sent: Vec<(IpAddr, u32)>,
+    /// Packets that were encapsulated here, by tunnel end and outer size.
+    encapsulated: Vec<(IpAddr, u32)>,
     readings: usize,
     /// How often the ports of tunnels were told.
     ports: usize,
@@ -42,7 +45,16 @@ enum Wire {
 impl World {
     fn new(config: Config, wire: fn(IpAddr, u32) -> Wire) -> Self {
         let node = Node::new(config, IDENTITY, "1.2.3", at(Duration::ZERO));
-        Self { node, time: Duration::ZERO, wire, facts, sent: Vec::new(), readings: 0, ports: 0 }
+        Self {
+            node,
+            time: Duration::ZERO,
+            wire,
+            facts,
+            sent: Vec::new(),
+            encapsulated: Vec::new(),
+            readings: 0,
+            ports: 0,
+        }
     }
 
     fn round(&mut self) -> Arc<Published> {
@@ -77,6 +89,9 @@ impl World {
     fn transmit(&mut self, transmit: &Transmit) {
         let sent = if matches!(transmit.means, Means::Tcp { .. }) { Sent::TcpSilent } else { Sent::Ok };
         self.node.on(Input::Sent(transmit.id, sent), at(self.time));
+        if let Means::Udp { head, padding, .. } = &transmit.means {
+            return self.encapsulated(transmit, head, *padding);
+        }
         let Means::Icmp { head, padding } = &transmit.means else { return };
         let to = transmit.to.ip();
         let size = Family::of(to).header() + u32::try_from(head.len()).unwrap() + padding;
@@ -84,10 +99,27 @@ impl World {
         if (self.wire)(to, size) == Wire::Answers {
             let mono = at(self.time).mono;
             let bytes = reply(to, head, *padding);
-            let datagram =
-                Datagram { from: to, bytes, at: mono + Duration::from_micros(300), waited: None, fragment: None };
-            self.node.on(Input::Datagram(datagram), at(self.time + Duration::from_micros(300)));
+            self.receive(to, bytes, mono);
         }
+    }
+
+    /// What a tunnel end does with a packet that is encapsulated.
+    fn encapsulated(&mut self, transmit: &Transmit, head: &[u8], padding: u32) {
+        let to = transmit.to.ip();
+        let size = Family::of(to).header() + 8 + u32::try_from(head.len()).unwrap() + padding;
+        let Some(inner) = quote::inside_vxlan(head).filter(|_| transmit.to.port() == 4789) else { return };
+        self.encapsulated.push((to, size));
+        if (self.wire)(to, size) == Wire::Answers {
+            let start = if inner.to.is_ipv4() { 22 + 20 } else { 22 + 40 };
+            let bytes = reply(inner.to, &head[start..], padding);
+            self.receive(inner.to, bytes, at(self.time).mono);
+        }
+    }
+
+    fn receive(&mut self, from: IpAddr, bytes: Vec<u8>, sent: Mono) {
+        let took = Duration::from_micros(300);
+        let datagram = Datagram { from, bytes, at: sent + took, waited: None, fragment: None };
+        self.node.on(Input::Datagram(datagram), at(self.time + took));
     }
 
     fn sleep(&mut self) {
@@ -109,7 +141,7 @@ fn reply(from: IpAddr, request: &[u8], padding: u32) -> Vec<u8> {
         icmp[0] = 129;
         return icmp;
     }
-    icmp[0] = 0;
+    icmp[0] = if icmp[0] == 13 { 14 } else { 0 };
     icmp[2..4].fill(0);
     let sum = pnet::util::checksum(&icmp, 1);
     icmp[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -185,6 +217,15 @@ fn a_clean_round_measures_every_path_in_two_packets_and_reads_once() {
         "the route to 10.244.3.0 has mtu 1400"
     );
     assert_eq!(world.sent.len(), 12, "two to each path of either family");
+    let mut outer = world.encapsulated.clone();
+    outer.sort();
+    let end = |address: &str| address.parse::<IpAddr>().unwrap();
+    assert_eq!(
+        outer,
+        [(end("10.0.0.12"), 134), (end("10.0.0.12"), 1500), (end("10.0.0.13"), 134), (end("10.0.0.13"), 1500)]
+    );
+    let outer = report.paths.iter().filter_map(|path| path.outer.as_ref()).map(|outer| outer.path_mtu.unwrap().bytes());
+    assert!(outer.eq([1500, 1500]), "{:?}", report.paths);
     assert_eq!(world.readings, 1, "nothing was wrong, so nothing is read twice");
     assert_eq!((report.summary.status, report.summary.peers), (Status::Healthy, 4));
     assert!(report.paths.iter().all(|path| path.packets_sent == 2));
