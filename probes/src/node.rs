@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
-use crate::kernel::{Query, RawFacts, RawMessage, RawRoutes};
+use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
@@ -77,6 +77,8 @@ pub enum Output {
     Transmit(Transmit),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
+    /// What comes out of these tunnels is to be looked at before this machine's filters see it: answers were missed.
+    TapTunnels(Vec<LinkIndex>),
     /// A round is over, or a look at what changed.
     Publish(Arc<Published>),
 }
@@ -96,6 +98,7 @@ pub struct Node {
     telemetry: Telemetry,
     snapshot: Snapshot,
     tunnel_ports: BTreeSet<u16>,
+    tapped: BTreeSet<LinkIndex>,
     troubled: bool,
     probing_now: bool,
     asked: Option<Asked>,
@@ -132,6 +135,7 @@ impl Node {
             directory: Directory::default(),
             probing: Ok(()),
             tunnel_ports: BTreeSet::new(),
+            tapped: BTreeSet::new(),
             troubled: false,
             probing_now: false,
             asked: None,
@@ -168,6 +172,7 @@ impl Node {
                 self.probing = probing;
                 // Sockets that were opened anew know of no port.
                 self.tunnel_ports.clear();
+                self.tapped.clear();
             }
             Input::Reload(config) => self.reload(*config, now),
         }
@@ -259,6 +264,7 @@ impl Node {
             self.asked = Some(Asked::Trouble);
             return Some(Output::ReadFacts);
         }
+        self.tap_tunnels();
         self.judge(Occasion::Round, now);
         self.wanted.pop_front()
     }

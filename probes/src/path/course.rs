@@ -29,7 +29,7 @@ pub struct Course {
 }
 
 #[derive(Clone, Debug)]
-enum Stage {
+pub(crate) enum Stage {
     Search(Box<Search>),
     Direction(Box<Direction>),
     Hops(Box<Hops>),
@@ -109,6 +109,20 @@ impl Course {
             if let Some(learned) = over {
                 return Step::Done(Box::new(learned));
             }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// Sizes that hops have named so far.
+    #[cfg(test)]
+    pub(crate) fn named(&self) -> Vec<IpSize> {
+        match &self.stage {
+            Stage::Search(search) => search.named_sizes(),
+            _ => self.named.clone(),
         }
     }
 

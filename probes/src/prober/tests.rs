@@ -544,3 +544,5 @@ fn whatever_leaves_leaves_from_the_targets_source() {
         assert_eq!(transmit.from, from.filter(|_| transmit.to.ip() == IpAddr::V4(PEER)));
     }
 }
+
+mod carriers;
