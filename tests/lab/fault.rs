@@ -18,7 +18,8 @@ pub use route::Instead;
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::recipe::{Recipe, Role, Underlay};
+use crate::family::Family;
+use crate::recipe::{Recipe, Role};
 use crate::size::Size;
 
 /// One fault. Nodes are numbers; node 0 runs the agent and is the default.
@@ -262,17 +263,19 @@ impl Fault {
             Self::Mtu { link, bytes, .. } => recipe.link(*link).is_some() && bytes.fits(&names),
             Self::HopMtu { bytes } | Self::StaleException { bytes, .. } => recipe.is_routed() && bytes.fits(&names),
             Self::RouteMtu { bytes, .. } => bytes.fits(&names),
-            Self::DropFragNeeded {} => matches!(recipe.underlay, Underlay::Routed(_)),
+            Self::DropFragNeeded {} => recipe.is_routed(),
             Self::DropLarger { than: size, .. } | Self::DropUdp { port: size, .. } => size.fits(&names),
-            Self::OuterDf { .. }
-            | Self::MissingFdb { .. }
+            // Every router leaves packets of IPv6 whole, DF or not.
+            Self::OuterDf { .. } => recipe.overlay.is_some_and(|overlay| overlay.over == Family::V4),
+            Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
             | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
             | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
             Self::ForgedFragNeeded { plane, bytes, .. } => {
-                (*plane == Plane::Underlay || recipe.overlay.is_some()) && bytes.fits(&names)
+                let first = recipe.overlay.map(|overlay| overlay.families.first());
+                (*plane == Plane::Underlay || first == Some(recipe.families.first())) && bytes.fits(&names)
             }
             Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
@@ -297,7 +300,7 @@ impl Fault {
                 link::down(namespace, &port)
             }
             Self::Mtu { node, link, bytes } => link::mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?),
-            Self::HopMtu { bytes } => link::hop_mtu(cluster, bytes.on(&names)?),
+            Self::HopMtu { bytes } => Ok(link::forgotten(cluster).and(link::hop_mtu(cluster, bytes.on(&names)?)?)),
             Self::DropFragNeeded {} => filter::frag_needed(cluster),
             Self::DropLarger { node, than } => filter::larger(cluster, *node, than.on(&names)?),
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),

@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod echo;
 pub mod error;
+pub mod family;
 pub mod fault;
 pub mod harness;
 pub mod http;

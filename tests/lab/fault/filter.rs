@@ -11,16 +11,23 @@ use crate::namespace::Namespace;
 pub(super) fn larger(cluster: &Cluster, node: usize, than: u32) -> Result<Broken<'_>> {
     let (namespace, port) = cluster.port(node);
     let family = if port == TO_NODE { "inet" } else { "bridge" };
-    let rules = ["iifname", "oifname"].map(|side| format!("{side} \"{port}\" ip length > {than} drop"));
+    let rules = ["iifname", "oifname"].map(|side| drop_larger(&format!("{side} \"{port}\""), than));
     filter(namespace, family, "forward", &rules)
 }
 
-/// Routers keep their Frag Needed to themselves.
+/// Rules for both families that drop what matches and is larger. The length field of IPv6 leaves its own header out.
+fn drop_larger(matching: &str, than: u32) -> String {
+    format!("{matching} ip length > {than} drop\n{matching} ip6 length > {} drop", than.saturating_sub(40))
+}
+
+/// Routers keep their Frag Needed and Packet Too Big to themselves.
 pub(super) fn frag_needed(cluster: &Cluster) -> Result<Broken<'_>> {
-    let rule = "icmp type destination-unreachable icmp code 4 drop".to_owned();
-    cluster.routers.iter().try_fold(Broken::default(), |broken, router| {
-        Ok(broken.and(filter(router, "inet", "output", std::slice::from_ref(&rule))?))
-    })
+    cluster.routers.iter().try_fold(Broken::default(), |broken, router| Ok(broken.and(too_big(router)?)))
+}
+
+fn too_big(router: &Namespace) -> Result<Broken<'_>> {
+    let rules = ["icmp type destination-unreachable icmp code 4 drop", "icmpv6 type packet-too-big drop"];
+    filter(router, "inet", "output", &rules.map(str::to_owned))
 }
 
 /// A node drops what comes in for a UDP port.
@@ -30,13 +37,14 @@ pub(super) fn udp(cluster: &Cluster, node: usize, port: u32) -> Result<Broken<'_
 
 /// A node drops requests of ICMP.
 pub(super) fn echo(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
-    let rule = "icmp type { echo-request, timestamp-request } drop";
-    filter(cluster.host(node), "inet", "input", &[rule.to_owned()])
+    let rules = ["icmp type { echo-request, timestamp-request } drop", "icmpv6 type echo-request drop"];
+    filter(cluster.host(node), "inet", "input", &rules.map(str::to_owned))
 }
 
-/// A node drops whatever comes in, ARP excepted.
+/// A node drops whatever comes in, except what makes it a neighbour: ARP, which is no IP, and its like of IPv6.
 pub(super) fn everything(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
-    filter(cluster.host(node), "inet", "input", &["drop".to_owned()])
+    let neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+    filter(cluster.host(node), "inet", "input", &[neighbours, "drop"].map(str::to_owned))
 }
 
 fn filter<'c>(namespace: &'c Namespace, family: &'static str, hook: &str, rules: &[String]) -> Result<Broken<'c>> {
