@@ -287,6 +287,11 @@ impl Fault {
         }
     }
 
+    /// Whether nodes learn a path MTU from it.
+    const fn is_learned(&self) -> bool {
+        matches!(self, Self::Mtu { .. } | Self::PortMtu { .. } | Self::HopMtu { .. } | Self::RouteMtu { .. })
+    }
+
     /// Makes the fault in a running cluster.
     ///
     /// # Errors
@@ -300,7 +305,7 @@ impl Fault {
                 link::down(namespace, &port)
             }
             Self::Mtu { node, link, bytes } => link::mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?),
-            Self::HopMtu { bytes } => Ok(link::forgotten(cluster).and(link::hop_mtu(cluster, bytes.on(&names)?)?)),
+            Self::HopMtu { bytes } => link::hop_mtu(cluster, bytes.on(&names)?),
             Self::DropFragNeeded {} => filter::frag_needed(cluster),
             Self::DropLarger { node, than } => filter::larger(cluster, *node, than.on(&names)?),
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),
@@ -329,7 +334,8 @@ impl Fault {
             Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };
-        made.map_err(|error| error.while_doing(format!("making {self:?}")))
+        let made = made.map_err(|error| error.while_doing(format!("making {self:?}")))?;
+        Ok(if self.is_learned() { link::forgotten(cluster).and(made) } else { made })
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) fn hop_mtu(cluster: &Cluster, bytes: u32) -> Result<Broken<'_>> {
     ends.try_fold(Broken::default(), |broken, end| Ok(broken.and(mtu(&cluster.routers[end.router], &end.link, bytes)?)))
 }
 
-/// Healing lets the nodes forget what they have learned of a path. A tunnel over IPv6 would refuse large packets for ten
-/// minutes more: unlike IPv4, it cannot cut them.
+/// Healing lets the nodes forget what they have learned of a path. With IPv6 in it, a tunnel would lose large packets for
+/// up to ten minutes more: unlike IPv4, a node can cut neither its outer packets nor those that it forwards.
 pub(super) fn forgotten(cluster: &Cluster) -> Broken<'_> {
     if !cluster.recipe.spoken().has(Family::V6) {
         return Broken::default();
