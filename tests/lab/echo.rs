@@ -176,15 +176,10 @@ impl Ask {
                 let answer = is_ours(&packet.message) && by == self.to;
                 answer.then_some(Heard::Answer { fragment: packet.fragment })
             }
-            (IpAddr::V4(_), kind @ (3 | 11)) | (IpAddr::V6(_), kind @ 1..=3) if is_ours(packet.quoted()?) => {
-                Some(match (by, kind, packet.message[1]) {
-                    (IpAddr::V4(_), 3, 4) => Heard::TooBig { by, mtu: packet.number(6, 2) },
-                    (IpAddr::V6(_), 2, _) => Heard::TooBig { by, mtu: packet.number(4, 4) },
-                    (IpAddr::V4(_), 11, _) | (IpAddr::V6(_), 3, _) => Heard::Expired { by },
-                    _ => Heard::Refused { by },
-                })
+            (to, _) => {
+                let icmp = if to.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+                packet.error().filter(|_| packet.quoted(icmp).is_some_and(is_ours))
             }
-            _ => None,
         }
     }
 }
@@ -220,7 +215,7 @@ pub fn request(id: [u8; 2], length: usize) -> Vec<u8> {
     message(8, id, length)
 }
 
-fn message(kind: u8, id: [u8; 2], length: usize) -> Vec<u8> {
+pub(crate) fn message(kind: u8, id: [u8; 2], length: usize) -> Vec<u8> {
     let mut message = vec![0; length.max(ICMP_HEADER)];
     message[0] = kind;
     message[4..6].copy_from_slice(&id);
@@ -240,7 +235,7 @@ pub fn checksum(bytes: &[u8]) -> [u8; 2] {
     (!folded).to_be_bytes()
 }
 
-fn next_id() -> [u8; 2] {
+pub(crate) fn next_id() -> [u8; 2] {
     static IDS: AtomicU16 = AtomicU16::new(1);
     IDS.fetch_add(1, Ordering::Relaxed).to_be_bytes()
 }
@@ -255,22 +250,33 @@ fn tell_fragments(socket: &Socket, level: i32, option: i32) -> io::Result<()> {
 }
 
 /// An ICMP message that came in.
-struct Packet {
-    from: IpAddr,
-    message: Vec<u8>,
+pub(crate) struct Packet {
+    pub(crate) from: IpAddr,
+    pub(crate) message: Vec<u8>,
     fragment: Option<u32>,
 }
 
 impl Packet {
-    /// The ICMP message that an error quotes.
-    fn quoted(&self) -> Option<&[u8]> {
+    /// What an error quotes of the packet that it is about, after its IP header, if that is of this protocol.
+    pub(crate) fn quoted(&self, expected: i32) -> Option<&[u8]> {
         let quoted = self.message.get(ICMP_HEADER..)?;
         let (protocol, header) = match self.from {
             IpAddr::V4(_) => (*quoted.get(9)?, usize::from(quoted[0] & 0xf) * 4),
             IpAddr::V6(_) => (*quoted.get(6)?, 40),
         };
-        let expected = if self.from.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
         (i32::from(protocol) == expected).then(|| quoted.get(header..))?
+    }
+
+    /// What is said about the packet that is quoted, if this is an error.
+    pub(crate) fn error(&self) -> Option<Heard> {
+        let by = self.from;
+        Some(match (by, *self.message.first()?, *self.message.get(1)?) {
+            (IpAddr::V4(_), 3, 4) => Heard::TooBig { by, mtu: self.number(6, 2) },
+            (IpAddr::V6(_), 2, _) => Heard::TooBig { by, mtu: self.number(4, 4) },
+            (IpAddr::V4(_), 11, _) | (IpAddr::V6(_), 3, _) => Heard::Expired { by },
+            (IpAddr::V4(_), 3, _) | (IpAddr::V6(_), 1, _) => Heard::Refused { by },
+            _ => return None,
+        })
     }
 
     fn number(&self, at: usize, length: usize) -> u32 {
@@ -279,7 +285,7 @@ impl Packet {
     }
 }
 
-fn receive(socket: &Socket) -> std::result::Result<Packet, Errno> {
+pub(crate) fn receive(socket: &Socket) -> std::result::Result<Packet, Errno> {
     let (mut bytes, mut control) = ([0; 256], nix::cmsg_space!(libc::c_int));
     let mut buffer = [IoSliceMut::new(&mut bytes)];
     let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut buffer, Some(&mut control), MsgFlags::empty())?;

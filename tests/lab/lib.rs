@@ -29,6 +29,8 @@ pub mod schema;
 pub mod service;
 pub mod site;
 pub mod size;
+pub mod traffic;
+pub mod vxlan;
 pub mod wait;
 
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@
 
 mod effect;
 mod families;
+mod routers;
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         );
         tests.extend(effects().into_iter().map(Effect::into_test));
         tests.extend(families::tests());
+        tests.extend(routers::tests());
         tests.push(test("a namespace goes with its value", namespaces_vanish));
         tests.push(test("strict filtering refuses the peer's ARP and counts nothing", strict_refuses_arp));
         tests.push(test("the pods' gateway answers while a route covers it", proxy_needs_a_route));

@@ -1,6 +1,6 @@
 //! The tunnel's DF bit, and the entries that a CNI makes for each peer: missing, or of another kind.
 
-use super::Broken;
+use super::{Broken, Way, filter, offload};
 use crate::cluster::{Base, Cluster, forwarding_line};
 use crate::family::Family;
 use crate::recipe::{Role, Tunnel};
@@ -79,6 +79,32 @@ pub(super) fn reachable_neighbour(cluster: &Cluster, node: usize, of: usize) -> 
     each_inner(cluster, |tunnel, family| {
         neighbour(cluster, &tunnel, family, (node, of), "reachable")?;
         Ok(Broken::until(move || neighbour(cluster, &tunnel, family, (node, of), "permanent")))
+    })
+}
+
+/// Large segments vanish in the tunnel, after it has unpacked them or before it packs them.
+pub(super) fn no_large_segments(cluster: &Cluster, node: usize, than: u32, way: Way) -> Result<Broken<'_>> {
+    let rule = filter::drop_larger("meta l4proto tcp", than);
+    let hooks = [("ingress", true), ("egress", false)].into_iter().filter(|(_, there)| way.is(*there));
+    each(cluster, |tunnel| {
+        hooks.clone().try_fold(Broken::default(), |broken, (hook, _)| {
+            let hook = format!("{hook} device \"{}\"", tunnel.link);
+            Ok(broken.and(filter::filter(cluster.host(node), "netdev", &hook, std::slice::from_ref(&rule))?))
+        })
+    })
+}
+
+/// The kernel leaves checksums to its devices, and a veth passes them on undone: nobody looks. So the tunnel is made to
+/// finish them first, from a start that is wrong.
+pub(super) fn corrupt(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
+    let host = cluster.host(node);
+    each(cluster, |tunnel| {
+        let offload = move |on| offload::transmit_checksums(host, tunnel.link, on);
+        offload(false)?;
+        let finished = Broken::until(move || offload(true));
+        let hook = format!("egress device \"{}\"", tunnel.link);
+        let rule = "meta l4proto tcp tcp checksum set 0xbad".to_owned();
+        Ok(finished.and(filter::filter(host, "netdev", &hook, &[rule])?))
     })
 }
 
