@@ -7,7 +7,10 @@
 pub mod course;
 pub mod direction;
 pub mod hop;
+mod ledger;
 pub mod search;
+#[cfg(test)]
+mod simulation;
 pub mod spread;
 
 use std::net::IpAddr;
@@ -170,7 +173,7 @@ pub struct TunnelEnd {
 }
 
 /// One probe: stages ask for it, the prober gives it bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Probe {
     /// What carries the size.
     pub carrier: Carrier,

@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use super::direction::{Direction, Ways};
+use super::direction::{Direction, Found, Ways};
 use super::hop::{Hops, Trace};
-use super::search::{BUDGET, Lane, REFERENCE, Search};
+use super::search::{Lane, REFERENCE, Search};
 use super::spread::Spread;
 use super::{Answer, Carrier, Encapsulation, Learned, Measured, Probe, SOURCES, Step, Target, Task, Verdict, Way};
 use crate::kernel::TunnelKind;
@@ -21,11 +21,15 @@ use crate::units::{Family, IpSize, Mono};
 pub struct Course {
     task: Task,
     lane: Lane,
+    /// The source port of the datagrams that are this course's.
+    source: u16,
     stage: Stage,
     /// What was measured so far.
     measured: Option<Box<Measured>>,
     /// Sizes that hops named.
     named: Vec<IpSize>,
+    /// Probes that were asked for and have not left.
+    behind: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +43,8 @@ pub(crate) enum Stage {
 impl Course {
     /// Starts the task of `target`. `turn` counts the tasks of this process: source ports rotate with it.
     pub fn new(target: &Target, turn: u64, now: Mono) -> Self {
-        let lane = lane(target, first_source(turn, 1));
+        let source = first_source(turn, 1);
+        let lane = lane(target, source);
         let stage = match target.task {
             Task::Mtu { .. } | Task::Outer(_) => Stage::Search(Box::new(Search::new(lane, now))),
             Task::Spread { ports, encapsulation } => {
@@ -54,11 +59,12 @@ impl Course {
                 Stage::Spread(Box::new(Spread::new(sources, carrier, lane.small, lane.expected, limited, now)))
             }
         };
-        Self { task: target.task, lane, stage, measured: None, named: Vec::new() }
+        Self { task: target.task, lane, source, stage, measured: None, named: Vec::new(), behind: 0 }
     }
 
     /// `probe` left at `now`; for a TCP attempt, it was started.
     pub fn on_sent(&mut self, probe: Probe, now: Mono) {
+        self.behind = self.behind.saturating_sub(1);
         match &mut self.stage {
             Stage::Search(stage) => stage.on_sent(probe, now),
             Stage::Direction(stage) => stage.on_sent(probe, now),
@@ -69,6 +75,9 @@ impl Course {
 
     /// What became of `probe`. Errors and answers may both come for one probe, and late.
     pub fn on_answer(&mut self, probe: Probe, answer: Answer, now: Mono) {
+        if let Answer::NotSent { .. } = answer {
+            self.behind = self.behind.saturating_sub(1);
+        }
         match &mut self.stage {
             Stage::Search(stage) => stage.on_answer(probe, answer, now),
             Stage::Direction(stage) => stage.on_answer(probe, answer, now),
@@ -79,6 +88,12 @@ impl Course {
 
     /// What to do next. Asked again after [`Step::Send`] until it is something else.
     pub fn poll(&mut self, now: Mono) -> Step<Learned> {
+        let step = self.step(now);
+        self.behind += u32::from(matches!(step, Step::Send(_)));
+        step
+    }
+
+    fn step(&mut self, now: Mono) -> Step<Learned> {
         loop {
             let over = match &mut self.stage {
                 Stage::Search(stage) => match stage.poll(now) {
@@ -137,9 +152,8 @@ impl Course {
             measured.way = matches!(measured.verdict, Verdict::BlackHole { .. }).then_some(Way::Forward);
             return self.look_at_hops(now);
         }
-        let budget = BUDGET.saturating_sub(measured.sent);
-        let direction = Direction::new(self.lane.address, self.lane.expected, measured, fragment, budget, now);
-        self.stage = Stage::Direction(Box::new(direction));
+        let found = Found { lane: self.lane, measured, fragment, named: &self.named, behind: self.behind };
+        self.stage = Stage::Direction(Box::new(Direction::new(&found, self.source)));
         None
     }
 
