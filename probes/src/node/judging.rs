@@ -32,7 +32,7 @@ impl Node {
         let not_concluded = not_concluded(&outcomes, &self.snapshot);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
-        self.history.update(outcomes, occasion, now);
+        self.history.update(outcomes, occasion, |_| true, now);
         self.finish_telemetry(occasion, now);
         let report = self.report(not_concluded, conclusions, now);
         self.wanted.push_back(Output::Publish(Arc::new(Published {
