@@ -106,6 +106,7 @@ pub(crate) fn published() -> Published {
         links: links(),
         tunnels: vec![tunnel()],
         paths: paths(),
+        schedule: None,
         ladders: Vec::new(),
         settings: settings(),
         neighbours: neighbours(),
