@@ -79,11 +79,14 @@ pub struct Probing {
     pub confirm_rounds: u32,
     /// Most packets sent in a second, over all paths: 1 to 100,000.
     pub packets_per_second: u32,
+    /// Peers that are probed in every round, where there are too many to probe them all: 0 to 1,000. `None` probes them
+    /// all: who names a peer by hand wants to know about that one, now.
+    pub stable_peers: Option<u32>,
 }
 
 impl Default for Probing {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(30), confirm_rounds: 2, packets_per_second: 200 }
+        Self { interval: Duration::from_secs(30), confirm_rounds: 2, packets_per_second: 200, stable_peers: Some(20) }
     }
 }
 

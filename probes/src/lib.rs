@@ -21,6 +21,7 @@ pub mod peers;
 pub mod prober;
 pub mod remedy;
 pub mod report;
+pub mod schedule;
 pub mod silence;
 pub mod snapshot;
 pub mod subject;

@@ -2,8 +2,8 @@
 //!
 //! The driver drains [`Node::poll`], waits for the world or for [`Node::poll_timeout`], and feeds [`Node::on`].
 //!
-//! A round reads the tables, finds the peers, asks the kernel for the route to each, probes, and judges. If a probe
-//! met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
+//! A round reads the tables, finds the peers, asks the kernel for the route to each, probes those whose turn it is, and
+//! judges. If a probe met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
 //! failed, a counter that rose) is the evidence.
 //!
 //! Between rounds and while probes are under way the kernel tells of changes. A change is looked at soon: the tables and
@@ -18,6 +18,7 @@ mod look;
 mod reading;
 pub(crate) mod rows;
 mod targets;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
+use crate::schedule::JITTER;
 use crate::snapshot::{Setup, Snapshot, Topology};
 use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, Telemetry, Traffic};
@@ -39,6 +41,7 @@ use crate::units::{Family, Mono, Now};
 use cache::Cache;
 use ground::Ground;
 use look::Look;
+use turns::Turns;
 
 /// How soon a round may follow the last one, if something moved.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -104,6 +107,7 @@ pub struct Node {
     asked: Option<Asked>,
     look: Look,
     ground: Ground,
+    turns: Turns,
     chance: u64,
     round_started: Mono,
     next_round: Mono,
@@ -141,6 +145,7 @@ impl Node {
             asked: None,
             look: Look::default(),
             ground: Ground::default(),
+            turns: Turns::default(),
             chance: identity.secret,
             round_started: now.mono,
             next_round: now.mono,
@@ -231,7 +236,7 @@ impl Node {
     fn jittered(&mut self, time: Duration) -> Duration {
         self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let parts = u32::try_from(self.chance >> 33).unwrap_or(u32::MAX) % 2001;
-        time.mul_f64(0.9 + f64::from(parts) / 10_000.0)
+        time.mul_f64(1.0 + JITTER * (f64::from(parts) / 1000.0 - 1.0))
     }
 
     /// The next round comes as soon as it may.

@@ -220,6 +220,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         links: links(node),
         tunnels: tunnels(node, &BTreeMap::new()),
         paths: paths(node),
+        schedule: None,
         ladders: Vec::new(),
         settings: settings(node),
         neighbours: neighbours(node),

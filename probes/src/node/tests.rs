@@ -1,6 +1,7 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
 mod changes;
+mod turns;
 
 use std::net::IpAddr;
 use std::time::Duration;
