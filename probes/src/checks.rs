@@ -274,6 +274,7 @@ pub static ALL: &[Registered] = &[
     of::<paths::PeerUnreachable>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
+    of::<paths::PathLossy>(),
     of::<paths::PathMtuCacheStale>(),
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),

@@ -14,6 +14,7 @@ pub mod declared;
 pub mod fact;
 pub mod history;
 pub mod kernel;
+pub mod loss;
 pub mod node;
 pub mod overhead;
 pub mod path;

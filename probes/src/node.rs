@@ -285,6 +285,11 @@ impl Node {
         match learned {
             Learned::Mtu(measured) => {
                 self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
+                match measured.verdict.path_mtu() {
+                    Some(_) => path.losses.push(now.mono, measured.references()),
+                    // What is not there loses everything, and says nothing about the path when it is back.
+                    None => path.losses.clear(),
+                }
                 let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
                 path.measured = Fact::Known(Measured { verdict, ..*measured });
                 path.probed_at = Some(now.wall);
@@ -344,7 +349,7 @@ impl Traffic {
     fn count(&mut self, measured: &Measured) {
         self.sent += u64::from(measured.reference_sent);
         self.lost += u64::from(measured.reference_lost);
-        self.searching += u64::from(measured.sent.saturating_sub(measured.reference_sent));
+        self.searching += u64::from(measured.packets().saturating_sub(measured.reference_sent));
         if let Some(round_trip) = measured.round_trip {
             self.round_trips.observe(round_trip);
         }

@@ -323,7 +323,7 @@ pub struct PathRow {
     /// Smallest round trip of the last round, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_seconds: Option<f64>,
-    /// Share of reference probes lost in the last round, 0 to 1.
+    /// Share of small packets lost lately, 0 to 1: of the latest 150, and of ten minutes at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_ratio: Option<f64>,
     /// Packets sent for the last measurement.

@@ -62,6 +62,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 (Some(_), Some(last)) if last.outer != Fact::Absent => last.outer.clone(),
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
+            losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
             probed_at: last.and_then(|last| last.probed_at),
         };
         (key, path)
@@ -77,7 +78,7 @@ pub(super) fn of(node: &Snapshot, includes: impl Fn(&str) -> bool) -> Vec<Target
         from: query(key, &sources).from,
         expected: path.expected.unwrap_or(WITHOUT_ROUTE),
         tunnel: tunnel_end(node, key.address),
-        task: Task::Mtu { hops: false },
+        task: Task::Mtu { hops: false, sample: path.losses.is_doubtful() },
     };
     let picked = || node.paths.iter().filter(|(key, _)| includes(&key.peer));
     picked().map(target).chain(picked().filter_map(|(key, _)| outer(node, key))).collect()

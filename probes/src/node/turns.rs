@@ -123,7 +123,7 @@ fn add(peer: &mut Candidate<'_>, path: &Path) {
         return;
     };
     let Some(packets) = &mut peer.packets else { return };
-    *packets += measured.sent;
+    *packets += measured.packets();
     if !matches!(measured.verdict, Verdict::Clear { .. }) {
         peer.doubt = peer.doubt.max(Doubt::Trouble);
     }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_peer_costs_what_its_paths_took() {
         let (paths, packets, doubt) = candidate(&Example::reference(), Doubt::None);
-        let sent = |path: &Path| path.measured.known().map_or(0, |measured| measured.sent);
+        let sent = |path: &Path| path.measured.known().map_or(0, |measured| measured.packets());
         let node = Example::reference().snapshot();
         let all = node.paths.iter().filter(|(key, _)| key.peer == "master-2").map(|(_, path)| sent(path)).sum();
         assert_eq!((paths, packets, doubt), (3, Some(all), Doubt::None));

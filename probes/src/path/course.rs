@@ -1,6 +1,7 @@
 //! The course of one task: which stage follows which.
 //!
-//! The size comes first ([`Search`]); what it cost is what a clean path costs. Only then is more asked: on which way
+//! The size comes first ([`Search`]); what it cost is what a clean path costs. Only then is more asked: how much is lost,
+//! where anything was ([`Sample`]); on which way
 //! larger sizes vanish ([`Direction`]), and between which hops ([`Hops`]), if it is on the way there or that is not
 //! known – a size that vanishes on the way back was seen by every hop on the way there. Sizes of a task for
 //! the network below a tunnel are those of outer packets, and so are its hops.
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 
 use super::direction::{Direction, Found, Ways};
 use super::hop::{Hops, Trace};
+use super::sample::{Row, Sample};
 use super::search::{Lane, REFERENCE, Search};
 use super::spread::Spread;
 use super::{Answer, Carrier, Encapsulation, Learned, Measured, Probe, SOURCES, Step, Target, Task, Verdict, Way};
@@ -26,6 +28,8 @@ pub struct Course {
     stage: Stage,
     /// What was measured so far.
     measured: Option<Box<Measured>>,
+    /// The largest fragment that the answer to the largest size came in.
+    fragment: Option<IpSize>,
     /// Sizes that hops named.
     named: Vec<IpSize>,
     /// Probes that were asked for and have not left.
@@ -35,6 +39,7 @@ pub struct Course {
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
     Search(Box<Search>),
+    Sample(Box<Sample>),
     Direction(Box<Direction>),
     Hops(Box<Hops>),
     Spread(Box<Spread>),
@@ -59,7 +64,7 @@ impl Course {
                 Stage::Spread(Box::new(Spread::new(sources, carrier, lane.small, lane.expected, limited, now)))
             }
         };
-        Self { task: target.task, lane, source, stage, measured: None, named: Vec::new(), behind: 0 }
+        Self { task: target.task, lane, source, stage, measured: None, fragment: None, named: Vec::new(), behind: 0 }
     }
 
     /// `probe` left at `now`; for a TCP attempt, it was started.
@@ -67,6 +72,7 @@ impl Course {
         self.behind = self.behind.saturating_sub(1);
         match &mut self.stage {
             Stage::Search(stage) => stage.on_sent(probe, now),
+            Stage::Sample(stage) => stage.on_sent(probe, now),
             Stage::Direction(stage) => stage.on_sent(probe, now),
             Stage::Hops(stage) => stage.on_sent(probe, now),
             Stage::Spread(stage) => stage.on_sent(probe, now),
@@ -80,6 +86,7 @@ impl Course {
         }
         match &mut self.stage {
             Stage::Search(stage) => stage.on_answer(probe, answer, now),
+            Stage::Sample(stage) => stage.on_answer(probe, answer, now),
             Stage::Direction(stage) => stage.on_answer(probe, answer, now),
             Stage::Hops(stage) => stage.on_answer(probe, answer, now),
             Stage::Spread(stage) => stage.on_answer(probe, answer, now),
@@ -98,10 +105,15 @@ impl Course {
             let over = match &mut self.stage {
                 Stage::Search(stage) => match stage.poll(now) {
                     Step::Done(measured) => {
-                        let fragment = measured.verdict.path_mtu().and_then(|mtu| stage.fragment(mtu));
+                        self.fragment = measured.verdict.path_mtu().and_then(|mtu| stage.fragment(mtu));
                         self.named = stage.named_sizes();
-                        self.searched(measured, fragment, now)
+                        self.searched(measured, now)
                     }
+                    Step::Send(probe) => return Step::Send(probe),
+                    Step::Wait(at) => return Step::Wait(at),
+                },
+                Stage::Sample(stage) => match stage.poll(now) {
+                    Step::Done(row) => self.sampled(*row),
                     Step::Send(probe) => return Step::Send(probe),
                     Step::Wait(at) => return Step::Wait(at),
                 },
@@ -141,7 +153,7 @@ impl Course {
         }
     }
 
-    fn searched(&mut self, measured: Box<Measured>, fragment: Option<IpSize>, now: Mono) -> Option<Learned> {
+    fn searched(&mut self, measured: Box<Measured>, now: Mono) -> Option<Learned> {
         let measured = self.measured.insert(measured);
         if measured.verdict.path_mtu().is_none() {
             return self.look_at_hops(now);
@@ -152,7 +164,28 @@ impl Course {
             measured.way = matches!(measured.verdict, Verdict::BlackHole { .. }).then_some(Way::Forward);
             return self.look_at_hops(now);
         }
-        let found = Found { lane: self.lane, measured, fragment, named: &self.named, behind: self.behind };
+        let wanted = matches!(self.task, Task::Mtu { sample: true, .. });
+        if wanted || measured.reference_lost > 0 {
+            let Lane { carrier, small, .. } = self.lane;
+            self.stage = Stage::Sample(Box::new(Sample::new(carrier, small, measured.round_trip, now)));
+            return None;
+        }
+        self.tell_apart()
+    }
+
+    fn sampled(&mut self, row: Row) -> Option<Learned> {
+        if let Some(measured) = &mut self.measured {
+            measured.sampled = row.sent;
+            measured.reference_sent += row.sent;
+            measured.reference_lost += row.lost;
+        }
+        self.tell_apart()
+    }
+
+    fn tell_apart(&mut self) -> Option<Learned> {
+        let measured = self.measured.as_ref()?;
+        let (fragment, named) = (self.fragment, &self.named);
+        let found = Found { lane: self.lane, measured, fragment, named, behind: self.behind };
         self.stage = Stage::Direction(Box::new(Direction::new(&found, self.source)));
         None
     }
@@ -167,7 +200,7 @@ impl Course {
 
     fn look_at_hops(&mut self, now: Mono) -> Option<Learned> {
         let Some(measured) = &self.measured else { return None };
-        let wanted = matches!(self.task, Task::Mtu { hops: true });
+        let wanted = matches!(self.task, Task::Mtu { hops: true, .. });
         let sizes = match measured.verdict {
             Verdict::BlackHole { drops, .. } if !wanted && measured.way != Some(Way::Reverse) => vec![drops],
             _ if wanted => self.sizes_of_interest(&measured.verdict),
