@@ -349,3 +349,27 @@ fn churn_of_a_tenth_in_every_round_is_survived() {
     // A hundred come in every round, more than their lane holds; nobody else has to wait for them.
     assert!(survive_churn(1000, 40).len() > 1000);
 }
+
+#[test]
+fn those_that_stay_do_not_wait_for_those_that_come() {
+    let mut node = Node::new("watcher.example");
+    let mut peers = cluster(1000);
+    let (mut probed, mut longest) = (BTreeMap::new(), 0);
+    for round in 0..40 {
+        // A hundred are there for one round, more than the newcomers' lane holds.
+        for (place, peer) in peers.iter_mut().skip(900).enumerate() {
+            node.results.remove(&peer.name);
+            peer.name = format!("passer-by-{round}-{place}.example");
+        }
+        let Round { turn, names, .. } = node.round(&peers, clean);
+        assert_eq!(turn.coverage.rounds, 13, "a thousand less the stable ones, eighty a round");
+        for peer in &peers[..900] {
+            let last = probed.entry(peer.name.clone()).or_insert(round);
+            longest = longest.max(round - *last);
+            if names.contains(&peer.name) {
+                *last = round;
+            }
+        }
+    }
+    assert!(longest <= 13, "{longest}");
+}
