@@ -22,6 +22,7 @@
 //!
 //! In a large cluster everybody suspects the same peer, and everybody sees the newcomer at once. No more than about
 //! [`HERD`] nodes turn to one peer out of turn in a round; where there are more, they take turns by hash.
+//! What is pending does not wait for that: each node found it in its own turn.
 //!
 //! A cluster that is small enough is probed whole, in every round. So is one of no more peers than `stable`, even if
 //! their trouble takes more packets than a round should: then the round is longer.

@@ -23,7 +23,6 @@ struct Node {
     schedule: Schedule,
     results: BTreeMap<String, Measured>,
     time: Duration,
-    packets_per_second: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -44,7 +43,7 @@ struct Round {
 impl Node {
     fn new(name: &str) -> Self {
         let (schedule, results) = (Schedule::default(), BTreeMap::new());
-        Self { name: name.into(), schedule, results, time: Duration::ZERO, packets_per_second: 200 }
+        Self { name: name.into(), schedule, results, time: Duration::ZERO }
     }
 
     /// A round in which `costs` says what measuring a peer takes; what takes more than a clean peer is trouble.
@@ -52,8 +51,7 @@ impl Node {
         self.time += INTERVAL.mul_f64(1.0 + JITTER);
         let others: Vec<&Peer> = peers.iter().filter(|peer| peer.name != self.name).collect();
         let candidates: Vec<_> = others.iter().map(|peer| self.candidate(peer)).collect();
-        let packets_per_second = self.packets_per_second;
-        let terms = Terms { node: &self.name, stable: STABLE, interval: INTERVAL, packets_per_second };
+        let terms = Terms { node: &self.name, stable: STABLE, interval: INTERVAL, packets_per_second: 200 };
         let turn = self.schedule.pick(&candidates, &terms, Mono::new(self.time));
         let names: BTreeSet<String> = turn.picked.iter().map(|&(index, _)| others[index].name.clone()).collect();
         let mut sent = 0;
@@ -352,19 +350,19 @@ fn churn_of_a_tenth_in_every_round_is_survived() {
     assert!(survive_churn(1000, 40).len() > 1000);
 }
 
-/// The longest that one of nine hundred peers that stay had to wait, in rounds, and the longest that was stated, while a
-/// hundred others are replaced in every round and `costs` says who is in trouble.
-fn wait_among_passers_by(packets_per_second: u32, rounds: u32, costs: fn(&str) -> u32) -> (u32, u32) {
-    let mut node = Node { packets_per_second, ..Node::new("watcher.example") };
+#[test]
+fn those_that_stay_do_not_wait_for_those_that_come() {
+    let mut node = Node::new("watcher.example");
     let mut peers = cluster(1000);
-    let (mut probed, mut longest, mut stated) = (BTreeMap::new(), 0, 0);
-    for round in 0..rounds {
+    let (mut probed, mut longest) = (BTreeMap::new(), 0);
+    for round in 0..40 {
+        // A hundred are there for one round, more than the newcomers' lane holds.
         for (place, peer) in peers.iter_mut().skip(900).enumerate() {
             node.results.remove(&peer.name);
             peer.name = format!("passer-by-{round}-{place}.example");
         }
-        let Round { turn, names, .. } = node.round(&peers, costs);
-        stated = stated.max(turn.coverage.rounds);
+        let Round { turn, names, .. } = node.round(&peers, clean);
+        assert_eq!(turn.coverage.rounds, 13, "a thousand less the stable ones, eighty a round");
         for peer in &peers[..900] {
             let last = probed.entry(peer.name.clone()).or_insert(round);
             longest = longest.max(round - *last);
@@ -373,21 +371,5 @@ fn wait_among_passers_by(packets_per_second: u32, rounds: u32, costs: fn(&str) -
             }
         }
     }
-    (longest, stated)
-}
-
-#[test]
-fn those_that_stay_do_not_wait_for_those_that_come() {
-    let (longest, stated) = wait_among_passers_by(200, 40, clean);
-    assert_eq!(stated, 13, "a thousand less the stable ones, eighty a round");
-    assert!(longest <= stated, "{longest} of {stated}");
-}
-
-#[test]
-fn the_stated_time_holds_while_every_other_lane_is_full_and_is_not_much_longer_than_that() {
-    // A tenth is in trouble for good: more than its lane holds.
-    let tenth = |name: &str| if name.ends_with("3.example") { 30 } else { clean(name) };
-    let (longest, stated) = wait_among_passers_by(20, 150, tenth);
-    assert!(longest <= stated, "{longest} of {stated}");
-    assert!(longest * 10 >= stated * 8, "{longest} of {stated}");
+    assert!(longest <= 13, "{longest}");
 }

@@ -105,6 +105,28 @@ fn what_unsuspected_peers_took_last_time_is_expected_of_the_next() {
     assert!(after.coverage.rounds > 4 * before.coverage.rounds, "{:?}", after.coverage);
 }
 
+#[test]
+fn the_stated_time_holds_with_every_other_lane_full_and_is_hardly_longer() {
+    // Of 600 packets 150 are for 25 stable peers, 112 for 16 suspects, 37 for 18 newcomers, and 150 are left.
+    let terms = Terms { stable: 25, packets_per_second: 20, ..TERMS };
+    let names = names(900);
+    let (mut schedule, mut last, mut longest, mut stated) = (Schedule::default(), vec![0; 900], 0, 0);
+    for round in 0..120 {
+        let fresh: Vec<String> = (0..18).map(|peer| format!("fresh-{round}-{peer}")).collect();
+        let clean = |name| Candidate { paths: 3, packets: Some(6), ..fine(name) };
+        let mut peers: Vec<_> = names.iter().map(|name| clean(name)).collect();
+        peers[..16].iter_mut().for_each(|peer| (peer.doubt, peer.packets) = (Doubt::Trouble, Some(7)));
+        peers.extend(fresh.iter().map(|name| Candidate { packets: None, ..fine(name) }));
+        let turn = schedule.pick(&peers, &terms, at(round * 30));
+        stated = stated.max(u64::from(turn.coverage.rounds));
+        for index in turn.picked.iter().map(|&(index, _)| index).filter(|&index| index < 900) {
+            longest = longest.max(round - std::mem::replace(&mut last[index], round));
+        }
+    }
+    assert!(last.iter().all(|last| 120 - last <= stated));
+    assert!((stated * 85 / 100..=stated).contains(&longest), "{longest} of {stated}");
+}
+
 /// A peer of a made-up cluster: when it comes and goes, and what it is like.
 #[derive(Clone, Debug)]
 struct Life {
