@@ -495,6 +495,9 @@ pub struct HopRow {
     /// Its address; absent if it says nothing when a packet ends there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub address: Option<IpAddr>,
+    /// Another address that answered there: equal-cost paths.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub also: Option<IpAddr>,
     /// The shortest time from sending to its answer, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub round_trip_seconds: Option<f64>,

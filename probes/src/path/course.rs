@@ -8,8 +8,8 @@
 
 use std::net::IpAddr;
 
-use super::direction::{Direction, Found, Ways};
-use super::hop::{Hops, Trace};
+use super::direction::{Direction, Found, Ways, largest_error};
+use super::hop::{Hops, Sight, Trace, Vanishes};
 use super::sample::{Row, Sample};
 use super::search::{Lane, REFERENCE, Search};
 use super::spread::Spread;
@@ -201,14 +201,23 @@ impl Course {
     fn look_at_hops(&mut self, now: Mono) -> Option<Learned> {
         let Some(measured) = &self.measured else { return None };
         let wanted = matches!(self.task, Task::Mtu { hops: true, .. });
-        let sizes = match measured.verdict {
-            Verdict::BlackHole { drops, .. } if !wanted && measured.way != Some(Way::Reverse) => vec![drops],
-            _ if wanted => self.sizes_of_interest(&measured.verdict),
-            _ => return self.finish(now),
-        };
+        let vanishes = self.vanishes(measured);
+        if !wanted && vanishes.is_none() {
+            return self.finish(now);
+        }
+        let sizes = if wanted { self.sizes_of_interest(&measured.verdict) } else { Vec::new() };
         let Lane { address, carrier, small, .. } = self.lane;
-        self.stage = Stage::Hops(Box::new(Hops::new(address, carrier, small, sizes, measured.round_trip, now)));
+        let sight = Sight { address, carrier, small, sizes, vanishes, round_trip: measured.round_trip };
+        self.stage = Stage::Hops(Box::new(Hops::new(sight)));
         None
+    }
+
+    /// The size whose hole hops can tell. They answer in ICMP errors, whose loss on the way back must not be mistaken.
+    fn vanishes(&self, measured: &Measured) -> Option<Vanishes> {
+        let Verdict::BlackHole { carries, drops, .. } = measured.verdict else { return None };
+        let there = measured.way == Some(Way::Forward);
+        let tells = there || (measured.way.is_none() && carries >= largest_error(Family::of(self.lane.address)));
+        tells.then_some(Vanishes { size: drops, there })
     }
 
     /// Sizes that tell the hops apart, the largest first.
@@ -229,8 +238,8 @@ impl Course {
         if let Some(measured) = &mut self.measured {
             measured.sent += trace.sent;
             measured.hops = trace.hops;
-            let vanishes = matches!(measured.verdict, Verdict::BlackHole { .. });
-            measured.hole = trace.hole.filter(|_| vanishes && measured.way != Some(Way::Reverse));
+            measured.hole = trace.hole;
+            place(measured);
         }
         self.finish(now)
     }
@@ -242,6 +251,21 @@ impl Course {
             Task::Outer(_) => Learned::Outer(measured),
             Task::Mtu { .. } | Task::Spread { .. } => Learned::Mtu(measured),
         })
+    }
+}
+
+/// What the hops add to what was known: how far away the hop is that signals, and that a hole between two hops is on the
+/// way there.
+fn place(measured: &mut Measured) {
+    let hops = &measured.hops;
+    if let Verdict::Limited { by, .. } | Verdict::BlackHole { by: Some(by), .. } = &mut measured.verdict {
+        let hop = hops.iter().find(|hop| hop.address.is_some() && hop.address == by.address && !hop.target);
+        by.ttl = hop.map(|hop| hop.ttl);
+    }
+    if measured.hole.is_some() && measured.way.is_none() {
+        measured.way = Some(Way::Forward);
+        measured.forward = measured.verdict.path_mtu();
+        measured.reverse = measured.reverse.or(measured.forward);
     }
 }
 

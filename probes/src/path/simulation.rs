@@ -26,6 +26,9 @@ pub(super) struct Link {
 
 const WIDE: Link = Link { there: 65_535, signals: false, back: 65_535, cuts: false };
 
+/// The target, as a node whose errors are limited in rate.
+pub(super) const TARGET: usize = usize::MAX;
+
 /// Linux's limit of ICMP errors to one asker (`net.ipv4.icmp_ratelimit`): six at once, then one a second.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -53,6 +56,8 @@ pub(super) struct Net {
     pub links: Vec<Link>,
     /// Routers, from 1, that say nothing when a packet ends there.
     pub silent: Vec<u8>,
+    /// A router that passes large packets on, and answers none above a size.
+    pub deaf_above: Option<(u8, u32)>,
     /// A router with two faces: it answers from another address every other time.
     pub two_faced: Option<u8>,
     /// The largest size that the kernel here takes.
@@ -90,6 +95,7 @@ impl Net {
             family: Family::Ipv4,
             links: vec![WIDE; routers + 1],
             silent: Vec::new(),
+            deaf_above: None,
             two_faced: None,
             local: 65_535,
             filtered: 65_536,
@@ -137,10 +143,10 @@ impl Net {
         Self { loss, seed: seed << 20, ..self }
     }
 
-    /// So many of the target's ICMP errors went to other probes of ours.
-    pub(super) fn exhaust(&mut self, errors: u32) {
+    /// So many ICMP errors of a node (routers count from 0) went to other probes of ours.
+    pub(super) fn exhaust(&mut self, node: usize, errors: u32) {
         let tokens = Bucket::SIZE - f64::from(errors);
-        self.state.buckets.insert(usize::MAX, Bucket { tokens, at: Mono::default() });
+        self.state.buckets.insert(node, Bucket { tokens, at: Mono::default() });
     }
 
     /// The address of the router at this distance.
@@ -183,7 +189,8 @@ impl Net {
                 break;
             }
             if probe.ttl == Some(ttl) {
-                let is_silent = self.silent.contains(&ttl) || !self.allows(index, now);
+                let is_deaf = self.deaf_above.is_some_and(|(router, size)| router == ttl && bytes > size);
+                let is_silent = is_deaf || self.silent.contains(&ttl) || !self.allows(index, now);
                 return (!is_silent).then(|| self.expired(bytes, ttl))?;
             }
         }
@@ -219,7 +226,7 @@ impl Net {
             Carrier::Echo if self.echo => bytes,
             Carrier::Timestamp if self.timestamps && self.family == Family::Ipv4 => 40,
             Carrier::Vxlan { .. } => 90,
-            Carrier::Sweep { .. } if self.datagrams && self.allows(usize::MAX, now) => {
+            Carrier::Sweep { .. } if self.datagrams && self.allows(TARGET, now) => {
                 (bytes + self.family.header() + 8).min(largest_error(self.family).bytes())
             }
             _ => return None,

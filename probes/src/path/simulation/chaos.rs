@@ -36,6 +36,8 @@ pub(in crate::path) struct Told<T> {
     pub carried: Vec<Probe>,
     /// Probes that some hop was said to have seen.
     pub expired: Vec<Probe>,
+    /// Probes that were refused, or called too big.
+    pub refused: Vec<Probe>,
 }
 
 /// Lets all that happen to a machine, then leaves it in silence until it ends.
@@ -43,10 +45,10 @@ pub(in crate::path) fn unleash<M: Machine>(mut machine: M, happenings: &[Happeni
     let mut now = Mono::default();
     let mut happenings = happenings.iter();
     let (mut asked, mut waiting) = (Vec::new(), Vec::new());
-    let (mut sent, mut carried, mut expired) = (0, Vec::new(), Vec::new());
+    let (mut sent, mut carried, mut expired, mut refused) = (0, Vec::new(), Vec::new(), Vec::new());
     for _ in 0..20_000 {
         let wait = match machine.poll(now) {
-            Step::Done(out) => return Told { out: *out, sent, carried, expired },
+            Step::Done(out) => return Told { out: *out, sent, carried, expired, refused },
             Step::Send(probe) => {
                 asked.push(probe);
                 waiting.push(probe);
@@ -80,8 +82,10 @@ pub(in crate::path) fn unleash<M: Machine>(mut machine: M, happenings: &[Happeni
         let probe = if asked.is_empty() || what == 19 { made_up } else { asked[pick % asked.len()] };
         let answer = answer(what, size, who, millis);
         match answer {
+            _ if !asked.contains(&probe) => {}
             Answer::Carried { .. } => carried.push(probe),
             Answer::Expired { .. } => expired.push(probe),
+            Answer::Refused { .. } | Answer::TooBig { .. } => refused.push(probe),
             _ => {}
         }
         machine.on_answer(probe, answer, now);
