@@ -236,8 +236,12 @@ impl Cluster {
         Ok(forwarding_line(&mac, tunnel, self.recipe.underlay_of(tunnel.over, peer), state))
     }
 
-    /// A broken lab must not look like a found fault: every plane is tried before anything is tested, and every way.
-    fn reaches_itself(&self) -> Result<()> {
+    /// Waits until every plane of every family works, over every way. A broken lab must not look like a found fault, so this
+    /// is tried before anything is tested.
+    ///
+    /// # Errors
+    /// If something does not work in time: which, and between whom.
+    pub fn reaches_itself(&self) -> Result<()> {
         for node in 0..self.nodes.len() {
             for peer in self.peers(node) {
                 self.reaches(node, peer)?;

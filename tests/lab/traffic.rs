@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a transfer may stand still: several times what TCP waits before it sends again.
 const STANDSTILL: Duration = Duration::from_secs(3);
 const UDP_HEADER: u32 = 8;
+/// How many full-size datagrams are on their way before what has arrived is taken: fewer than a socket holds.
+const AT_ONCE: usize = 64;
 
 /// Sends one datagram of `size` bytes (IP header included) from each port, never to be cut on its way, and says from
 /// which ports they arrived.
@@ -30,22 +32,32 @@ pub fn datagrams(from: &Namespace, to: &Namespace, address: IpAddr, size: u32, p
     let receiver = to.inside(|| UdpSocket::bind((address, 0)))?.map_err(failed)?;
     let target = receiver.local_addr().map_err(failed)?;
     let length = (size - Family::of(address).header() - UDP_HEADER) as usize;
-    from.inside(|| {
-        ports.clone().try_for_each(|port| never_cut(port, target)?.send_to(&vec![0; length], target).map(drop))
-    })?
-    .map_err(failed)?;
-    receiver.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     let mut arrived = Vec::new();
+    let all: Vec<_> = ports.clone().collect();
+    for batch in all.chunks(AT_ONCE) {
+        let mut batch = batch.iter();
+        let send = |&port: &u16| never_cut(port, target)?.send_to(&vec![0; length], target).map(drop);
+        from.inside(|| batch.try_for_each(send))?.map_err(failed)?;
+        receiver.set_nonblocking(true).and_then(|()| take(&receiver, &ports, &mut arrived)).map_err(failed)?;
+    }
+    receiver.set_nonblocking(false).map_err(failed)?;
+    receiver.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    take(&receiver, &ports, &mut arrived).map_err(failed)?;
+    arrived.sort_unstable();
+    Ok(arrived)
+}
+
+/// Takes what comes, until everything is there or nothing comes any more.
+fn take(receiver: &UdpSocket, ports: &Range<u16>, arrived: &mut Vec<u16>) -> io::Result<()> {
     while arrived.len() < ports.len() {
         match receiver.recv_from(&mut [0; 1]) {
             Ok((_, source)) if ports.contains(&source.port()) => arrived.push(source.port()),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
     }
-    arrived.sort_unstable();
-    Ok(arrived)
+    Ok(())
 }
 
 /// A socket whose datagrams are never cut on their way, whatever path MTU the kernel remembers.

@@ -7,17 +7,18 @@ use lab::family::Family;
 use lab::fault::{Fault, Plane};
 use lab::harness::test;
 use lab::intruder::{Forgery, Intruder};
-use lab::recipe::{DUAL, MIXED, ROUTED, Recipe, Role, SIX, SIX_ALONE, SIX_PODS};
+use lab::recipe::{DUAL, MIXED, ROUTED, Recipe, Role, SIX, SIX_ALONE, SIX_PODS, TWO_WAYS};
 use lab::size::Size;
 use lab::wait::{self, Look};
 use libtest_mimic::Trial;
 
-use crate::effect::{Effect, Trip};
+use crate::effect::{Effect, Trip, send};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests: Vec<_> = effects().into_iter().map(Effect::into_test).collect();
     tests.push(test("a tunnel over IPv6 adds 70 bytes, and the kernel caps it", overhead_of_six));
     tests.push(test("packets of IPv6 that are too big are refused with Packet Too Big", packet_too_big));
+    tests.push(test("what is remembered of a cluster is put back in both families", memory));
     tests.push(test("an intruder's Packet Too Big is believed", forged));
     tests
 }
@@ -80,6 +81,25 @@ fn effects() -> Vec<Effect> {
             &[Full],
         ),
     ]
+}
+
+/// Whatever has happened since: what was remembered of a cluster is put back, in both families and over all ways.
+fn memory() -> Result<()> {
+    for recipe in [DUAL, MIXED, SIX_ALONE, TWO_WAYS] {
+        let cluster = Cluster::build(recipe)?;
+        let before = cluster.memorise()?;
+        let nic = recipe.link(Role::Lower).expect("every recipe has one");
+        cluster.host(0).feed("ip", &["-batch", "-"], &format!("link set {nic} down\nlink set {nic} mtu 1279\n"))?;
+        cluster.host(1).sh("ip -6 route flush proto 80")?;
+        for router in &cluster.routers {
+            router.sh("ip -6 route flush proto boot")?;
+            router.sh("ip route flush proto boot")?;
+        }
+        assert!(send(&cluster, None, Trip::Small).is_err(), "{}", recipe.name);
+        before.restore()?;
+        cluster.reaches_itself().map_err(|error| error.while_doing(recipe.name))?;
+    }
+    Ok(())
 }
 
 /// A kernel fact: over IPv6, VXLAN takes 70 bytes, and a larger MTU is silently made to fit.

@@ -4,6 +4,7 @@
 
 mod effect;
 mod families;
+mod faults;
 mod routers;
 
 use std::net::Ipv4Addr;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         tests.extend(effects().into_iter().map(Effect::into_test));
         tests.extend(families::tests());
         tests.extend(routers::tests());
+        tests.extend(faults::tests());
         tests.push(test("a namespace goes with its value", namespaces_vanish));
         tests.push(test("strict filtering refuses the peer's ARP and counts nothing", strict_refuses_arp));
         tests.push(test("the pods' gateway answers while a route covers it", proxy_needs_a_route));

@@ -31,6 +31,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     for (recipe, family) in [TWO_WAYS, FOUR_WAYS].into_iter().flat_map(|recipe| BOTH.map(|family| (recipe, family))) {
         let name = |what| format!("{what} on {} {family:?}", recipe.name);
         tests.push(test(name("one way that is small is met from some ports"), move || small_way(recipe, family)));
+        tests.push(test(name("one way that is small on its way back"), move || small_way_back(recipe, family)));
         tests.push(test(name("one way that is black is met from some ports"), move || black_way(recipe, family)));
         tests.push(test(name("the tunnel's packets take every way"), move || tunnel_spreads(recipe, family)));
     }
@@ -182,9 +183,26 @@ fn black() -> Result<()> {
     Ok(())
 }
 
-/// From which ports datagrams from node 0 arrive at node 1.
+/// From how many ports datagrams from node 0 arrive at node 1.
 fn arrive(cluster: &Cluster, address: IpAddr, size: u32) -> Result<usize> {
     Ok(datagrams(cluster.host(0), cluster.host(1), address, size, PORTS)?.len())
+}
+
+/// The other direction is as small, and the first is whole.
+fn small_way_back(recipe: Recipe, family: Family) -> Result<()> {
+    let cluster = Cluster::build(recipe)?;
+    let [near, far] = [0, 1].map(|node| address(&recipe, family, node));
+    let after = recipe.router_on(1);
+    let back = || Ok(datagrams(cluster.host(1), cluster.host(0), near, 1401, PORTS)?.len());
+    for manner in [Manner::Told, Manner::Muted, Manner::Lost] {
+        let small = Fault::NarrowHop { after, bytes: 1400.into(), way: Way::Back, manner }.make(&cluster)?;
+        let large: usize = back()?;
+        assert!((1..PORTS.len()).contains(&large), "{manner:?}: {large} of {}", PORTS.len());
+        assert_eq!(arrive(&cluster, far, 1500)?, PORTS.len(), "{manner:?}");
+        small.heal()?;
+        assert_eq!(back()?, PORTS.len(), "{manner:?} has healed");
+    }
+    Ok(())
 }
 
 fn small_way(recipe: Recipe, family: Family) -> Result<()> {

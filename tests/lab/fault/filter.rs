@@ -26,7 +26,9 @@ pub(super) fn loss(cluster: &Cluster, node: usize, percent: u8, way: Way, of: Tr
         Traffic::Udp => "meta l4proto udp",
         Traffic::Tcp => "meta l4proto tcp",
     };
-    let lose = |side| format!("{side} \"{port}\" {kind} numgen random mod 100 < {percent} drop");
+    // All of a hundred is no chance, and `nft` refuses to call it one.
+    let chance = if percent < 100 { format!("numgen random mod 100 < {percent} ") } else { String::new() };
+    let lose = |side| format!("{side} \"{port}\" {kind} {chance}drop");
     let rules: Vec<_> = [NEIGHBOURS.to_owned()].into_iter().chain(sides(way).map(lose)).collect();
     filter(namespace, family_at(&port), "forward", &rules)
 }

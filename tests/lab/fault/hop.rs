@@ -4,7 +4,7 @@ use super::{Broken, Manner, Way, filter, link};
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::family::Family;
-use crate::recipe::Span;
+use crate::recipe::{Recipe, Span};
 
 /// A narrower wire after a router.
 pub(super) fn narrow(cluster: &Cluster, after: usize, bytes: u32, way: Way, manner: Manner) -> Result<Broken<'_>> {
@@ -51,7 +51,8 @@ fn both_ends<'c>(cluster: &'c Cluster, span: &Span, bytes: u32) -> Result<Broken
 /// The route over the wire has an MTU of its own, which routers keep to when they forward: of IPv6 only if it is locked.
 fn one_way<'c>(cluster: &'c Cluster, span: &Span, bytes: u32, way: Way) -> Result<Broken<'c>> {
     each_sender(way, |end| {
-        let (router, towards) = (&cluster.routers[span.ends[end].router], 1 - end);
+        let (at, span) = sender(&cluster.recipe, span, end, way);
+        let (router, towards) = (&cluster.routers[at], 1 - end);
         let route = |&family: &Family| {
             let to = cluster.recipe.subnet_of(family, towards);
             let next = cluster.recipe.span_address(family, span.number, towards);
@@ -62,6 +63,15 @@ fn one_way<'c>(cluster: &'c Cluster, span: &Span, bytes: u32, way: Way) -> Resul
         router.feed("ip", &["-batch", "-"], &narrow)?;
         Ok(Broken::until(move || router.feed("ip", &["-batch", "-"], &(routes.join("\n") + "\n"))))
     })
+}
+
+/// The router that finds packets too large, and the wire that it finds them too large for. Where ways part, a route has
+/// several next hops and one MTU: there it is the router on the way that finds so, for its next wire.
+fn sender(recipe: &Recipe, span: &Span, end: usize, way: Way) -> (usize, Span) {
+    let parts = recipe.ways() > 1 && way == Way::Back;
+    let before = recipe.spans().into_iter().find(|before| parts && before.ends[1].router == span.ends[0].router);
+    let span = before.unwrap_or_else(|| span.clone());
+    (span.ends[end].router, span)
 }
 
 /// Packets vanish in the router that would put them on the wire.
