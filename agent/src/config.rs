@@ -42,8 +42,6 @@ pub struct Settings {
     pub host_root: PathBuf,
     /// Limits of the metrics.
     pub metrics: MetricLimits,
-    /// UDP source ports that an ECMP sweep tries: 1 to 256.
-    pub ecmp_ports: u32,
 }
 
 /// How many series and findings leave as metrics.
@@ -69,7 +67,6 @@ impl Settings {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
             host_root: PathBuf::from("/"),
             metrics: MetricLimits::default(),
-            ecmp_ports: 25,
         }
     }
 
