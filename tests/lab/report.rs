@@ -102,14 +102,71 @@ pub struct Path {
     pub path_mtu: Option<u32>,
     /// What it should carry, in bytes.
     pub expected_mtu: Option<u32>,
+    /// The largest packet that was seen to arrive there, in bytes.
+    pub forward_mtu: Option<u32>,
+    /// The largest packet that was seen to come back whole, in bytes.
+    pub reverse_mtu: Option<u32>,
     /// The hop that limits it.
     pub limited_by: Option<LimitedBy>,
+    /// On which way larger packets vanish.
+    pub way: Option<String>,
+    /// Between which hops larger packets vanish.
+    pub hole: Option<Hole>,
+    /// The hops, where they were looked at.
+    #[serde(default)]
+    pub hops: Vec<Hop>,
+    /// What the network below the tunnel carries.
+    pub outer: Option<Outer>,
     /// What the kernel remembers, in bytes.
     pub cached_mtu: Option<u32>,
     /// Packets sent for the last measurement.
     pub packets_sent: u32,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
+}
+
+/// Where packets vanish.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hole {
+    /// The last hop that saw the size.
+    pub after: Option<HopAt>,
+    /// The first that did not.
+    pub before: HopAt,
+}
+
+/// A hop, by its distance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HopAt {
+    /// Hops from the node.
+    pub ttl: u8,
+    /// Its address.
+    pub address: Option<String>,
+}
+
+/// What was seen of one hop.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hop {
+    /// Hops from the node.
+    pub ttl: u8,
+    /// Its address.
+    pub address: Option<String>,
+    /// The shortest time to its answer, in seconds.
+    pub round_trip_seconds: Option<f64>,
+    /// The largest packet that it saw, in bytes.
+    pub carried: Option<u32>,
+    /// Whether it is the target.
+    pub target: bool,
+}
+
+/// What the network below a tunnel carries.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Outer {
+    /// The verdict.
+    pub verdict: String,
+    /// The largest outer packet that passed, in bytes.
+    pub path_mtu: Option<u32>,
+    /// Between which hops larger packets vanish.
+    pub hole: Option<Hole>,
 }
 
 /// A hop that limits a path.
