@@ -272,6 +272,7 @@ pub static ALL: &[Registered] = &[
     of::<links::PodMtuTooLarge>(),
     of::<links::PodMtuMixed>(),
     of::<paths::PeerUnreachable>(),
+    of::<paths::PathEcmpMtu>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
     of::<paths::PathLossy>(),

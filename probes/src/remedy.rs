@@ -133,6 +133,23 @@ pub enum Fix {
         /// The links that packets leave by, the tunnel first.
         links: Vec<String>,
     },
+    /// All paths of equal cost to an address carry this size.
+    EqualPathsCarry {
+        /// The far end.
+        to: IpAddr,
+        /// The UDP port there that was asked.
+        port: u16,
+        /// The size that each should carry.
+        size: IpSize,
+        /// A source port whose path does.
+        good: u16,
+        /// A source port whose path does not.
+        bad: u16,
+        /// Hops that say so, and the MTU that they report.
+        hops: Vec<(IpAddr, Option<IpSize>)>,
+        /// Whether some paths lose it with nobody saying so.
+        silent: bool,
+    },
     /// The kernel forgets the path MTU that it has cached for an address, and does not learn it again.
     ForgetPathMtu {
         /// The address.
@@ -217,6 +234,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::FlushPathMtus => host::flush_path_mtus(),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
         Fix::PathKeeps { to, peer, links } => network::path_keeps(*to, peer, links),
+        Fix::EqualPathsCarry { .. } => network::equal_paths_carry(&group[0]),
         Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
         Fix::PodsAnswer { peer, pod } => network::pods_answer(peer, *pod, setup),
         Fix::PeerAnswers { peer, address, link, resolved } => {

@@ -63,6 +63,11 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
             losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
+            spread: match last {
+                _ if key.plane != Plane::Underlay => Fact::Absent,
+                Some(last) => last.spread.clone(),
+                None => Fact::Unread(unread.clone()),
+            },
             probed_at: last.and_then(|last| last.probed_at),
         };
         (key, path)

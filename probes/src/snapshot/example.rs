@@ -13,6 +13,7 @@ use crate::kernel::{
     Route, RouteKind, Tunnel, TunnelKind,
 };
 use crate::loss::Losses;
+use crate::path::spread::{Fate, Swept};
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
 use crate::units::{Family, IpSize, LinkMtu, Mono};
@@ -30,6 +31,7 @@ pub(crate) struct Example {
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
     cached: BTreeMap<IpAddr, Cached>,
+    swept: BTreeMap<IpAddr, Fact<Swept>>,
 }
 
 /// An address from text.
@@ -89,8 +91,9 @@ impl Example {
         };
         let counters_before = tables.counters.clone();
         let counters_untroubled = tables.counters.clone();
-        let (peers, lookups, verdicts, cached) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, cached }
+        let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (cached, swept) = (BTreeMap::new(), BTreeMap::new());
+        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, cached, swept }
             .device("lo", "loopback", 65_536)
     }
 
@@ -273,6 +276,12 @@ impl Example {
         self
     }
 
+    /// What a sweep of a peer's address came to; every port carries until told otherwise.
+    pub(crate) fn sweeps(mut self, address: &str, spread: Fact<Swept>) -> Self {
+        self.swept.insert(ip(address), spread);
+        self
+    }
+
     /// Gives the kernel a path MTU to remember.
     pub(crate) fn remembers(mut self, address: &str, mtu: u32) -> Self {
         let cached = Cached { mtu: IpSize::new(mtu), locked: false, expires: None, renewed: 0, explained: false };
@@ -339,7 +348,19 @@ impl Example {
             measured: told.unwrap_or_else(clear),
             outer: Fact::Absent,
             losses: Losses::default(),
+            spread: self.spread(key),
             probed_at: None,
+        }
+    }
+
+    fn spread(&self, key: &PathKey) -> Fact<Swept> {
+        if let Some(swept) = self.swept.get(&key.address) {
+            return swept.clone();
+        }
+        match self.verdicts.get(&(key.peer.clone(), key.plane)) {
+            _ if key.plane != Plane::Underlay => Fact::Absent,
+            Some(Fact::Unread(why)) => Fact::Unread(why.clone()),
+            _ => Fact::Known(swept(&[Fate::Carried; 25])),
         }
     }
 
@@ -359,6 +380,12 @@ impl Example {
             priority: 0,
         }
     }
+}
+
+/// A sweep in which the ports from 40,448 on met these fates.
+pub(crate) fn swept(fates: &[Fate]) -> Swept {
+    let ports = (40_448..).zip(fates.iter().copied()).collect();
+    Swept { expected: Some(IpSize::new(1500)), ports, ..Swept::default() }
 }
 
 fn measured(verdict: Verdict) -> Measured {
