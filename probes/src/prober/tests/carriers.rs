@@ -253,6 +253,24 @@ fn a_tunnel_and_what_is_encapsulated_beside_it_are_told_apart() {
 }
 
 #[test]
+fn hops_below_a_tunnel_are_told_apart_by_what_is_inside() {
+    let mut prober = prober();
+    let run = idle(&mut prober, outer());
+    let probe = |ttl| Probe { ttl: Some(ttl), ..Probe::new(Carrier::Vxlan { source: 3 }, IpSize::new(1500)) };
+    let transmits = [1, 2].map(|ttl| send(&mut prober, run, probe(ttl), micros(0)));
+    let error = |length| seen(&transmits[1]).error(ROUTER, 11, 0, 0, length);
+    receive(&mut prober, error(28), micros(100));
+    assert_eq!(errors(&prober), [(ErrorKind::Unmatched, 1)], "it may be about either");
+    receive(&mut prober, error(548), micros(100));
+    assert_eq!(errors(&prober), [(ErrorKind::Unmatched, 1)]);
+    let mut forged = seen(&transmits[1]);
+    let originate = 28 + 22 + 20 + 8;
+    forged.packet[originate] ^= 1;
+    receive(&mut prober, forged.error(ROUTER, 11, 0, 0, 548), micros(100));
+    assert_eq!(errors(&prober), [(ErrorKind::Forged, 1), (ErrorKind::Unmatched, 1)]);
+}
+
+#[test]
 fn a_probe_with_few_hops_to_go_expires_where_others_go_round_in_circles() {
     let mut prober = prober();
     let run = idle(&mut prober, underlay(PEER));
