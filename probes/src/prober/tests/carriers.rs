@@ -267,7 +267,7 @@ fn hops_below_a_tunnel_are_told_apart_by_what_is_inside() {
     let originate = 28 + 22 + 20 + 8;
     forged.packet[originate] ^= 1;
     receive(&mut prober, forged.error(ROUTER, 11, 0, 0, 548), micros(100));
-    assert_eq!(errors(&prober), [(ErrorKind::Forged, 1), (ErrorKind::Unmatched, 1)]);
+    assert_eq!(errors(&prober), [(ErrorKind::Unmatched, 1), (ErrorKind::Forged, 1)]);
 }
 
 #[test]
