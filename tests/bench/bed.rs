@@ -7,9 +7,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::cluster::{BACKBONE, Cluster};
@@ -17,11 +19,15 @@ use lab::namespace::Namespace;
 use lab::recipe::PLAIN;
 use lab::{Error, Result};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// The network of [`far`] targets, all of them on the peer.
 pub(crate) const FAR: &str = "10.77.0.0/16";
+
+/// A program that takes longer is stuck.
+const STUCK: Duration = Duration::from_secs(600);
 
 /// Two nodes and two routers between them, with a network of targets on the far one.
 ///
@@ -102,7 +108,7 @@ impl<'n> Bed<'n> {
     pub(crate) fn new(node: &'n Namespace, link: &str, targets: &str) -> Result<Self> {
         let rule = format!("ip daddr {targets} ip protocol {{ icmp, udp, tcp }} counter");
         let chain = format!("type filter hook egress device \"{link}\" priority 0; policy accept;\n{rule}\n");
-        node.feed("nft", &["-f", "-"], &format!("table netdev meter {{ chain out {{ {chain}}}\n}}\n"))?;
+        node.feed("nft", &["-f", "-"], &format!("table netdev bench {{ chain out {{ {chain}}}\n}}\n"))?;
         // The lab's own `/run`: outputs go to memory, so that no pipe and no disk holds a tool up.
         let directory = tempfile::tempdir_in("/run").map_err(|error| Error::new("making a directory", error))?;
         Ok(Self { node, directory })
@@ -122,8 +128,11 @@ impl<'n> Bed<'n> {
         let failed = |error: io::Error| Error::new(doing.clone(), error);
         let (output, errors) = (self.file("output"), self.file("errors"));
         command.stdout(File::create(&output).map_err(failed)?).stderr(File::create(&errors).map_err(failed)?);
-        let (ended, wall_ms, packets) = self.metered(|| command.spawn().and_then(|mut child| child.wait()))?;
-        ended.map_err(failed)?;
+        let (ended, wall_ms, packets) = self.metered(|| ended(&mut command))?;
+        let status = ended.map_err(failed)?;
+        if status.signal() == Some(Signal::SIGKILL as i32) {
+            return Err(Error::new(doing, format!("it does not end within {STUCK:?}")));
+        }
         let read = |path: &Path| fs::read_to_string(path).map_err(failed);
         Ok(Done { text: read(&output)?, errors: read(&errors)?, wall_ms, packets })
     }
@@ -146,10 +155,26 @@ impl<'n> Bed<'n> {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn packets(&self) -> Result<u64> {
-        let table = self.node.sh("nft list table netdev meter")?;
+        let table = self.node.sh("nft list table netdev bench")?;
         let shown = table.split_whitespace().skip_while(|word| *word != "packets").nth(1);
         shown.and_then(|count| count.parse().ok()).ok_or_else(|| Error::new("reading the meter", table))
     }
+}
+
+/// Runs a command to its end, or kills it when nobody would wait any longer.
+fn ended(command: &mut Command) -> io::Result<ExitStatus> {
+    let mut child = command.spawn()?;
+    let id = Pid::from_raw(i32::try_from(child.id()).expect("process ids are small"));
+    let (over, waits) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if waits.recv_timeout(STUCK) == Err(RecvTimeoutError::Timeout) {
+            // It fails only if the program has ended at this very moment.
+            let _ = kill(id, Signal::SIGKILL);
+        }
+    });
+    let status = child.wait();
+    drop(over);
+    status
 }
 
 /// A time as a figure.

@@ -3,13 +3,12 @@
 //! Every peer carries 1,500 B, and one packet of twenty is lost on the way there and one on the way back. A verdict is
 //! wrong if it says anything else than that 1,500 B pass; a peer that a tool says nothing certain about is counted apart.
 
-use std::fs;
 use std::net::Ipv4Addr;
 
+use lab::Result;
 use lab::cluster::{BACKBONE, TO_NODE};
 use lab::recipe::Role;
 use lab::report::ProbeReport;
-use lab::{Error, Result};
 
 use crate::bed::{self, Bed, Done};
 use crate::blackbox::Blackbox;
@@ -47,9 +46,7 @@ pub(crate) fn measure(tools: &Tools, record: &mut Record) -> Result<Section> {
     cluster.routers[0].feed("nft", &["-f", "-"], &format!("table inet loss {{ chain lossy {{ {chain}}}\n}}\n"))?;
     let (jail, blackbox) = (Jail::new()?, Blackbox::start(&bed)?);
     let peers = bed::far(PEERS);
-    let list = bed.file("peers");
-    let lines: String = peers.iter().map(|peer| format!("{peer}\n")).collect();
-    fs::write(&list, lines).map_err(|error| Error::new("writing the list of peers", error))?;
+    let targets: Vec<_> = peers.iter().map(Ipv4Addr::to_string).collect();
 
     let mut play = |tool, one: &mut dyn FnMut() -> Result<Run>| {
         note(&format!("{ROW}: {tool}"));
@@ -57,7 +54,7 @@ pub(crate) fn measure(tools: &Tools, record: &mut Record) -> Result<Section> {
     };
     let program = |path: &std::path::Path, arguments: &[&str]| {
         let mut command = bed.node.command(path);
-        command.args(arguments).args(peers.iter().map(Ipv4Addr::to_string));
+        command.args(arguments).args(&targets);
         bed.run(command)
     };
     let fping = |retries: &[&str]| {
@@ -71,9 +68,9 @@ pub(crate) fn measure(tools: &Tools, record: &mut Record) -> Result<Section> {
         })?,
         play(SCAMPER, &mut || {
             let mut command = jail.scamper(bed.node);
-            command.args(["-O", "epoll", "-O", "text", "-p", "10000", "-c", "trace -M", "-f"]).arg(&list);
+            command.args(["-O", "epoll", "-O", "text", "-p", "10000", "-c", "trace -M", "-i"]).args(&targets);
             let done = bed.run(command)?;
-            run(&done, traced(&done.text))
+            run(&done, traced(&done.text, peers.len()))
         })?,
         play(FPING, &mut || fping(&[]))?,
         play(FPING_ONCE, &mut || fping(&["-r", "0"]))?,
@@ -108,19 +105,15 @@ pub(crate) fn unreachable(done: &Done) -> Result<Verdicts> {
     Ok((lines.count(), 0))
 }
 
-/// Traces that end at a smaller MTU, and traces that name none for the peer itself.
-fn traced(text: &str) -> Verdicts {
-    let mut verdicts = (0, 0);
-    for trace in text.split("traceroute from ").skip(1) {
-        let peer = trace.lines().next().and_then(|line| line.split_whitespace().last()).unwrap_or_default();
-        let reached = trace.lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some(peer));
-        match last_hop_mtu(trace).filter(|_| reached) {
-            Some(1500) => {}
-            Some(_) => verdicts.0 += 1,
-            None => verdicts.1 += 1,
-        }
-    }
-    verdicts
+/// Of so many peers: those whose trace ends at another MTU, and those whose own hop has none.
+fn traced(text: &str, peers: usize) -> Verdicts {
+    let last_hops = text.split("traceroute from ").skip(1).filter_map(|trace| {
+        let peer = trace.lines().next()?.split_whitespace().last();
+        let reached = trace.lines().skip(1).any(|line| line.split_whitespace().nth(1) == peer);
+        last_hop_mtu(trace).filter(|_| reached)
+    });
+    let (right, wrong): (Vec<_>, Vec<_>) = last_hops.partition(|mtu| *mtu == 1500);
+    (wrong.len(), peers.saturating_sub(right.len() + wrong.len()))
 }
 
 fn section(results: &[(&'static str, Series)]) -> Section {
@@ -161,6 +154,6 @@ mod tests {
         let clean = trace(" 2  10.77.0.1  0.1 ms [mtu: 1500]\n");
         let small = trace(" 2  10.77.0.1  0.1 ms [*mtu: 1492]\n");
         let lost = trace(" 2  *\n");
-        assert_eq!(traced(&[clean, small, lost].concat()), (1, 1));
+        assert_eq!(traced(&[clean, small, lost].concat(), 4), (1, 2), "the fourth peer has no trace at all");
     }
 }

@@ -18,8 +18,9 @@ pub(crate) fn describe(tools: &Tools, runs: u32) -> Result<String> {
     let load = read("/proc/loadavg")?;
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let cores = thread::available_parallelism().map_or(0, usize::from);
+    let debug = if cfg!(debug_assertions) { " (without --release: in process means nothing here)" } else { "" };
     Ok(wrapped(&format!(
-        "Measured {} on {cores} cores of {}, {:.0} GiB, {}, Linux {}, load {} before it began. {}. {runs} runs of each tool \
+        "Measured{debug} {} on {cores} cores of {}, {:.0} GiB, {}, Linux {}, load {} before it began. {}. {runs} runs of each tool \
          in each case, one where a run takes more than 20 s; figures are least / median / most.",
         Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
         field(&cpu, "model name", ':').unwrap_or("an unnamed CPU"),

@@ -113,12 +113,17 @@ fn main() -> ExitCode {
 
 /// Whether every goal is met.
 fn run(args: &Args) -> Result<bool> {
+    if args.write_readme && cfg!(debug_assertions) {
+        return Err(Error::new("writing README.md", "this benchmark was built without --release"));
+    }
     let rows = if args.only.is_empty() { Row::value_variants() } else { &args.only };
     let tools = Tools::find(args.mtuscope.as_deref(), rows)?;
     let mut text = format!("{}\n", machine::describe(&tools, args.runs)?);
     say(&text);
     namespace::enter()?;
     let mut record = Record::new(args.runs);
+    // A file that cannot be written is told before the long run and not after it.
+    args.raw.as_deref().map_or(Ok(()), |path| write_raw(path, &record))?;
     let mut met = true;
     for row in rows {
         let section = row.measure(args, &tools, &mut record)?;

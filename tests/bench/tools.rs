@@ -57,7 +57,7 @@ impl Tools {
             let install = format!("apt-get install --no-install-recommends {}", packages.join(" "));
             return Err(Error::new(format!("looking for {}", programs.join(", ")), "not installed").check(install));
         }
-        let built = format!("{} ({} B)", version(&mtuscope, "--version")?, size(&mtuscope)?);
+        let built = format!("{}, {} B", version(&mtuscope, "--version")?, size(&mtuscope)?);
         let others = needed.iter().map(|other| version(Path::new(other.program), other.asks));
         let versions = std::iter::once(Ok(built)).chain(others).collect::<Result<_>>()?;
         Ok(Self { mtuscope, versions })
