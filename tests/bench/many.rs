@@ -181,12 +181,12 @@ fn drive(config: Config) -> Result<(f64, Arc<Published>)> {
 fn section(results: &[(&'static str, Vec<Series>)]) -> Section {
     let cell = |series: &Series| {
         let wall = series.wall().map(|wall| Millis(wall).to_string()).unwrap_or_default();
-        let packets = series.packets().map(|packets| packets.digits(0)).unwrap_or_default();
+        let packets = series.packets_said();
         let wrong = match series.wrong() + series.unsaid() {
             0 => String::new(),
             wrong => format!("; **{wrong} wrong** of {}", series.len() * usize::from(TARGETS)),
         };
-        format!("{wall}; {packets} packets{wrong}")
+        format!("{wall}; {packets}{wrong}")
     };
     let rows = Contestant::ALL.iter().enumerate().map(|(at, contestant)| {
         let name = format!("`{}`", contestant.name());

