@@ -233,7 +233,9 @@ pub fn configuration_every(recipe: &Recipe, node: usize, interval: Duration) -> 
     for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
         let _ = write!(text, "    - {{ name: {name}, underlay: {}", recipe.underlay_address(peer));
         if let Some(overlay) = recipe.overlay {
-            let _ = write!(text, ", overlay: {}, pod: {}", overlay.tunnel_address(peer), overlay.pod_address(peer));
+            let pods: Vec<_> = overlay.pod_addresses(peer).iter().map(ToString::to_string).collect();
+            let pods = if let [pod] = pods.as_slice() { pod.clone() } else { format!("[{}]", pods.join(", ")) };
+            let _ = write!(text, ", overlay: {}, pod: {pods}", overlay.tunnel_address(peer));
         }
         text += " }\n";
     }
