@@ -42,10 +42,6 @@ pub struct Settings {
     pub host_root: PathBuf,
     /// Limits of the metrics.
     pub metrics: MetricLimits,
-    /// Peers that are probed in every round, when there are too many to probe them all: 0 to 1,000.
-    pub stable_peers: u32,
-    /// UDP source ports that an ECMP sweep tries: 1 to 256.
-    pub ecmp_ports: u32,
 }
 
 /// How many series and findings leave as metrics.
@@ -71,8 +67,6 @@ impl Settings {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
             host_root: PathBuf::from("/"),
             metrics: MetricLimits::default(),
-            stable_peers: 20,
-            ecmp_ports: 25,
         }
     }
 

@@ -161,6 +161,11 @@ impl World {
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
+            Output::TapTunnels(links) => {
+                if let Some(packets) = &mut self.wire.packets {
+                    packets.tap(&links);
+                }
+            }
             Output::Publish(published) => return on_publish(published),
         }
         ControlFlow::Continue(())

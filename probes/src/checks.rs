@@ -275,6 +275,7 @@ pub static ALL: &[Registered] = &[
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
     of::<paths::PathMtuAsymmetric>(),
+    of::<paths::PathLossy>(),
     of::<paths::PathMtuCacheStale>(),
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),

@@ -79,11 +79,24 @@ pub struct Probing {
     pub confirm_rounds: u32,
     /// Most packets sent in a second, over all paths: 1 to 100,000.
     pub packets_per_second: u32,
+    /// Peers that are probed in every round, where there are too many to probe them all: 0 to 1,000. `None` probes them
+    /// all: who names a peer by hand wants to know about that one, now.
+    pub stable_peers: Option<u32>,
+    /// UDP source ports that a sweep of equal-cost paths tries: 0, which is none, to [`SOURCES`].
+    ///
+    /// [`SOURCES`]: crate::path::SOURCES
+    pub ecmp_ports: u16,
 }
 
 impl Default for Probing {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(30), confirm_rounds: 2, packets_per_second: 200 }
+        Self {
+            interval: Duration::from_secs(30),
+            confirm_rounds: 2,
+            packets_per_second: 200,
+            stable_peers: Some(20),
+            ecmp_ports: 25,
+        }
     }
 }
 
@@ -147,6 +160,11 @@ impl fmt::Display for Prefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_ports_are_swept_as_find_one_bad_path_of_four() {
+        assert_eq!(Probing::default().ecmp_ports, crate::path::spread::odds::ports_to_meet(4));
+    }
 
     fn around(address: &str, length: u8) -> Option<String> {
         Prefix::around(address.parse().unwrap(), length).map(|prefix| prefix.to_string())

@@ -2,8 +2,8 @@
 //!
 //! The driver drains [`Node::poll`], waits for the world or for [`Node::poll_timeout`], and feeds [`Node::on`].
 //!
-//! A round reads the tables, finds the peers, asks the kernel for the route to each, probes, and judges. If a probe
-//! met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
+//! A round reads the tables, finds the peers, asks the kernel for the route to each, probes those whose turn it is, and
+//! judges. If a probe met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
 //! failed, a counter that rose) is the evidence.
 //!
 //! Between rounds and while probes are under way the kernel tells of changes. A change is looked at soon: the tables and
@@ -18,6 +18,7 @@ mod look;
 mod reading;
 pub(crate) mod rows;
 mod targets;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,11 +27,12 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
-use crate::kernel::{Query, RawFacts, RawMessage, RawRoutes};
+use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
+use crate::schedule::JITTER;
 use crate::snapshot::{Setup, Snapshot, Topology};
 use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, Telemetry, Traffic};
@@ -39,6 +41,7 @@ use crate::units::{Family, Mono, Now};
 use cache::Cache;
 use ground::Ground;
 use look::Look;
+use turns::Turns;
 
 /// How soon a round may follow the last one, if something moved.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -77,6 +80,8 @@ pub enum Output {
     Transmit(Transmit),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
+    /// What comes out of these tunnels is to be looked at before this machine's filters see it: answers were missed.
+    TapTunnels(Vec<LinkIndex>),
     /// A round is over, or a look at what changed.
     Publish(Arc<Published>),
 }
@@ -96,11 +101,13 @@ pub struct Node {
     telemetry: Telemetry,
     snapshot: Snapshot,
     tunnel_ports: BTreeSet<u16>,
+    tapped: BTreeSet<LinkIndex>,
     troubled: bool,
     probing_now: bool,
     asked: Option<Asked>,
     look: Look,
     ground: Ground,
+    turns: Turns,
     chance: u64,
     round_started: Mono,
     next_round: Mono,
@@ -132,11 +139,13 @@ impl Node {
             directory: Directory::default(),
             probing: Ok(()),
             tunnel_ports: BTreeSet::new(),
+            tapped: BTreeSet::new(),
             troubled: false,
             probing_now: false,
             asked: None,
             look: Look::default(),
             ground: Ground::default(),
+            turns: Turns::default(),
             chance: identity.secret,
             round_started: now.mono,
             next_round: now.mono,
@@ -168,6 +177,7 @@ impl Node {
                 self.probing = probing;
                 // Sockets that were opened anew know of no port.
                 self.tunnel_ports.clear();
+                self.tapped.clear();
             }
             Input::Reload(config) => self.reload(*config, now),
         }
@@ -226,7 +236,7 @@ impl Node {
     fn jittered(&mut self, time: Duration) -> Duration {
         self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let parts = u32::try_from(self.chance >> 33).unwrap_or(u32::MAX) % 2001;
-        time.mul_f64(0.9 + f64::from(parts) / 10_000.0)
+        time.mul_f64(1.0 + JITTER * (f64::from(parts) / 1000.0 - 1.0))
     }
 
     /// The next round comes as soon as it may.
@@ -259,6 +269,7 @@ impl Node {
             self.asked = Some(Asked::Trouble);
             return Some(Output::ReadFacts);
         }
+        self.tap_tunnels();
         self.judge(Occasion::Round, now);
         self.wanted.pop_front()
     }
@@ -274,6 +285,11 @@ impl Node {
         match learned {
             Learned::Mtu(measured) => {
                 self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
+                match measured.verdict.path_mtu() {
+                    Some(_) => path.losses.push(now.mono, measured.references()),
+                    // What is not there loses everything, and says nothing about the path when it is back.
+                    None => path.losses.clear(),
+                }
                 let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
                 path.measured = Fact::Known(Measured { verdict, ..*measured });
                 path.probed_at = Some(now.wall);
@@ -333,7 +349,7 @@ impl Traffic {
     fn count(&mut self, measured: &Measured) {
         self.sent += u64::from(measured.reference_sent);
         self.lost += u64::from(measured.reference_lost);
-        self.searching += u64::from(measured.sent.saturating_sub(measured.reference_sent));
+        self.searching += u64::from(measured.packets().saturating_sub(measured.reference_sent));
         if let Some(round_trip) = measured.round_trip {
             self.round_trips.observe(round_trip);
         }

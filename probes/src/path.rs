@@ -2,12 +2,16 @@
 //!
 //! The machines below know sizes and answers, never bytes. A [`course`] measures one path: [`search`] finds the largest
 //! size that it carries, and where larger ones vanish, [`direction`] says on which way and [`hop`] between which hops.
-//! [`spread`] tells equal-cost paths apart. Each is told (`on_sent`, `on_answer`) and asked (`poll`).
+//! [`sample`] says what it loses, and [`spread`] tells equal-cost paths apart. Each is told (`on_sent`, `on_answer`) and asked (`poll`).
 
 pub mod course;
 pub mod direction;
 pub mod hop;
+mod ledger;
+pub mod sample;
 pub mod search;
+#[cfg(test)]
+mod simulation;
 pub mod spread;
 
 use std::net::IpAddr;
@@ -17,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::TunnelKind;
+use crate::loss::Loss;
 use crate::overhead;
 use crate::units::{Family, ICMP_HEADER, IpSize, Mono};
 
@@ -86,6 +91,8 @@ pub enum Task {
     Mtu {
         /// Whether every hop is wanted, whatever the verdict.
         hops: bool,
+        /// Whether a row of references is wanted, whatever was lost: the path has lost some lately.
+        sample: bool,
     },
     /// The largest outer packet that the network below a tunnel carries to the tunnel's far end, by datagrams that are
     /// encapsulated here. Sizes are those of the outer packet.
@@ -170,7 +177,7 @@ pub struct TunnelEnd {
 }
 
 /// One probe: stages ask for it, the prober gives it bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Probe {
     /// What carries the size.
     pub carrier: Carrier,
@@ -488,6 +495,9 @@ pub struct HopRow {
     /// Its address; absent if it says nothing when a packet ends there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub address: Option<IpAddr>,
+    /// Another address that answered there: equal-cost paths.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub also: Option<IpAddr>,
     /// The shortest time from sending to its answer, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub round_trip_seconds: Option<f64>,
@@ -516,8 +526,10 @@ pub struct Measured {
     pub hops: Vec<HopRow>,
     /// The smallest round trip of a small probe.
     pub round_trip: Option<Duration>,
-    /// Packets that left for this measurement.
+    /// Packets that left for this measurement, rows of references that sample its loss left out.
     pub sent: u32,
+    /// References that left to sample its loss.
+    pub sampled: u32,
     /// Reference probes sent and lost (small and full-size ones that decided nothing but reachability).
     pub reference_sent: u32,
     /// Of those, how many were lost.
@@ -527,6 +539,16 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Packets that left for it, whatever for.
+    pub const fn packets(&self) -> u32 {
+        self.sent + self.sampled
+    }
+
+    /// References sent and lost.
+    pub const fn references(&self) -> Loss {
+        Loss { sent: self.reference_sent, lost: self.reference_lost }
+    }
+
     /// A verdict, and nothing else known.
     pub const fn new(verdict: Verdict, at: Mono) -> Self {
         Self {
@@ -538,6 +560,7 @@ impl Measured {
             hops: Vec::new(),
             round_trip: None,
             sent: 0,
+            sampled: 0,
             reference_sent: 0,
             reference_lost: 0,
             at,

@@ -139,6 +139,15 @@ pub enum Fix {
         /// Whether larger packets vanish, rather than come in fragments.
         silent: bool,
     },
+    /// The path to an address loses nothing.
+    PathKeeps {
+        /// The far end.
+        to: IpAddr,
+        /// The peer's name.
+        peer: String,
+        /// The links that packets leave by, the tunnel first.
+        links: Vec<String>,
+    },
     /// The kernel forgets the path MTU that it has cached for an address, and does not learn it again.
     ForgetPathMtu {
         /// The address.
@@ -247,6 +256,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::FlushPathMtus => host::flush_path_mtus(),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
         Fix::WayBackCarries { .. } => network::way_back_carries(&group[0]),
+        Fix::PathKeeps { to, peer, links } => network::path_keeps(*to, peer, links),
         Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
         Fix::PodsAnswer { peer, pod } => delivery::pods_answer(peer, *pod, setup),
         Fix::PodsRouted { peer, pod, tunnel } => delivery::pods_routed(peer, *pod, tunnel.as_deref(), setup),

@@ -54,6 +54,9 @@ pub struct Report {
     pub tunnels: Vec<TunnelRow>,
     /// Paths to peers.
     pub paths: Vec<PathRow>,
+    /// Whose turn it was in the last round; absent where every peer is always probed, and where none can be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleRow>,
     /// Which layer says which MTU: the rows above in the order that a packet meets them.
     pub ladders: Vec<Ladder>,
     /// Kernel settings that bear on the paths.
@@ -320,7 +323,7 @@ pub struct PathRow {
     /// Smallest round trip of the last round, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_seconds: Option<f64>,
-    /// Share of reference probes lost in the last round, 0 to 1.
+    /// Share of small packets lost lately, 0 to 1: of the latest 150, and of ten minutes at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_ratio: Option<f64>,
     /// Packets sent for the last measurement.
@@ -344,6 +347,23 @@ pub struct OuterRow {
     /// Between which hops larger packets vanish, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hole: Option<Hole>,
+}
+
+/// Whose turn it was: a node of a large cluster does not probe every peer in every round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScheduleRow {
+    /// Peers known.
+    pub peers: usize,
+    /// Peers that are probed in every round.
+    pub stable: usize,
+    /// Peers that were probed in turn.
+    pub rotating: usize,
+    /// Peers that were probed out of turn, because there is or may be trouble with them.
+    pub suspects: usize,
+    /// Peers that were probed: stable, rotating and suspects together.
+    pub probed: usize,
+    /// No result is ever older than this, and every new peer has one by then, in seconds.
+    pub covered_within_seconds: u64,
 }
 
 /// The route to an address.

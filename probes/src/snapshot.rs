@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Counters, LinkIndex, Route};
+use crate::loss::Losses;
 use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::subject::Subject;
@@ -66,6 +67,8 @@ pub struct Path {
     /// What the network below the tunnel carries to the tunnel's far end, in sizes of the outer packet, by packets that
     /// are encapsulated here. `Absent` where there is no such way to ask: no VXLAN, or one in collect-metadata mode.
     pub outer: Fact<Measured>,
+    /// What it lost lately.
+    pub losses: Losses,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
 }

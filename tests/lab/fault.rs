@@ -6,6 +6,7 @@
 //! and bringing it up alone would leave the network broken.
 
 mod bridge;
+mod broken;
 mod filter;
 mod hop;
 mod link;
@@ -13,10 +14,13 @@ mod offload;
 mod pod;
 mod route;
 mod tunnel;
+mod words;
 
 use serde::Deserialize;
 
+pub use broken::Broken;
 pub use route::Instead;
+pub use words::{Manner, Plane, Traffic, Way};
 
 use crate::Result;
 use crate::cluster::Cluster;
@@ -322,67 +326,6 @@ pub enum Fault {
     },
 }
 
-/// Which of a peer's addresses is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Plane {
-    /// The node's.
-    #[default]
-    Underlay,
-    /// The tunnel's.
-    Overlay,
-    /// The pod's.
-    Pod,
-}
-
-/// A direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// Both.
-    #[default]
-    Both,
-    /// Away from node 0, or to the node that is named.
-    There,
-    /// The other.
-    Back,
-}
-
-/// What becomes of packets that are too large for a wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Manner {
-    /// The router before it cuts those that may be cut, and sends Frag Needed or Packet Too Big for the others.
-    #[default]
-    Told,
-    /// The same, but its Frag Needed and Packet Too Big are filtered.
-    Muted,
-    /// All of them vanish, as where two ends of a wire disagree: no router is asked.
-    Lost,
-}
-
-/// Kinds of packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Traffic {
-    /// All of IP.
-    #[default]
-    All,
-    /// ICMP of both families.
-    Icmp,
-    /// UDP.
-    Udp,
-    /// TCP.
-    Tcp,
-}
-
-impl Way {
-    /// Whether a direction is meant.
-    const fn is(self, there: bool) -> bool {
-        matches!((self, there), (Self::Both, _) | (Self::There, true) | (Self::Back, false))
-    }
-}
-
 impl Fault {
     /// Whether a recipe has everything that this fault names.
     pub fn fits(&self, recipe: &Recipe) -> bool {
@@ -507,52 +450,7 @@ impl Fault {
 /// # Errors
 /// As [`Fault::make`]; what was made until then heals.
 pub fn make_all<'c>(faults: &[Fault], cluster: &'c Cluster) -> Result<Broken<'c>> {
-    let mut all = Broken::default();
-    for fault in faults {
-        let mut made = fault.make(cluster)?;
-        all.undo.append(&mut made.undo);
-    }
-    Ok(all)
-}
-
-type Undo<'c> = Box<dyn FnOnce() -> Result<()> + 'c>;
-
-/// What is broken for as long as this value lives.
-#[derive(Default)]
-#[must_use = "a fault that is dropped at once heals at once"]
-pub struct Broken<'c> {
-    undo: Vec<Undo<'c>>,
-}
-
-impl<'c> Broken<'c> {
-    fn until(undo: impl FnOnce() -> Result<()> + 'c) -> Self {
-        Self { undo: vec![Box::new(undo)] }
-    }
-
-    fn and(mut self, mut other: Self) -> Self {
-        self.undo.append(&mut other.undo);
-        self
-    }
-
-    /// Reverses the fault in the running network.
-    ///
-    /// # Errors
-    /// If the kernel refuses; the rest is reversed all the same.
-    pub fn heal(mut self) -> Result<()> {
-        self.reverse()
-    }
-
-    fn reverse(&mut self) -> Result<()> {
-        let failures: Vec<_> = self.undo.drain(..).rev().filter_map(|undo| undo().err()).collect();
-        failures.into_iter().next().map_or(Ok(()), |error| Err(error.while_doing("healing")))
-    }
-}
-
-impl Drop for Broken<'_> {
-    fn drop(&mut self) {
-        // A test that gets here has failed already and says why; the namespaces go away in a moment.
-        let _ = self.reverse();
-    }
+    faults.iter().try_fold(Broken::default(), |all, fault| Ok(all.and(fault.make(cluster)?)))
 }
 
 #[cfg(test)]

@@ -63,14 +63,18 @@ fn take(receiver: &UdpSocket, ports: &Range<u16>, arrived: &mut Vec<u16>) -> io:
 /// A socket whose datagrams are never cut on their way, whatever path MTU the kernel remembers.
 pub(crate) fn never_cut(port: u16, to: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, port))?;
+    let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, None)?;
+    // A child that another test has just forked holds a closed socket's port until it becomes another program.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(any, port).into())?;
     if to.is_ipv4() {
         set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
     } else {
         set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::PROBE)?;
         setsockopt(&socket, sockopt::Ipv6DontFrag, &true)?;
     }
-    Ok(socket)
+    Ok(socket.into())
 }
 
 /// Sends `bytes` over TCP from one namespace to an address of another, and waits until all of it has arrived.

@@ -71,6 +71,7 @@ fn settings(args: &Args) -> Config {
     config.peers.this_machine = true;
     config.probing.confirm_rounds = 1;
     config.probing.packets_per_second = PACKETS_PER_SECOND;
+    config.probing.stable_peers = None;
     for address in &args.addresses {
         let name = address.to_string();
         if config.peers.fixed.iter().all(|peer| peer.name != name) {

@@ -71,6 +71,7 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
 fn settings(args: &Args) -> Result<Settings, Failure> {
     let mut settings = args.config.load()?;
     settings.probes.probing.interval = INTERVAL;
+    settings.probes.probing.stable_peers = None;
     let configured = args.config.config.is_some();
     settings.probes.peers.gateway = !configured && args.peers.is_empty();
     // A configuration is shared by all nodes and names this one too; the command line is typed for this one.

@@ -9,10 +9,10 @@ use super::{MetricLimits, Settings};
 impl Settings {
     /// The keys, as in `probing.interval`, that have another value in `new`.
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
-        let Self { probes, listen, host_root, metrics, stable_peers, ecmp_ports } = self;
+        let Self { probes, listen, host_root, metrics } = self;
         let Config { node, vantage: _, peers, probing, expect } = probes;
         let Peers { kernel, gateway: _, fixed, this_machine: _ } = peers;
-        let Probing { interval, confirm_rounds, packets_per_second } = probing;
+        let Probing { interval, confirm_rounds, packets_per_second, stable_peers, ecmp_ports } = probing;
         let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;
         let MetricLimits { named_peers, findings } = metrics;
         let now = &new.probes;
@@ -25,8 +25,8 @@ impl Settings {
             ("probing.interval", *interval != now.probing.interval),
             ("probing.confirm_rounds", *confirm_rounds != now.probing.confirm_rounds),
             ("probing.packets_per_second", *packets_per_second != now.probing.packets_per_second),
-            ("probing.stable_peers", *stable_peers != new.stable_peers),
-            ("probing.ecmp_ports", *ecmp_ports != new.ecmp_ports),
+            ("probing.stable_peers", *stable_peers != now.probing.stable_peers),
+            ("probing.ecmp_ports", *ecmp_ports != now.probing.ecmp_ports),
             ("expect.underlay_mtu", *underlay_mtu != now.expect.underlay_mtu),
             ("expect.overlay_mtu", *overlay_mtu != now.expect.overlay_mtu),
             ("expect.underlay_network", *underlay_network != now.expect.underlay_network),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use probes::config::{Expect, Peers, Prefix, Probing, StaticPeer};
+use probes::path::SOURCES;
 use probes::units::IpSize;
 
 use super::reader::{Reader, Section, text};
@@ -61,9 +62,13 @@ fn probing(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) 
         packets_per_second: reader
             .number(&section, "packets_per_second", 1..=100_000)
             .unwrap_or(default.packets_per_second),
+        stable_peers: reader.number(&section, "stable_peers", 0..=1000).or(default.stable_peers),
+        ecmp_ports: ecmp_ports(reader, &section).unwrap_or(default.ecmp_ports),
     };
-    settings.stable_peers = reader.number(&section, "stable_peers", 0..=1000).unwrap_or(settings.stable_peers);
-    settings.ecmp_ports = reader.number(&section, "ecmp_ports", 1..=256).unwrap_or(settings.ecmp_ports);
+}
+
+fn ecmp_ports(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<u16> {
+    reader.number(section, "ecmp_ports", 0..=u32::from(SOURCES)).and_then(|ports| ports.try_into().ok())
 }
 
 fn metrics(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) {
@@ -239,9 +244,13 @@ mod tests {
         wanted.listen = "192.0.2.1:9000".parse().unwrap();
         wanted.host_root = "/host".into();
         wanted.probes.peers = Peers { kernel: false, fixed: vec![peer, lone], ..Peers::default() };
-        wanted.probes.probing =
-            Probing { interval: Duration::from_secs(90), confirm_rounds: 3, packets_per_second: 500 };
-        (wanted.stable_peers, wanted.ecmp_ports) = (30, 16);
+        wanted.probes.probing = Probing {
+            interval: Duration::from_secs(90),
+            confirm_rounds: 3,
+            packets_per_second: 500,
+            stable_peers: Some(30),
+            ecmp_ports: 16,
+        };
         wanted.probes.expect = Expect {
             underlay_mtu: Some(IpSize::new(1500)),
             overlay_mtu: Some(IpSize::new(1450)),

@@ -86,6 +86,33 @@ impl Filter {
     }
 }
 
+/// Lets through answers to what was encapsulated here: timestamp and ICMPv6 echo replies with this process's identifier.
+/// For a socket that taps a tunnel: packets start with the IP header, and are all that come in there.
+pub(super) fn tap(id: u16, family: Family) -> Vec<Instruction> {
+    let (id, (protocol, number), kind) = match family {
+        Family::Ipv4 => (u32::from(id), (9, 1), 14),
+        Family::Ipv6 => (u32::from(id), (6, 58), 129),
+    };
+    let header = match family {
+        Family::Ipv4 => load(op::LDX_HEADER, 0),
+        Family::Ipv6 => load(op::LDX, 40),
+    };
+    vec![
+        load(op::LDX, 0),
+        load(op::LD_BYTE, protocol),
+        equal(number, 1, 0),
+        pass(0),
+        header,
+        load(op::LD_BYTE, 0),
+        equal(kind, 1, 0),
+        pass(0),
+        load(op::LD_HALF, 4),
+        equal(id, 0, 1),
+        pass(WHOLE),
+        pass(0),
+    ]
+}
+
 /// The part of a port's number that all ports of this process share.
 const BLOCK: u32 = !(PORTS as u32 - 1) & 0xffff;
 
@@ -362,5 +389,17 @@ mod tests {
                 - if packet.get(14) == Some(&17) { 2 } else { 0 };
             assert!(!passes6(&packet[..needed - 1]) && passes6(&packet[..needed]), "{needed} bytes");
         }
+    }
+
+    #[test]
+    fn a_tap_passes_answers_to_what_was_encapsulated_here_and_nothing_else() {
+        let passes = |family, packet: &[u8]| run(&tap(0x1234, family), packet).unwrap_or(false);
+        assert!(passes(Family::Ipv4, &ip(1, 0, &echo(14, 0x1234))));
+        assert!(passes(Family::Ipv4, &ip(1, 8, &echo(14, 0x1234))), "behind IP options");
+        assert!(passes(Family::Ipv6, &ip6(58, &echo(129, 0x1234))));
+        let others = [ip(1, 0, &echo(14, 1)), ip(1, 0, &echo(0, 0x1234)), ip(17, 0, &echo(14, 0x1234)), ip(6, 0, &[])];
+        assert!(others.iter().all(|packet| !passes(Family::Ipv4, packet)));
+        let others = [ip6(58, &echo(129, 1)), ip6(58, &echo(128, 0x1234)), ip6(17, &echo(129, 0x1234))];
+        assert!(others.iter().all(|packet| !passes(Family::Ipv6, packet)));
     }
 }

@@ -17,10 +17,11 @@
 mod options;
 mod ports;
 mod sockets;
+mod taps;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +31,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 use probes::fact::Unread;
+use probes::kernel::LinkIndex;
 use probes::prober::{Datagram, Identity, Means, Sent, Transmit, TransmitId};
 use probes::units::{Family, IpSize, Mono};
 use socket2::Socket;
@@ -40,6 +42,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::connect;
 use options::{IP_RECVFRAGSIZE, IPV6_RECVFRAGSIZE};
 use sockets::{Sockets, errno, is_lost};
+use taps::Taps;
 
 /// Packets handed over in one system call.
 const BATCH: usize = 32;
@@ -77,12 +80,14 @@ pub struct Packets {
     opened: tokio::time::Instant,
     identity: Identity,
     tunnel_ports: BTreeSet<u16>,
+    taps: Taps,
     epoch: Instant,
     backlog: VecDeque<Transmit>,
     held_up: Option<HeldUp>,
     attempts: JoinSet<(TransmitId, Sent)>,
     buffer: Vec<u8>,
     buffer6: Vec<u8>,
+    tapped: Vec<u8>,
 }
 
 /// Why the backlog waits.
@@ -107,12 +112,14 @@ impl Packets {
             opened: tokio::time::Instant::now(),
             identity,
             tunnel_ports: BTreeSet::new(),
+            taps: Taps::default(),
             epoch,
             backlog: VecDeque::new(),
             held_up: None,
             attempts: JoinSet::new(),
             buffer: vec![0; BATCH * LARGEST],
             buffer6: vec![0; BATCH * LARGEST],
+            tapped: vec![0; BATCH * LARGEST],
         })
     }
 
@@ -123,6 +130,11 @@ impl Packets {
     pub fn watch_tunnel_ports(&mut self, ports: &[u16]) -> Result<(), Unread> {
         self.tunnel_ports = ports.iter().copied().collect();
         self.sockets.as_mut().map_or(Ok(()), |sockets| sockets.watch_tunnel_ports(&self.tunnel_ports))
+    }
+
+    /// What comes out of these tunnels is looked at before this machine's filters see it.
+    pub fn tap(&mut self, links: &[LinkIndex]) {
+        self.taps.set(links, self.identity.id);
     }
 
     /// Sends, as far as the kernel takes it, and says what became of each. What has to wait, and how TCP attempts
@@ -164,6 +176,7 @@ impl Packets {
         tokio::select! {
             received = read(Some(icmp), Family::Ipv4, &mut self.buffer, self.epoch) => self.take(received),
             received = read(icmp6, Family::Ipv6, &mut self.buffer6, self.epoch) => self.take(received),
+            received = self.taps.read(&mut self.tapped, self.epoch) => self.take(received),
             Some(outcome) = self.attempts.join_next() => Received::of_attempt(outcome),
             _ = icmp.writable(), if held_up == Some(HeldUp::Icmp(Family::Ipv4)) => self.retry(),
             () = writable(icmp6), if held_up == Some(HeldUp::Icmp(Family::Ipv6)) => self.retry(),
@@ -421,11 +434,7 @@ fn datagram(
     at: Mono,
     wall: SystemTime,
 ) -> Option<Datagram> {
-    let address = message.address.as_ref()?;
-    let from = match family {
-        Family::Ipv4 => IpAddr::V4(address.as_sockaddr_in()?.ip()),
-        Family::Ipv6 => IpAddr::V6(address.as_sockaddr_in6()?.ip()),
-    };
+    let from = sender(message.address.as_ref()?, family);
     let bytes = message.iovs().next()?.to_vec();
     let (mut waited_for, mut fragment) = (None, None);
     for control in message.cmsgs().into_iter().flatten() {
@@ -439,6 +448,16 @@ fn datagram(
         }
     }
     Some(Datagram { from, bytes, at, waited: waited_for, fragment })
+}
+
+/// Who sent a packet, as the socket says; a tap does not, and says so by nobody's address.
+fn sender(address: &SockaddrStorage, family: Family) -> IpAddr {
+    let four = address.as_sockaddr_in().map(|from| IpAddr::V4(from.ip()));
+    let six = address.as_sockaddr_in6().map(|from| IpAddr::V6(from.ip()));
+    match family {
+        Family::Ipv4 => four.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        Family::Ipv6 => six.unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
+    }
 }
 
 /// The largest fragment that a packet came in, an IP packet itself. It is told of packets that came in fragments.
@@ -466,12 +485,14 @@ mod tests {
             opened,
             identity: Identity { id: 1, secret: 1, first_port: 61_440 },
             tunnel_ports: BTreeSet::new(),
+            taps: Taps::default(),
             epoch: Instant::now(),
             backlog: VecDeque::new(),
             held_up: None,
             attempts: JoinSet::new(),
             buffer: vec![0; BATCH * LARGEST],
             buffer6: vec![0; BATCH * LARGEST],
+            tapped: vec![0; BATCH * LARGEST],
         }
     }
 

@@ -110,6 +110,7 @@ pub(crate) fn published() -> Published {
         links: links(),
         tunnels: vec![tunnel()],
         paths: paths(),
+        schedule: None,
         ladders: Vec::new(),
         settings: settings(),
         neighbours: neighbours(),

@@ -6,12 +6,14 @@
 pub mod fit;
 pub mod path_black_hole;
 pub mod path_limited;
+pub mod path_lossy;
 pub mod path_mtu_asymmetric;
 pub mod path_mtu_cache_stale;
 pub mod peer_unreachable;
 
 pub use path_black_hole::PathBlackHole;
 pub use path_limited::PathLimited;
+pub use path_lossy::PathLossy;
 pub use path_mtu_asymmetric::PathMtuAsymmetric;
 pub use path_mtu_cache_stale::PathMtuCacheStale;
 pub use peer_unreachable::PeerUnreachable;

@@ -11,12 +11,13 @@
 use std::net::IpAddr;
 
 use crate::fact::Fact;
-use crate::kernel::{Link, Mac, Query, Tunnel, TunnelKind};
-use crate::path::{Encapsulation, PathKey, Plane, Verdict};
-use crate::snapshot::Snapshot;
+use crate::kernel::{Link, LinkIndex, Mac, Query, Tunnel, TunnelKind};
+use crate::path::{Encapsulation, PathKey, Plane, Unreachable, Verdict};
+use crate::snapshot::{Path, Snapshot};
 use crate::units::{Family, IpSize};
 
 use super::targets::route;
+use super::{Node, Output};
 
 /// The wrapping for a path through a VXLAN device, and the largest outer packet that this machine can send there.
 pub(super) fn of(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSize)> {
@@ -70,6 +71,29 @@ fn far_end(node: &Snapshot, link: &Link, key: &PathKey, neighbour: IpAddr) -> Op
     Some((mac, told.or(peer.underlay)?))
 }
 
+impl Node {
+    /// Has tunnels looked at more closely whose answers are missed: the device's own packets are answered, and those
+    /// that were encapsulated here are not. Once looked at they stay so: they would be missed again.
+    pub(super) fn tap_tunnels(&mut self) {
+        let missed: Vec<_> =
+            self.snapshot.paths.iter().filter_map(|(key, path)| missed(&self.snapshot, key, path)).collect();
+        let before = self.tapped.len();
+        self.tapped.extend(missed);
+        self.tapped.retain(|&link| self.snapshot.tables.link(link).is_some());
+        if self.tapped.len() > before {
+            self.wanted.push_back(Output::TapTunnels(self.tapped.iter().copied().collect()));
+        }
+    }
+}
+
+/// The tunnel of a path whose encapsulated probes are not answered although the device's own are.
+fn missed(node: &Snapshot, key: &PathKey, path: &Path) -> Option<LinkIndex> {
+    let silent = Verdict::Unreachable { why: Unreachable::Silent };
+    let answers = path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some());
+    let is_missed = answers && path.outer.known().is_some_and(|outer| outer.verdict == silent);
+    route(node, key.address)?.hops.first().map(|hop| hop.link).filter(|_| is_missed)
+}
+
 /// The smallest MTU of the links that outer packets leave by; no more than the operator means the network to carry.
 fn expected(node: &Snapshot, tunnel: &Tunnel, encapsulation: Encapsulation) -> Option<IpSize> {
     let from = tunnel.local.filter(|&local| node.tables.is_own(local));
@@ -83,55 +107,93 @@ fn expected(node: &Snapshot, tunnel: &Tunnel, encapsulation: Encapsulation) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Mac;
+    use crate::fact::{Reason, Source, Unread};
     use crate::snapshot::example::{Example, ip, silent};
 
-    fn key() -> PathKey {
-        PathKey { peer: "master-2".into(), plane: Plane::Overlay, address: ip("10.244.2.0") }
+    fn reference() -> Snapshot {
+        let node = Example::reference().with("vxlan.calico", |link| link.mac = Some(Mac([2, 0, 0, 0, 0, 1])));
+        node.address("vxlan.calico", "10.244.1.0", 32).snapshot()
     }
 
-    fn reference() -> Example {
-        Example::reference().with("vxlan.calico", |link| link.mac = Some(Mac([0x66, 0, 0, 0, 0, 9])))
+    fn key(node: &Snapshot, address: &str) -> PathKey {
+        node.paths.keys().find(|key| key.address == ip(address)).unwrap().clone()
     }
 
-    #[test]
-    fn the_device_that_the_route_leads_into_is_imitated() {
-        let (encapsulation, expected) = of(&reference().snapshot(), &key()).unwrap();
-        assert_eq!((encapsulation.vtep, encapsulation.port, encapsulation.vni), (ip("10.0.0.12"), 4789, 4096));
-        assert_eq!((encapsulation.to_mac, expected), ([0x66, 0, 0, 0, 0, 0], IpSize::new(1500)));
-        assert_eq!((encapsulation.inner_from, encapsulation.inner_to), (ip("10.244.1.0"), ip("10.244.2.0")));
+    fn wrapped(node: &Snapshot) -> Option<(Encapsulation, IpSize)> {
+        of(node, &key(node, "10.244.2.0"))
     }
 
     #[test]
-    fn an_entry_that_is_missing_is_told_by_the_other() {
+    fn a_packet_to_a_peer_is_wrapped_as_the_device_would() {
+        let node = reference();
+        let (how, expected) = wrapped(&node).unwrap();
+        assert_eq!((how.vtep, how.port, how.vni), (ip("10.0.0.12"), 4789, 4096));
+        assert_eq!((how.inner_from, how.inner_to), (ip("10.244.1.0"), ip("10.244.2.0")));
+        assert_ne!(how.from_mac, how.to_mac);
+        assert_eq!(expected, IpSize::new(1500), "the bridge's MTU, not the tunnel's");
+        assert_eq!(of(&node, &key(&node, "10.0.0.12")), None, "the underlay has no tunnel to go around");
+    }
+
+    #[test]
+    fn what_the_operator_means_the_network_to_carry_caps_it() {
         let mut node = reference();
-        let Fact::Known(neighbours) = &mut node.tables.neighbours else { unreachable!() };
-        let whole = neighbours.clone();
-        neighbours.retain(|entry| entry.address != ip("10.244.2.0"));
-        assert_eq!(of(&node.snapshot(), &key()).unwrap().0.to_mac, [0x66, 0, 0, 0, 0, 0]);
-        node.tables.neighbours = Fact::Known(whole);
-        let Fact::Known(forwarding) = &mut node.tables.forwarding else { unreachable!() };
+        node.expect.underlay_mtu = Some(IpSize::new(1400));
+        assert_eq!(wrapped(&node).map(|(_, expected)| expected), Some(IpSize::new(1400)));
+    }
+
+    #[test]
+    fn one_missing_entry_is_read_off_the_other() {
+        let whole = wrapped(&reference());
+        let mut node = reference();
+        let Fact::Known(forwarding) = &mut node.tables.forwarding else { panic!("no forwarding table") };
         forwarding.retain(|entry| entry.destination != Some(ip("10.0.0.12")));
-        let mut node = node.snapshot();
-        let underlay = Query { to: ip("10.0.0.12"), from: Some(ip("10.0.0.11")) };
-        node.outer.insert(underlay, node.lookups[&underlay.to].clone());
-        assert_eq!(of(&node, &key()).unwrap().0.vtep, ip("10.0.0.12"));
+        assert_eq!(wrapped(&node), whole, "the neighbour names the hardware address, the peer its node");
+        let mut node = reference();
+        let Fact::Known(neighbours) = &mut node.tables.neighbours else { panic!("no neighbours") };
+        neighbours.retain(|entry| entry.address != ip("10.244.2.0"));
+        assert_eq!(wrapped(&node), whole, "the forwarding entry names the hardware address");
+        let Fact::Known(forwarding) = &mut node.tables.forwarding else { panic!("no forwarding table") };
+        forwarding.clear();
+        assert_eq!(wrapped(&node), None, "nothing names it");
     }
 
     #[test]
     fn a_tunnel_that_no_route_leads_into_is_imitated_for_a_peer_that_is_lost() {
-        let mut node = reference();
+        let mut node = Example::reference().with("vxlan.calico", |link| link.mac = Some(Mac([2, 0, 0, 0, 0, 1])));
         node.lookups.insert(ip("10.244.2.0"), node.lookups[&ip("10.0.0.12")].clone());
-        assert!(of(&node.snapshot(), &key()).is_none(), "it is reached without the tunnel, as CrossSubnet means it");
+        assert_eq!(wrapped(&node.snapshot()), None, "it is reached without the tunnel, as CrossSubnet means it");
         let lost = node.verdict("master-2", Plane::Overlay, silent()).snapshot();
-        assert_eq!(of(&lost, &key()).unwrap().0.vtep, ip("10.0.0.12"));
+        assert_eq!(wrapped(&lost).unwrap().0.vtep, ip("10.0.0.12"));
     }
 
     #[test]
-    fn collect_metadata_and_other_planes_are_not_imitated() {
-        let external = reference().with("vxlan.calico", |link| link.tunnel.as_mut().unwrap().external = true);
-        assert!(of(&external.snapshot(), &key()).is_none());
-        let pod = PathKey { plane: Plane::Pod, ..key() };
-        assert!(of(&reference().snapshot(), &pod).is_none());
+    fn a_tunnel_in_collect_metadata_mode_has_nothing_to_send() {
+        let mut node = reference();
+        let Fact::Known(links) = &mut node.tables.links else { panic!("no links") };
+        links.iter_mut().filter_map(|link| link.tunnel.as_mut()).for_each(|tunnel| tunnel.external = true);
+        assert_eq!(wrapped(&node), None);
+    }
+
+    #[test]
+    fn answers_are_missed_only_where_the_devices_own_are_not() {
+        let mut node = reference();
+        let key = key(&node, "10.244.2.0");
+        let tunnel = node.topology.index_of("vxlan.calico");
+        let silent = Verdict::Unreachable { why: Unreachable::Silent };
+        let set = |node: &mut Snapshot, outer: Fact<Verdict>, inner: Verdict| {
+            let measured = |verdict| crate::path::Measured::new(verdict, crate::units::Mono::default());
+            let path = node.paths.get_mut(&key).unwrap();
+            path.outer = outer.map(measured);
+            path.measured = Fact::Known(measured(inner));
+        };
+        let clear = || Verdict::Clear { mtu: IpSize::new(1450) };
+        set(&mut node, Fact::Known(silent.clone()), clear());
+        assert_eq!(missed(&node, &key, &node.paths[&key]), tunnel);
+        set(&mut node, Fact::Known(silent.clone()), silent);
+        assert_eq!(missed(&node, &key, &node.paths[&key]), None, "the tunnel is dead");
+        set(&mut node, Fact::Known(clear()), clear());
+        assert_eq!(missed(&node, &key, &node.paths[&key]), None, "nothing is missed");
+        set(&mut node, Fact::Unread(Unread::new(Source::Probes, Reason::NotYet)), clear());
+        assert_eq!(missed(&node, &key, &node.paths[&key]), None, "nothing was asked");
     }
 }

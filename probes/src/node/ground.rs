@@ -3,7 +3,7 @@
 //! When the ground moves under a path its measurement is old, however young it is, and the next round comes early. So it
 //! does when a neighbour fails behind a path that was measured to work, or is back behind one that was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::fact::Fact;
@@ -42,14 +42,15 @@ impl Ground {
         Self(node.paths.iter().map(footing).collect())
     }
 
-    /// Whether anything that `paths` were measured on is different in `later`.
-    pub(super) fn moved(&self, later: &Self, paths: &BTreeMap<PathKey, Path>) -> bool {
-        self.0.len() != later.0.len()
-            || later.0.iter().any(|(key, after)| {
-                self.0.get(key).is_none_or(|before| {
-                    !before.holds(after) || paths.get(key).is_some_and(|path| belied(path, before, after))
-                })
+    /// The peers that came or went, or whose `paths` were measured on what is different in `later`.
+    pub(super) fn moved(&self, later: &Self, paths: &BTreeMap<PathKey, Path>) -> BTreeSet<String> {
+        let gone = self.0.keys().filter(|key| !later.0.contains_key(key));
+        let moved = later.0.iter().filter(|&(key, after)| {
+            self.0.get(key).is_none_or(|before| {
+                !before.holds(after) || paths.get(key).is_some_and(|path| belied(path, before, after))
             })
+        });
+        gone.chain(moved.map(|(key, _)| key)).map(|key| key.peer.clone()).collect()
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     fn moved(before: &Snapshot, after: &Snapshot) -> bool {
-        ground(before).moved(&ground(after), &after.paths)
+        !ground(before).moved(&ground(after), &after.paths).is_empty()
     }
 
     fn verdict(node: &mut Snapshot, verdict: Verdict) {
@@ -140,6 +141,7 @@ mod tests {
         let gone = after.paths.keys().next().cloned().unwrap();
         after.paths.remove(&gone);
         assert!(moved(&before, &after) && moved(&after, &before));
+        assert_eq!(ground(&before).moved(&ground(&after), &after.paths), [gone.peer].into(), "and says whose");
     }
 
     #[test]
@@ -155,8 +157,9 @@ mod tests {
             }
             (ground, node.paths)
         };
-        let moves =
-            |before, after, said: &Verdict| with(before, said).0.moved(&with(after, said).0, &with(None, said).1);
+        let moves = |before, after, said: &Verdict| {
+            !with(before, said).0.moved(&with(after, said).0, &with(None, said).1).is_empty()
+        };
         let clear = Verdict::Clear { mtu: IpSize::new(1500) };
         let dead = Verdict::Unreachable { why: Unreachable::Silent };
         assert!(moves(Some(Reachable), Some(Failed), &clear) && moves(None, Some(Failed), &clear));

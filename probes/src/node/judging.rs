@@ -19,6 +19,7 @@ use crate::subject::Subject;
 use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 
+use super::turns::Turns;
 use super::{Node, Output, rows};
 
 impl Node {
@@ -29,10 +30,10 @@ impl Node {
             Occasion::Look => self.cache.recall(&mut self.snapshot),
         }
         let outcomes = checks::judge_all(&self.snapshot);
-        let not_concluded = not_concluded(&outcomes, &self.snapshot);
+        let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
-        self.history.update(outcomes, occasion, now);
+        self.history.update(outcomes, occasion, |subject| self.turns.cover(subject), now);
         self.finish_telemetry(occasion, now);
         let report = self.report(not_concluded, conclusions, now);
         self.wanted.push_back(Output::Publish(Arc::new(Published {
@@ -90,6 +91,7 @@ impl Node {
             links: rows::links(node),
             tunnels: rows::tunnels(node, &recommended),
             paths,
+            schedule: self.turns.row(),
             ladders: Vec::new(),
             settings: rows::settings(node),
             neighbours: rows::neighbours(node),
@@ -129,7 +131,7 @@ fn conclusion(outcome: &Outcome) -> (String, Conclusion) {
     (outcome.entry.code.to_owned(), conclusion)
 }
 
-fn not_concluded(outcomes: &[Outcome], node: &Snapshot) -> Vec<NotConcluded> {
+fn not_concluded(outcomes: &[Outcome], node: &Snapshot, turns: &Turns) -> Vec<NotConcluded> {
     let mut all = BTreeSet::new();
     for outcome in outcomes {
         let code = outcome.entry.code;
@@ -137,9 +139,15 @@ fn not_concluded(outcomes: &[Outcome], node: &Snapshot) -> Vec<NotConcluded> {
             Err(unread) => {
                 all.insert(NotConcluded { code, reason: unread.to_string() });
             }
-            Ok(looked) => all.extend(
-                looked.unread.iter().map(|(subject, unread)| NotConcluded { code, reason: about(subject, unread) }),
-            ),
+            Ok(looked) => {
+                let (waiting, others): (Vec<_>, Vec<_>) =
+                    looked.unread.iter().partition(|(subject, unread)| turns.keep_waiting(subject, unread));
+                all.extend(
+                    others.into_iter().map(|(subject, unread)| NotConcluded { code, reason: about(subject, unread) }),
+                );
+                let reason = format!("paths that wait for their first turn to be measured: {}", waiting.len());
+                all.extend((!waiting.is_empty()).then_some(NotConcluded { code, reason }));
+            }
         }
         all.extend(node.tables.malformed.iter().filter(|(source, _)| reads(code, *source)).map(|(source, line)| {
             let unread = Unread::new(*source, Reason::Malformed { what: line.clone() });

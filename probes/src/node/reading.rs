@@ -64,20 +64,26 @@ impl Node {
         let Some(asked @ (Asked::Round | Asked::Look)) = self.asked else { return };
         self.asked = None;
         self.take_routes(raw, now);
+        let moved = self.ground.moved(&Ground::under(&self.snapshot), &self.snapshot.paths);
         if asked == Asked::Look {
-            let ground = Ground::under(&self.snapshot);
-            if self.ground.moved(&ground, &self.snapshot.paths) {
+            if !moved.is_empty() {
                 self.hasten(now);
             }
+            self.turns.doubt(moved);
             self.judge(Occasion::Look, now);
             if self.history.is_unsettled() {
                 self.look.again(now.mono + SETTLED);
             }
             return self.look.end(now.mono);
         }
+        self.turns.doubt(moved);
         self.probing_now = true;
-        if self.probing.is_ok() {
-            targets::all(&self.snapshot).into_iter().for_each(|target| self.prober.start(target, now.mono));
+        if self.probing.is_err() {
+            self.turns.pause();
+        } else {
+            self.turns.begin(&self.snapshot, &self.history, &self.config, now);
+            let targets = targets::of(&self.snapshot, |peer| self.turns.include(peer));
+            targets.into_iter().for_each(|target| self.prober.start(target, now.mono));
         }
     }
 

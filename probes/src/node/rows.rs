@@ -85,8 +85,8 @@ fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
         limited_by: known.and(measured).and_then(limited_by),
         cached_mtu: path.cached.map(|cached| cached.mtu),
         round_trip_seconds: known.and(measured).and_then(|one| one.round_trip).map(|time| time.as_secs_f64()),
-        loss_ratio: known.and(measured).and_then(loss),
-        packets_sent: measured.map_or(0, |measured| measured.sent),
+        loss_ratio: known.and(measured).and_then(|_| path.losses.total().ratio()),
+        packets_sent: measured.map_or(0, Measured::packets),
         probed_at: path.probed_at,
     }
 }
@@ -122,11 +122,6 @@ fn limit(verdict: &Verdict) -> Option<Limit> {
         Verdict::BlackHole { by, .. } => *by,
         Verdict::Clear { .. } | Verdict::Unreachable { .. } | Verdict::Unknown { .. } => None,
     }
-}
-
-fn loss(measured: &Measured) -> Option<f64> {
-    let sent = measured.reference_sent;
-    (sent > 0).then(|| f64::from(measured.reference_lost) / f64::from(sent))
 }
 
 fn why(path: &Path) -> Option<String> {
@@ -224,6 +219,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         links: links(node),
         tunnels: tunnels(node, &BTreeMap::new()),
         paths: paths(node),
+        schedule: None,
         ladders: Vec::new(),
         settings: settings(node),
         neighbours: neighbours(node),

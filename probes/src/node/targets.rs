@@ -62,6 +62,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 (Some(_), Some(last)) if last.outer != Fact::Absent => last.outer.clone(),
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
+            losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
             probed_at: last.and_then(|last| last.probed_at),
         };
         (key, path)
@@ -69,17 +70,18 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
     node.peers.iter().flat_map(keys).map(path).collect()
 }
 
-/// What the prober is to measure.
-pub(super) fn all(node: &Snapshot) -> Vec<Target> {
+/// What the prober is to measure of these peers.
+pub(super) fn of(node: &Snapshot, includes: impl Fn(&str) -> bool) -> Vec<Target> {
     let sources = outer::sources(&node.tables, &node.peers);
     let target = |(key, path): (&PathKey, &Path)| Target {
         key: key.clone(),
         from: query(key, &sources).from,
         expected: path.expected.unwrap_or(WITHOUT_ROUTE),
         tunnel: tunnel_end(node, key.address),
-        task: Task::Mtu { hops: false },
+        task: Task::Mtu { hops: false, sample: path.losses.is_doubtful() },
     };
-    node.paths.iter().map(target).chain(node.paths.keys().filter_map(|key| outer(node, key))).collect()
+    let picked = || node.paths.iter().filter(|(key, _)| includes(&key.peer));
+    picked().map(target).chain(picked().filter_map(|(key, _)| outer(node, key))).collect()
 }
 
 /// What measures the network below a tunnel, beside the path through it.
@@ -193,7 +195,7 @@ mod tests {
         assert!(asked.contains(&"route to 10.0.0.12 from 10.0.0.11".into()), "{asked:?}");
         assert!(asked.contains(&"route to 10.244.2.2".into()), "a pod has no tunnel's source: {asked:?}");
         let from = |plane| {
-            let targets = all(&node);
+            let targets = of(&node, |_| true);
             targets.into_iter().find(|target| target.key.plane == plane).unwrap().from
         };
         assert_eq!([from(Plane::Underlay), from(Plane::Overlay)], [Some(ip("10.0.0.11")), None]);

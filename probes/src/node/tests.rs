@@ -1,6 +1,7 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
 mod changes;
+mod turns;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,11 +28,15 @@ struct World {
     time: Duration,
     /// What becomes of an echo to this address of this size.
     wire: fn(IpAddr, u32) -> Wire,
+    /// What becomes of an encapsulated packet to this tunnel end of this size.
+    encapsulated_wire: fn(IpAddr, u32) -> Wire,
     facts: fn() -> RawFacts,
     sent: Vec<(IpAddr, u32)>,
     /// Packets that were encapsulated here, by tunnel end and outer size.
     encapsulated: Vec<(IpAddr, u32)>,
     readings: usize,
+    /// Tunnels that are to be looked at closely.
+    tapped: Vec<LinkIndex>,
     /// How often the ports of tunnels were told.
     ports: usize,
 }
@@ -49,10 +54,12 @@ impl World {
             node,
             time: Duration::ZERO,
             wire,
+            encapsulated_wire: wire,
             facts,
             sent: Vec::new(),
             encapsulated: Vec::new(),
             readings: 0,
+            tapped: Vec::new(),
             ports: 0,
         }
     }
@@ -82,6 +89,7 @@ impl World {
             }
             Output::Transmit(transmit) => self.transmit(&transmit),
             Output::WatchTunnelPorts(_) => self.ports += 1,
+            Output::TapTunnels(links) => self.tapped = links,
             Output::Publish(_) => {}
         }
     }
@@ -109,7 +117,7 @@ impl World {
         let size = Family::of(to).header() + 8 + u32::try_from(head.len()).unwrap() + padding;
         let Some(inner) = quote::inside_vxlan(head).filter(|_| transmit.to.port() == 4789) else { return };
         self.encapsulated.push((to, size));
-        if (self.wire)(to, size) == Wire::Answers {
+        if (self.encapsulated_wire)(to, size) == Wire::Answers {
             let start = if inner.to.is_ipv4() { 22 + 20 } else { 22 + 40 };
             let bytes = reply(inner.to, &head[start..], padding);
             self.receive(inner.to, bytes, at(self.time).mono);
@@ -229,6 +237,18 @@ fn a_clean_round_measures_every_path_in_two_packets_and_reads_once() {
     assert_eq!(world.readings, 1, "nothing was wrong, so nothing is read twice");
     assert_eq!((report.summary.status, report.summary.peers), (Status::Healthy, 4));
     assert!(report.paths.iter().all(|path| path.packets_sent == 2));
+}
+
+#[test]
+fn a_tunnel_whose_answers_are_missed_is_tapped_once() {
+    let filtered = |_: IpAddr, size: u32| if [134, 1500].contains(&size) { Wire::Silent } else { Wire::Answers };
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    world.encapsulated_wire = filtered;
+    world.round();
+    let tapped = std::mem::take(&mut world.tapped);
+    assert_eq!(tapped.len(), 1, "one tunnel leads to both peers");
+    world.round();
+    assert_eq!(world.tapped, [], "it is told once");
 }
 
 #[test]

@@ -22,9 +22,10 @@ mod reach;
 mod simulation;
 #[cfg(test)]
 mod tests;
-mod tries;
+pub(super) mod tries;
 mod usual;
 
+pub(super) use self::narrow::{MOST_SILENCES, SILENCES, WITNESSED};
 pub(crate) use self::reach::TCP_TIMEOUT;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,16 +45,16 @@ pub const REFERENCE: IpSize = IpSize::new(84);
 /// The shortest silence that means anything: a busy machine answers late.
 pub const PATIENCE: Duration = Duration::from_millis(200);
 /// Round trips that a silence must last, where that is longer.
-const PATIENCE_ROUND_TRIPS: u32 = 4;
+pub(super) const PATIENCE_ROUND_TRIPS: u32 = 4;
 /// Round trips that a size called too big has to be answered all the same. A path keeps its order, so the answer to
 /// the full size comes before the answer to a size that was tried because of an error.
 const SETTLED_ROUND_TRIPS: u32 = 2;
 /// Pause before a probe that the kernel did not send is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// Failures of the kernel to send that end a search.
-const FAILURES: u32 = 3;
+pub(super) const FAILURES: u32 = 3;
 /// How long to sleep when only an event from outside can help.
-const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 
 /// What to search, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

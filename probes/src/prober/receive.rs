@@ -274,3 +274,10 @@ enum Reply {
     Echo,
     Timestamp,
 }
+
+/// What "time to live exceeded" in a packet means to the probe that it is about.
+#[cfg(test)]
+pub(super) fn expired(flight: &Flight, datagram: &Datagram) -> Answer {
+    let complaint = Complaint::Refused(Refusal::TtlExceeded);
+    answer(flight, Complainer { by: datagram.from, complaint, datagram }, 0, Key::Tcp { transmit: flight.transmit })
+}

@@ -27,12 +27,24 @@ fn prober() -> Prober {
 
 fn underlay(address: Ipv4Addr) -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Underlay, address: address.into() };
-    Target { key, from: None, expected: IpSize::new(1500), tunnel: None, task: Task::Mtu { hops: false } }
+    Target {
+        key,
+        from: None,
+        expected: IpSize::new(1500),
+        tunnel: None,
+        task: Task::Mtu { hops: false, sample: false },
+    }
 }
 
 fn overlay() -> Target {
     let key = PathKey { peer: "master-2".into(), plane: Plane::Overlay, address: INNER.into() };
-    Target { key, from: None, expected: IpSize::new(1450), tunnel: Some(TUNNEL), task: Task::Mtu { hops: false } }
+    Target {
+        key,
+        from: None,
+        expected: IpSize::new(1450),
+        tunnel: Some(TUNNEL),
+        task: Task::Mtu { hops: false, sample: false },
+    }
 }
 
 /// A packet that left, as a host on the way sees it.
@@ -282,7 +294,7 @@ fn paths_that_share_an_address_keep_their_answers_apart() {
             from: None,
             expected: IpSize::new(1450),
             tunnel: None,
-            task: Task::Mtu { hops: false },
+            task: Task::Mtu { hops: false, sample: false },
         },
         micros(0),
     );
@@ -544,3 +556,5 @@ fn whatever_leaves_leaves_from_the_targets_source() {
         assert_eq!(transmit.from, from.filter(|_| transmit.to.ip() == IpAddr::V4(PEER)));
     }
 }
+
+mod carriers;

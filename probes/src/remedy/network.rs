@@ -7,6 +7,21 @@ use crate::units::{Family, IpSize};
 
 use super::{Fix, Lost};
 
+pub(super) fn path_keeps(to: IpAddr, peer: &str, links: &[String]) -> Vec<String> {
+    let nic = links.last().map_or("NIC", String::as_str);
+    let report = "mtr --no-dns --report --report-cycles 100";
+    vec![
+        format!(
+            "Find the hop from which on packets are lost, from here and from {peer}, for the way back may lose them:"
+        ),
+        format!("$ {report} {to}"),
+        format!(
+            "If it is the first one, look at cable, switch port, duplex and queues of {nic} (errors and drops that rise):"
+        ),
+        format!("$ ip -s -s link show {nic}; ethtool -S {nic} | grep -iE 'err|drop|disc|fifo|miss'"),
+    ]
+}
+
 pub(super) fn path_carries(fix: &Fix) -> Vec<String> {
     let Fix::PathCarries { to, size, overhead, carries, lost } = fix else { return Vec::new() };
     let wire = on_the_wire(*size, *overhead);

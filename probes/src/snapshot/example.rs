@@ -12,6 +12,7 @@ use crate::kernel::{
     Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
     Route, RouteKind, Tunnel, TunnelKind,
 };
+use crate::loss::Losses;
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
 use crate::units::{Family, IpSize, LinkMtu, Mono};
@@ -382,6 +383,7 @@ impl Example {
             via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
             measured: told.unwrap_or_else(clear),
             outer: self.outer_of(key, hop, topology),
+            losses: Losses::default(),
             probed_at: None,
         }
     }

@@ -11,9 +11,10 @@ use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv6DontFrag, ReceiveTimestampns};
 use probes::fact::{Reason, Source, Unread};
+use probes::kernel::LinkIndex;
 use probes::units::Family;
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -86,11 +87,30 @@ pub(super) const fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)
 }
 
-fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
+pub(super) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
     // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
     // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
     let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
     watched.map_err(|error| failed("watch a socket for readiness", &error.into_parts().1))
+}
+
+/// Binds a packet socket to a link, for packets of a family.
+pub(super) fn bind_to_link(socket: &Socket, link: LinkIndex, family: Family) -> io::Result<()> {
+    let protocol = if family == Family::Ipv4 { libc::ETH_P_IP } else { libc::ETH_P_IPV6 };
+    let number = i32::try_from(link.0).map_err(io::Error::other)?;
+    // SAFETY: the storage is at least as large and as aligned as `sockaddr_ll` (that is what it is for) and all zeros,
+    // which is a value of it; only fields of it are written, and the length said is that of the whole structure.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let address = storage.cast::<libc::sockaddr_ll>();
+            (*address).sll_family = libc::AF_PACKET as libc::sa_family_t;
+            (*address).sll_protocol = (protocol as u16).to_be();
+            (*address).sll_ifindex = number;
+            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            Ok(())
+        })
+    }?;
+    socket.bind(&address)
 }
 
 fn prepare(icmp: &Socket, filter: &Filter) -> io::Result<()> {

@@ -248,4 +248,18 @@ mod tests {
         assert_eq!(up(&families), [("c".to_owned(), 0.0), ("a".to_owned(), 1.0)]);
         assert_eq!(suppressed, 3, "path_mtu, path_expected_mtu and path_up of b");
     }
+
+    #[test]
+    fn the_oldest_result_is_that_of_the_path_whose_turn_is_longest_ago() {
+        let at = |minutes: Option<i64>, peer: &str| {
+            let probed_at = minutes.map(|minutes| example::noon() - jiff::SignedDuration::from_mins(minutes));
+            let row = example::path(peer, Plane::Underlay, "10.0.0.12", VerdictName::Clear, 1500);
+            PathRow { probed_at, ..row }
+        };
+        let rows = vec![at(Some(1), "now"), at(Some(60), "an-hour-ago"), at(None, "never")];
+        let oldest = oldest(&rows);
+        let values: Vec<_> = oldest.samples.iter().map(|sample| &sample.value).collect();
+        let hour_ago = example::noon().as_second() as f64 - 3600.0;
+        assert!(matches!(values[..], [Value::Number(number)] if *number == hour_ago), "{hour_ago}");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use probes::path::{Limit, VerdictName};
 use probes::report::ladder::Layer;
-use probes::report::{LinkRow, PathRow, Report, Role, SettingRow, TunnelRow};
+use probes::report::{LinkRow, PathRow, Report, Role, ScheduleRow, SettingRow, TunnelRow};
 
 use super::findings::{first_of, on_planes};
 use super::style::{Style, Tone, clean};
@@ -84,11 +84,14 @@ pub(super) fn paths(report: &Report, style: Style) -> String {
     if report.paths.is_empty() {
         return String::new();
     }
-    let (clear, faulty): (Vec<&PathRow>, Vec<&PathRow>) =
+    let (clear, mut faulty): (Vec<&PathRow>, Vec<&PathRow>) =
         report.paths.iter().partition(|row| row.verdict == VerdictName::Clear);
+    // What was never measured says least.
+    faulty.sort_by_key(|row| row.probed_at.is_none());
     let rows: Vec<_> = faulty.iter().take(FAULTY).chain(clear.iter().take(CLEAR)).map(|row| path(row)).collect();
     let header = ["peer", "plane", "address", "verdict", "carries", "cached", "limited by", "round trip", "loss"];
     let mut text = style.heading("PATHS", "bytes of an IP packet");
+    text.push_str(&turns(report, style));
     text.push_str(&table(style, header, &rows));
     for (left, what) in [(faulty.len().saturating_sub(FAULTY), "faulty"), (clear.len().saturating_sub(CLEAR), "clear")]
     {
@@ -98,6 +101,26 @@ pub(super) fn paths(report: &Report, style: Style) -> String {
     }
     text.push_str(&reasons(&faulty, style));
     text
+}
+
+/// How far one round reached, where it did not reach everybody.
+fn turns(report: &Report, style: Style) -> String {
+    let Some(schedule) = report.schedule.filter(|schedule| schedule.probed < schedule.peers) else {
+        return String::new();
+    };
+    let ScheduleRow { peers, probed, covered_within_seconds, .. } = schedule;
+    let within = about(covered_within_seconds);
+    style
+        .wrap("  ", &format!("{probed} of {peers} peers were probed in this round; no result gets older than {within}"))
+}
+
+/// A time without more precision than a reader wants, never too short.
+fn about(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
 }
 
 /// Why paths are not clear; those with one reason share a line.

@@ -5,8 +5,8 @@ mod node;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use probes::path::{Hole, HopAt, Limit, Plane, Way};
-use probes::report::{FindingCounts, Role, Severity};
+use probes::path::{Hole, HopAt, Limit, Plane, VerdictName, Way};
+use probes::report::{FindingCounts, Role, ScheduleRow, Severity};
 use probes::units::IpSize;
 use serde_json::json;
 
@@ -214,6 +214,32 @@ fn two_hundred_peers_all_well() {
 #[test]
 fn two_hundred_peers_most_of_them_sick() {
     assert_snapshot!(report(&two_hundred(150).report(), PLAIN));
+}
+
+#[test]
+fn a_node_that_does_not_probe_everybody_says_how_far_it_came() {
+    let with = |peers, covered_within_seconds| {
+        let mut node = two_hundred(1).report();
+        let row = ScheduleRow { peers, stable: 20, rotating: 80, suspects: 1, probed: 101, covered_within_seconds };
+        node.schedule = Some(row);
+        report(&node, PLAIN)
+    };
+    assert!(!with(101, 66).contains("probed in this round"), "it did probe everybody");
+    let told = |within| format!("  101 of 200 peers were probed in this round; no result gets older than {within}\n");
+    for (seconds, within) in [(119, "119 s"), (121, "3 min"), (4158, "70 min"), (7200, "2 h"), (7201, "3 h")] {
+        let text = with(200, seconds);
+        assert!(text.contains(&told(within)), "{text}");
+    }
+}
+
+#[test]
+fn what_was_never_measured_does_not_crowd_out_what_was() {
+    let mut node = two_hundred(200).report();
+    for row in node.paths.iter_mut().filter(|row| row.peer != "node-150") {
+        (row.verdict, row.probed_at, row.path_mtu) = (VerdictName::Unknown, None, None);
+    }
+    let text = report(&node, PLAIN);
+    assert!(text.lines().any(|line| line.contains("node-150") && line.contains("black hole")), "{text}");
 }
 
 #[test]

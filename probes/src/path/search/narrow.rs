@@ -14,11 +14,11 @@ use crate::path::{Limit, Verdict};
 use crate::units::{IpSize, Mono};
 
 /// Silences above the edge before it is believed, on a path that lost nothing else.
-const SILENCES: u32 = 4;
+pub(in crate::path) const SILENCES: u32 = 4;
 /// The most that losses can raise [`SILENCES`] to.
-const MOST_SILENCES: u32 = 6;
+pub(in crate::path) const MOST_SILENCES: u32 = 6;
 /// Silences above the edge that an answered companion witnesses.
-const WITNESSED: u32 = 3;
+pub(in crate::path) const WITNESSED: u32 = 3;
 /// Sizes that a burst splits a gap by.
 const SPLIT: u32 = 2;
 /// Gaps of up to so many sizes are filled entirely.

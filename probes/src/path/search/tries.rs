@@ -10,7 +10,7 @@ const HINTS: usize = 4;
 
 /// All probes of one size.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tries {
+pub(in crate::path) struct Tries {
     /// Asked for, and neither left nor refused by the kernel so far.
     pub queued: u32,
     /// When those left that nothing is known of.
@@ -33,32 +33,32 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Whether the fate of a probe is still open.
-    pub(super) fn pending(&self) -> bool {
+    pub(in crate::path) fn pending(&self) -> bool {
         self.queued > 0 || !self.out.is_empty()
     }
 
     /// Whether it was ever asked for.
-    pub(super) fn tried(&self) -> bool {
+    pub(in crate::path) fn tried(&self) -> bool {
         self.queued > 0 || self.left > 0 || self.filtered > 0
     }
 
     /// Whether anything speaks against this size.
-    pub(super) fn doubted(&self) -> bool {
+    pub(in crate::path) fn doubted(&self) -> bool {
         self.silent > 0 || !self.hints.is_empty()
     }
 
     /// Whether the kernel here took this size.
-    pub(super) fn fits(&self) -> bool {
+    pub(in crate::path) fn fits(&self) -> bool {
         self.left > 0 || self.filtered > 0
     }
 
     /// Times that this size went out.
-    pub(super) fn attempts(&self) -> u32 {
+    pub(in crate::path) fn attempts(&self) -> u32 {
         self.left + self.filtered
     }
 
     /// One probe left.
-    pub(super) fn on_left(&mut self, now: Mono) {
+    pub(in crate::path) fn on_left(&mut self, now: Mono) {
         self.queued = self.queued.saturating_sub(1);
         self.left += 1;
         self.out.push(now);
@@ -66,7 +66,7 @@ impl Tries {
     }
 
     /// A filter here dropped one probe.
-    pub(super) fn on_filtered(&mut self, now: Mono) {
+    pub(in crate::path) fn on_filtered(&mut self, now: Mono) {
         self.queued = self.queued.saturating_sub(1);
         self.filtered += 1;
         self.silent += 1;
@@ -74,7 +74,7 @@ impl Tries {
     }
 
     /// One probe was answered, perhaps after it had been given up.
-    pub(super) fn on_answered(&mut self, fragment: Option<IpSize>) {
+    pub(in crate::path) fn on_answered(&mut self, fragment: Option<IpSize>) {
         self.fragment = if self.answered == 0 { fragment } else { self.fragment.zip(fragment).map(|(a, b)| a.max(b)) };
         self.answered += 1;
         if self.out.is_empty() {
@@ -85,14 +85,14 @@ impl Tries {
     }
 
     /// Somebody calls this size too big.
-    pub(super) fn on_hint(&mut self, hint: Limit) {
+    pub(in crate::path) fn on_hint(&mut self, hint: Limit) {
         if self.hints.len() < HINTS && !self.hints.contains(&hint) {
             self.hints.push(hint);
         }
     }
 
     /// Gives up what left (or `since`, if later) more than `patience` before `now`.
-    pub(super) fn expire(&mut self, since: Mono, patience: Duration, now: Mono) {
+    pub(in crate::path) fn expire(&mut self, since: Mono, patience: Duration, now: Mono) {
         let before = self.out.len();
         self.out.retain(|&left| now < left.max(since) + patience);
         self.silent += u32::try_from(before - self.out.len()).unwrap_or(u32::MAX);
@@ -100,7 +100,7 @@ impl Tries {
 
     /// The MTUs that errors about this size, `size`, name and that could be true: RFC 1191 §7.1 says what to do with
     /// others, which is to guess.
-    pub(super) fn named(&self, size: IpSize, floor: IpSize) -> impl Iterator<Item = (IpSize, Limit)> {
+    pub(in crate::path) fn named(&self, size: IpSize, floor: IpSize) -> impl Iterator<Item = (IpSize, Limit)> {
         self.hints.iter().filter_map(move |&hint| {
             let mtu = hint.reported_mtu?;
             (floor <= mtu && mtu < size).then_some((mtu, hint))

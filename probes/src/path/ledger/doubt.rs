@@ -1,0 +1,148 @@
+//! Whether a probe vanishes: silent again and again, while a companion that takes the same way is answered.
+//!
+//! The search's rule for the edge of a black hole, for everything else that is concluded from silence: [`SILENCES`],
+//! and one more for every companion that was lost, [`WITNESSED`] of them in rounds whose companion was answered.
+//! Thus neither loss nor a host that dies is taken for it. The companion leaves last in a round: where answers are
+//! limited in rate, it is the suspect that is answered first, and an exhausted limit witnesses nothing.
+
+use super::Ledger;
+use crate::path::Probe;
+use crate::path::search::{MOST_SILENCES, SILENCES, WITNESSED};
+
+/// Rounds before it is given up.
+const ROUNDS: u32 = 3;
+
+/// A probe in doubt.
+#[derive(Clone, Debug)]
+pub(in crate::path) struct Doubt {
+    suspect: Probe,
+    companion: Probe,
+    round: Option<Round>,
+    rounds: u32,
+    witnessed: u32,
+}
+
+/// What was known when a round began.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    silent: u32,
+    answered: u32,
+}
+
+/// What a doubt comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::path) enum Judged {
+    /// It was answered.
+    Answered,
+    /// It vanishes.
+    Vanishes,
+    /// Probes are under way.
+    Open,
+    /// The companion was lost too often, or there is no room for another round.
+    Unsettled,
+}
+
+impl Doubt {
+    pub(in crate::path) const fn new(suspect: Probe, companion: Probe) -> Self {
+        Self { suspect, companion, round: None, rounds: 0, witnessed: 0 }
+    }
+
+    /// Judges what is known by now, and asks for another round where that is not enough.
+    pub(in crate::path) fn judge(&mut self, ledger: &mut Ledger) -> Judged {
+        if ledger.answered(self.suspect) > 0 {
+            return Judged::Answered;
+        }
+        if ledger.pending(self.suspect) || ledger.pending(self.companion) {
+            return Judged::Open;
+        }
+        self.end_round(ledger);
+        let silent = ledger.silences(self.suspect);
+        let needed = (SILENCES + ledger.silences(self.companion)).min(MOST_SILENCES);
+        if silent >= needed && self.witnessed >= WITNESSED {
+            return Judged::Vanishes;
+        }
+        let missing = needed.saturating_sub(silent).max(WITNESSED.saturating_sub(self.witnessed));
+        self.ask(missing, ledger)
+    }
+
+    fn ask(&mut self, missing: u32, ledger: &mut Ledger) -> Judged {
+        if self.rounds == ROUNDS || ledger.room() <= missing {
+            return Judged::Unsettled;
+        }
+        self.rounds += 1;
+        let (silent, answered) = (ledger.silences(self.suspect), ledger.answered(self.companion));
+        self.round = Some(Round { silent, answered });
+        (0..missing).for_each(|_| _ = ledger.ask(self.suspect));
+        ledger.ask(self.companion);
+        Judged::Open
+    }
+
+    /// Counts the silences of the round that is over, if its companion was answered.
+    fn end_round(&mut self, ledger: &Ledger) {
+        let Some(round) = self.round.take() else { return };
+        if ledger.answered(self.companion) > round.answered {
+            self.witnessed += ledger.silences(self.suspect).saturating_sub(round.silent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::Carrier;
+    use crate::units::{IpSize, Mono};
+
+    const LARGE: Probe = Probe::new(Carrier::Timestamp, IpSize::new(1500));
+    const SMALL: Probe = Probe::new(Carrier::Timestamp, IpSize::new(84));
+
+    /// Plays a doubt: `answers` says of each probe, by its number, whether it is answered.
+    fn play(budget: u32, answers: impl Fn(usize, Probe) -> bool) -> (Judged, Vec<u32>) {
+        let (mut ledger, mut doubt) = (Ledger::new(budget, None), Doubt::new(LARGE, SMALL));
+        let mut sizes = Vec::new();
+        loop {
+            let judged = doubt.judge(&mut ledger);
+            while let Some(probe) = ledger.next() {
+                ledger.on_sent(probe, Mono::default());
+                if answers(sizes.len(), probe) {
+                    ledger.on_answered(probe, None, None);
+                } else {
+                    ledger.on_silent(probe);
+                }
+                sizes.push(probe.size.bytes());
+            }
+            if judged != Judged::Open {
+                return (judged, sizes);
+            }
+        }
+    }
+
+    #[test]
+    fn one_round_is_enough_where_nothing_else_is_lost() {
+        assert_eq!(play(60, |_, probe| probe == SMALL), (Judged::Vanishes, vec![1500, 1500, 1500, 1500, 84]));
+    }
+
+    #[test]
+    fn one_answer_ends_it() {
+        for number in 0..4 {
+            let (judged, sizes) = play(60, |at, _| at == number);
+            assert_eq!((judged, sizes.len()), (Judged::Answered, 5));
+        }
+    }
+
+    #[test]
+    fn a_round_without_its_companion_witnesses_nothing_and_asks_for_more() {
+        let (judged, sizes) = play(60, |at, probe| probe == SMALL && at > 4);
+        assert_eq!((judged, &sizes[5..]), (Judged::Vanishes, &[1500, 1500, 1500, 84][..]));
+    }
+
+    #[test]
+    fn a_dead_host_is_never_settled() {
+        assert_eq!(play(60, |_, _| false).0, Judged::Unsettled);
+    }
+
+    #[test]
+    fn without_room_for_a_companion_nothing_is_asked() {
+        assert_eq!(play(4, |_, probe| probe == SMALL), (Judged::Unsettled, vec![]));
+        assert_eq!(play(5, |_, probe| probe == SMALL).0, Judged::Vanishes);
+    }
+}
