@@ -6,7 +6,7 @@
 //!
 //! A cause silences its consequences. Two things must hold: the cause's entry lists the consequence's code, and the
 //! topology says that the cause's subject carries the consequence's ([`Snapshot::carries`]), so that trouble on one
-//! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile. The two codes
+//! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile. The codes
 //! about path sizes silence each other and themselves, on planes further in, and are named by constants for that.
 
 pub mod declared;
@@ -17,7 +17,7 @@ pub mod links;
 pub mod overlay;
 pub mod paths;
 mod small;
-mod words;
+pub(crate) mod words;
 
 use std::fmt;
 
@@ -275,10 +275,12 @@ pub static ALL: &[Registered] = &[
     of::<paths::PathEcmpMtu>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
+    of::<paths::PathMtuAsymmetric>(),
     of::<paths::PathLossy>(),
     of::<paths::PathMtuCacheStale>(),
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),
+    of::<overlay::OverlayFragmented>(),
     of::<overlay::PodUnreachable>(),
     of::<kernel::IpForwardOff>(),
     of::<kernel::RpFilterStrict>(),

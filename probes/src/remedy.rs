@@ -9,6 +9,7 @@
 
 mod calico;
 mod cilium;
+mod delivery;
 mod flannel;
 mod host;
 mod network;
@@ -16,11 +17,12 @@ mod underlay;
 
 use std::net::IpAddr;
 
+use crate::path::Hole;
 use crate::snapshot::Setup;
 use crate::snapshot::setup::Cni;
 use crate::units::{IpSize, LinkMtu};
 
-pub use network::DeliveryFault;
+pub use delivery::DeliveryFault;
 
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +121,22 @@ pub enum Fix {
         overhead: u32,
         /// What it carries.
         carries: IpSize,
-        /// The hop that says so.
-        hop: Option<IpAddr>,
-        /// Whether the loss is silent.
+        /// How larger packets get lost.
+        lost: Lost,
+    },
+    /// The way back from a peer carries this size.
+    WayBackCarries {
+        /// The peer's name.
+        peer: String,
+        /// The address that was probed.
+        to: IpAddr,
+        /// This node's address on that path, where known: what the peer has to probe.
+        here: Option<IpAddr>,
+        /// The size that it should carry.
+        size: IpSize,
+        /// What a tunnel adds to that on the wire; 0 where none is crossed.
+        overhead: u32,
+        /// Whether larger packets vanish, rather than come in fragments.
         silent: bool,
     },
     /// The path to an address loses nothing.
@@ -175,6 +190,15 @@ pub enum Fix {
         /// One of the pods.
         pod: IpAddr,
     },
+    /// A route of this node leads to a peer's pods.
+    PodsRouted {
+        /// The peer's name.
+        peer: String,
+        /// One of the pods.
+        pod: IpAddr,
+        /// The tunnel that it should lead into.
+        tunnel: Option<String>,
+    },
     /// A tunnel delivers to a peer.
     TunnelDelivers {
         /// The tunnel device; `None` where no route leads into one.
@@ -209,6 +233,21 @@ pub enum Fix {
     Instead(Vec<Fix>),
 }
 
+/// How a path loses what is larger than it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Somebody says so.
+    Told {
+        /// The hop; none if it is a link of this machine.
+        by: Option<IpAddr>,
+    },
+    /// Nobody does.
+    Silently {
+        /// Between which hops, where that is known.
+        hole: Option<Hole>,
+    },
+}
+
 /// The lines that make every fix true, in order.
 pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
     let together = |a: &Fix, b: &Fix| matches!((a, b), (Fix::LinkMtu { .. }, Fix::LinkMtu { .. }));
@@ -233,14 +272,16 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::Module { name } => host::module(name),
         Fix::FlushPathMtus => host::flush_path_mtus(),
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
+        Fix::WayBackCarries { .. } => network::way_back_carries(&group[0]),
         Fix::PathKeeps { to, peer, links } => network::path_keeps(*to, peer, links),
         Fix::EqualPathsCarry { .. } => network::equal_paths_carry(&group[0]),
         Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
-        Fix::PodsAnswer { peer, pod } => network::pods_answer(peer, *pod, setup),
+        Fix::PodsAnswer { peer, pod } => delivery::pods_answer(peer, *pod, setup),
+        Fix::PodsRouted { peer, pod, tunnel } => delivery::pods_routed(peer, *pod, tunnel.as_deref(), setup),
         Fix::PeerAnswers { peer, address, link, resolved } => {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }
-        Fix::TunnelDelivers { .. } => network::tunnel_delivers(&group[0], setup),
+        Fix::TunnelDelivers { .. } => delivery::tunnel_delivers(&group[0], setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()

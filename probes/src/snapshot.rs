@@ -8,7 +8,7 @@ pub(crate) mod example;
 pub mod setup;
 pub mod topology;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -101,7 +101,7 @@ impl Snapshot {
             (Subject::Link(link), Subject::Path { .. }) => self.leaves_by(effect, link),
             (Subject::Link(link), Subject::Pods) => self.topology.carries_pods(link),
             (Subject::Path { peer, plane, .. }, Subject::Path { peer: other, plane: above, .. }) => {
-                peer == other && plane < above
+                peer == other && plane < above && self.crosses(cause, effect)
             }
             _ => false,
         }
@@ -140,9 +140,94 @@ impl Snapshot {
         Some(after.saturating_sub(*before))
     }
 
+    /// Whether packets of the path `above` cross the one `below`, both to one peer. Inside a tunnel they are of its far
+    /// end's family, whatever their own: the node's address counts by the outer one, the tunnel's by the tunnel. Where the
+    /// route that led into one is gone, that it did is remembered.
+    fn crosses(&self, below: &Subject, above: &Subject) -> bool {
+        let (Subject::Path { peer, plane, family }, Subject::Path { family: inner, .. }) = (below, above) else {
+            return false;
+        };
+        let (carrier, crossing) = (self.tunnels_of(below), self.tunnels_of(above));
+        if crossing.is_empty() {
+            let tunnelled = |known: &Peer| known.name == *peer && known.tunnel.is_some();
+            return family == inner || self.peers.iter().any(tunnelled);
+        }
+        match plane {
+            Plane::Underlay => {
+                crossing.iter().any(|&link| self.outer_family(link).is_none_or(|outer| outer == *family))
+            }
+            Plane::Overlay | Plane::Pod => family == inner || crossing.iter().any(|link| carrier.contains(link)),
+        }
+    }
+
+    fn paths_of(&self, subject: &Subject) -> impl Iterator<Item = &Path> {
+        self.paths.iter().filter(move |(key, _)| Subject::path(key) == *subject).map(|(_, path)| path)
+    }
+
+    fn tunnels_of(&self, path: &Subject) -> BTreeSet<LinkIndex> {
+        let links = self.paths_of(path).flat_map(|path| &path.via).copied();
+        links.filter(|&link| self.topology.tunnel(link).is_some()).collect()
+    }
+
+    fn outer_family(&self, tunnel: LinkIndex) -> Option<Family> {
+        let device = self.tables.link(tunnel)?.tunnel.as_ref()?;
+        let end = self.tables.remotes_of(tunnel).map(|(_, address)| address).next();
+        device.local.or(device.remote).or(end).map(Family::of)
+    }
+
     fn leaves_by(&self, path: &Subject, link: &str) -> bool {
         let Subject::Path { peer, plane, family } = path else { return false };
         let Some(index) = self.topology.index_of(link) else { return false };
         self.paths_to(peer, *plane, *family).any(|(_, path)| path.via.contains(&index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Fact;
+    use crate::snapshot::example::{Example, ip};
+
+    fn path(plane: Plane, family: Family) -> Subject {
+        Subject::Path { peer: "master-2".into(), plane, family }
+    }
+
+    #[test]
+    fn a_tunnel_carries_both_families_over_its_own() {
+        let node = Example::dual("fd00::12").snapshot();
+        let (four, six) = (Family::Ipv4, Family::Ipv6);
+        for inner in [path(Plane::Overlay, four), path(Plane::Pod, four), path(Plane::Pod, six)] {
+            assert!(node.carries(&path(Plane::Underlay, six), &inner), "{inner:?}");
+            assert!(!node.carries(&path(Plane::Underlay, four), &inner), "{inner:?}: the tunnel is one of IPv6");
+        }
+        assert!(node.carries(&path(Plane::Overlay, four), &path(Plane::Pod, six)), "one device for both");
+    }
+
+    #[test]
+    fn a_family_that_has_a_tunnel_of_its_own_is_not_carried_by_the_others() {
+        let mut node = Example::dual("10.0.0.12").vxlan("vxlan-v6.calico", 1430, Some("vmbr1"), "fd00::11");
+        let link = node.index("vxlan-v6.calico");
+        let Some(Fact::Known(route)) = node.lookups.get_mut(&ip("fd00:244:2::2")) else { panic!("a route") };
+        route.hops[0].link = link;
+        let Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
+        routes.push(route.clone());
+        let node = node.snapshot();
+        assert!(node.topology.tunnel(link).is_some(), "it is in use");
+        assert!(!node.carries(&path(Plane::Overlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv6)));
+        assert!(!node.carries(&path(Plane::Underlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv6)));
+        assert!(node.carries(&path(Plane::Overlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv4)));
+    }
+
+    #[test]
+    fn without_a_tunnel_each_family_carries_its_own() {
+        let mut node = Example::empty().device("eth0", "device", 1500).address("eth0", "10.0.0.11", 24);
+        node = node.peer("master-2", "eth0", "10.0.0.12");
+        for pod in ["10.1.2.2", "fd00:1:2::2"] {
+            node.lookups.insert(ip(pod), node.lookups[&ip("10.0.0.12")].clone());
+            node.peers[0].pods.push(ip(pod));
+        }
+        let node = node.snapshot();
+        assert!(node.carries(&path(Plane::Underlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv4)));
+        assert!(!node.carries(&path(Plane::Underlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv6)));
     }
 }

@@ -3,8 +3,8 @@
 use super::{ALL, Candidate, judge_all};
 use crate::fact::Fact;
 use crate::history::Standing;
-use crate::path::Plane;
 use crate::path::spread::Fate;
+use crate::path::{Plane, Verdict, Way};
 use crate::snapshot::example::{Example, black_hole, limited, no_right, silent, swept};
 use crate::snapshot::setup::{Cni, Host};
 use crate::snapshot::{Setup, Snapshot};
@@ -95,7 +95,7 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
     assert_eq!(raised, Vec::<String>::new());
     let measured = ["peer-", "path-", "overlay-", "pod-unreachable"];
     assert!(unread.iter().all(|line| measured.iter().any(|family| line.starts_with(family))), "{unread:#?}");
-    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 2 + 2 + 2);
+    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2);
 }
 
 /// What is raised and stays loud: no other finding is its cause.
@@ -181,6 +181,78 @@ fn a_black_hole_between_nodes_explains_what_the_tunnel_loses() {
     assert_eq!(loud(&node), ["path-black-hole master-2"]);
     let another = node.verdict("master-3", Plane::Pod, black_hole(1300));
     assert_eq!(loud(&another), ["path-black-hole master-2", "path-black-hole master-3"], "not one peer's for another");
+}
+
+/// A path whose larger sizes vanish on the way back, and arrive there.
+fn lost_back(node: Example, plane: Plane, carries: u32, forward: u32) -> Example {
+    node.verdict("master-2", plane, black_hole(carries)).learned("master-2", plane, |measured| {
+        (measured.forward, measured.reverse) = (Some(IpSize::new(forward)), Some(IpSize::new(carries)));
+        measured.way = Some(Way::Reverse);
+    })
+}
+
+#[test]
+fn what_vanishes_on_the_way_back_is_one_black_hole() {
+    let node = lost_back(Example::reference(), Plane::Underlay, 1404, 1500);
+    let node = node.outer_verdict("master-2", Verdict::Clear { mtu: IpSize::new(1500) });
+    assert_eq!(loud(&node), ["path-black-hole master-2"]);
+    let inside = lost_back(lost_back(node, Plane::Overlay, 1354, 1450), Plane::Pod, 1354, 1450);
+    assert_eq!(loud(&inside), ["path-black-hole master-2"]);
+}
+
+#[test]
+fn a_way_back_that_cuts_is_told_by_itself_and_explains_what_it_loses_inside() {
+    let node = Example::reference().verdict("master-2", Plane::Underlay, Verdict::Clear { mtu: IpSize::new(1500) });
+    let node = node.learned("master-2", Plane::Underlay, |measured| measured.reverse = Some(IpSize::new(1400)));
+    assert_eq!(loud(&node), ["path-mtu-asymmetric master-2"]);
+    assert_eq!(loud(&lost_back(node, Plane::Overlay, 1350, 1450)), ["path-mtu-asymmetric master-2"]);
+}
+
+#[test]
+fn a_path_that_cuts_the_tunnels_packets_explains_that_they_arrive_in_fragments() {
+    let small = limited(1400, Some("10.0.0.1"));
+    let node = Example::reference().verdict("master-2", Plane::Underlay, small.clone());
+    assert_eq!(loud(&node), ["path-limited master-2"]);
+    assert_eq!(loud(&Example::reference().outer_verdict("master-2", small)), ["overlay-fragmented master-2"]);
+}
+
+#[test]
+fn a_tunnel_too_large_for_its_way_explains_what_it_loses() {
+    let node = ["master-2"].into_iter().fold(Example::reference(), |node, peer| {
+        node.verdict(peer, Plane::Underlay, Verdict::Clear { mtu: IpSize::new(1400) })
+            .verdict(peer, Plane::Overlay, limited(1350, None))
+            .verdict(peer, Plane::Pod, black_hole(1350))
+    });
+    let set = |link: &mut crate::kernel::Link| link.tunnel.as_mut().unwrap().df = Some(crate::kernel::Df::Set);
+    assert_eq!(loud(&node.with("vxlan.calico", set)), ["overlay-mtu-exceeds-path master-2"]);
+}
+
+/// Two findings that silence one another would both be hidden.
+#[test]
+fn something_stays_loud_whatever_is_measured() {
+    let clear = |mtu| Verdict::Clear { mtu: IpSize::new(mtu) };
+    let all = |mtu| [clear(mtu), limited(mtu - 100, None), black_hole(mtu - 100), silent()];
+    let ways = [None, Some(Way::Forward), Some(Way::Reverse)];
+    for (underlay, overlay) in all(1500).into_iter().flat_map(|one| all(1450).map(|other| (one.clone(), other))) {
+        for (outer, way) in all(1500).into_iter().flat_map(|outer| ways.map(|way| (outer.clone(), way))) {
+            let told = |measured: &mut crate::path::Measured| {
+                measured.way = way;
+                measured.forward = measured.verdict.path_mtu().map(|mtu| mtu.plus(50));
+                measured.reverse = measured.verdict.path_mtu();
+            };
+            let node = Example::reference()
+                .verdict("master-2", Plane::Underlay, underlay.clone())
+                .learned("master-2", Plane::Underlay, told)
+                .verdict("master-2", Plane::Overlay, overlay.clone())
+                .learned("master-2", Plane::Overlay, told)
+                .outer_verdict("master-2", outer.clone());
+            assert_eq!(
+                judged(&node).0.is_empty(),
+                loud(&node).is_empty(),
+                "{underlay:?} {overlay:?} {outer:?} {way:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod path_black_hole;
 pub mod path_ecmp_mtu;
 pub mod path_limited;
 pub mod path_lossy;
+pub mod path_mtu_asymmetric;
 pub mod path_mtu_cache_stale;
 pub mod peer_unreachable;
 
@@ -15,10 +16,12 @@ pub use path_black_hole::PathBlackHole;
 pub use path_ecmp_mtu::PathEcmpMtu;
 pub use path_limited::PathLimited;
 pub use path_lossy::PathLossy;
+pub use path_mtu_asymmetric::PathMtuAsymmetric;
 pub use path_mtu_cache_stale::PathMtuCacheStale;
 pub use peer_unreachable::PeerUnreachable;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::checks::{Causes, Judgement, Raised};
 use crate::fact::{Reason, Source, Unread};
@@ -44,15 +47,28 @@ pub(super) fn judge_each<E>(
     planes: &[Plane],
     rule: impl Fn(&Case<'_>) -> Option<(Severity, E)>,
 ) -> Result<Judgement<E>, Unread> {
+    try_each(node, planes, |case| Ok(rule(case)))
+}
+
+/// As [`judge_each`], for a rule that may lack something that it needs to judge a path that was measured.
+///
+/// # Errors
+/// As [`judge_each`].
+pub(super) fn try_each<E>(
+    node: &Snapshot,
+    planes: &[Plane],
+    rule: impl Fn(&Case<'_>) -> Result<Option<(Severity, E)>, Unread>,
+) -> Result<Judgement<E>, Unread> {
     some_peer(node)?;
     let mut worst: BTreeMap<Subject, (Option<IpSize>, Severity, E)> = BTreeMap::new();
     let mut unread = BTreeMap::new();
     for (key, path) in node.paths.iter().filter(|(key, _)| planes.contains(&key.plane)) {
         let subject = Subject::path(key);
-        match path.verdict() {
+        let judged = path.verdict().and_then(|verdict| Ok((verdict, rule(&Case { key, path, verdict })?)));
+        match judged {
             Err(why) => drop(unread.insert(subject, why)),
-            Ok(verdict) => {
-                let Some((severity, evidence)) = rule(&Case { key, path, verdict }) else { continue };
+            Ok((_, None)) => {}
+            Ok((verdict, Some((severity, evidence)))) => {
                 let carries = verdict.path_mtu();
                 if worst.get(&subject).is_none_or(|(least, ..)| carries < *least) {
                     worst.insert(subject, (carries, severity, evidence));
@@ -79,6 +95,11 @@ pub(super) fn some_peer(node: &Snapshot) -> Result<(), Unread> {
     }
     let why = "no peer is known: name one with --peer or in the configuration".into();
     Err(Unread::new(Source::Probes, Reason::Unsupported { why }))
+}
+
+/// This node's address on a path, as the route chooses it.
+pub(super) fn source_of(node: &Snapshot, key: &PathKey) -> Option<IpAddr> {
+    node.lookups.get(&key.address)?.known()?.source
 }
 
 /// The tunnel that a path goes through, and what it adds.

@@ -4,6 +4,9 @@
 //! wrapped here meets the same network and the same far end, and its answer comes back through the far end's own tunnel.
 //! Where one of the entries is missing the other names what it would have said: a neighbour's hardware address is that
 //! of the forwarding entry that leads to the peer's node. A tunnel in collect-metadata mode has no identifier to send.
+//!
+//! Where a peer's tunnel address is not reached and no route leads into a tunnel, the one that its tables name the peer in
+//! is taken: that the packet is answered shows that the route is all that is missing.
 
 use std::net::IpAddr;
 
@@ -21,10 +24,8 @@ pub(super) fn of(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSiz
     if key.plane != Plane::Overlay {
         return None;
     }
-    let hop = route(node, key.address)?.hops.first()?;
-    let link = node.tables.link(hop.link)?;
-    let tunnel = link.tunnel.as_ref().filter(|tunnel| tunnel.kind == TunnelKind::Vxlan && !tunnel.external)?;
-    let neighbour = hop.gateway.unwrap_or(key.address);
+    let (link, neighbour) = device(node, key)?;
+    let tunnel = link.tunnel.as_ref()?;
     let (to_mac, vtep) = far_end(node, link, key, neighbour)?;
     let own = node.tables.addresses_of(link.index).map(|own| own.address);
     let encapsulation = Encapsulation {
@@ -37,6 +38,26 @@ pub(super) fn of(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSiz
         inner_to: key.address,
     };
     Some((encapsulation, expected(node, tunnel, encapsulation)?))
+}
+
+/// The device whose packets are imitated, and the neighbour that it would send to.
+pub(super) fn device<'a>(node: &'a Snapshot, key: &PathKey) -> Option<(&'a Link, IpAddr)> {
+    let hop = route(node, key.address).and_then(|route| route.hops.first());
+    let routed = hop.and_then(|hop| Some((node.tables.link(hop.link)?, hop.gateway.unwrap_or(key.address))));
+    let named = || {
+        let peer = node.peers.iter().find(|peer| peer.name == key.peer)?;
+        let link = node.tables.link_named(peer.tunnel.as_ref()?).filter(|_| is_lost(node, key))?;
+        Some((link, key.address))
+    };
+    let imitable = |(link, _): &(&Link, IpAddr)| {
+        let tunnel = link.tunnel.as_ref();
+        tunnel.is_some_and(|tunnel| tunnel.kind == TunnelKind::Vxlan && !tunnel.external)
+    };
+    routed.filter(imitable).or_else(|| named().filter(imitable))
+}
+
+fn is_lost(node: &Snapshot, key: &PathKey) -> bool {
+    node.paths.get(key).is_some_and(|path| matches!(path.verdict(), Ok(Verdict::Unreachable { .. })))
 }
 
 fn far_end(node: &Snapshot, link: &Link, key: &PathKey, neighbour: IpAddr) -> Option<(Mac, IpAddr)> {
@@ -87,7 +108,7 @@ fn expected(node: &Snapshot, tunnel: &Tunnel, encapsulation: Encapsulation) -> O
 mod tests {
     use super::*;
     use crate::fact::{Reason, Source, Unread};
-    use crate::snapshot::example::{Example, ip};
+    use crate::snapshot::example::{Example, ip, silent};
 
     fn reference() -> Snapshot {
         let node = Example::reference().with("vxlan.calico", |link| link.mac = Some(Mac([2, 0, 0, 0, 0, 1])));
@@ -134,6 +155,15 @@ mod tests {
         let Fact::Known(forwarding) = &mut node.tables.forwarding else { panic!("no forwarding table") };
         forwarding.clear();
         assert_eq!(wrapped(&node), None, "nothing names it");
+    }
+
+    #[test]
+    fn a_tunnel_that_no_route_leads_into_is_imitated_for_a_peer_that_is_lost() {
+        let mut node = Example::reference().with("vxlan.calico", |link| link.mac = Some(Mac([2, 0, 0, 0, 0, 1])));
+        node.lookups.insert(ip("10.244.2.0"), node.lookups[&ip("10.0.0.12")].clone());
+        assert_eq!(wrapped(&node.snapshot()), None, "it is reached without the tunnel, as CrossSubnet means it");
+        let lost = node.verdict("master-2", Plane::Overlay, silent()).snapshot();
+        assert_eq!(wrapped(&lost).unwrap().0.vtep, ip("10.0.0.12"));
     }
 
     #[test]

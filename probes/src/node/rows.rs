@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::checks::words;
 use crate::declared::{self, Declared};
 use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
@@ -130,7 +131,10 @@ fn why(path: &Path) -> Option<String> {
         Ok(Some(measured)) => match &measured.verdict {
             Verdict::Unknown { why } => Some(why.clone()),
             Verdict::Unreachable { why } => Some(unreachable(*why)),
-            Verdict::BlackHole { drops, .. } => Some(format!("{drops} B and more vanish without an error")),
+            Verdict::BlackHole { drops, .. } => {
+                let place = words::place(measured.hole, measured.way);
+                Some(format!("{drops} B and more vanish without an error{place}"))
+            }
             Verdict::Clear { .. } | Verdict::Limited { .. } => None,
         },
     }
@@ -230,8 +234,8 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::Plane;
-    use crate::snapshot::example::{Example, ip};
+    use crate::path::{Hole, HopAt, Plane, Way};
+    use crate::snapshot::example::{Example, black_hole, ip};
 
     fn path_to(node: &Example, address: &str) -> PathRow {
         paths(&node.snapshot()).into_iter().find(|row| row.address == ip(address)).unwrap()
@@ -255,6 +259,22 @@ mod tests {
         let Some(Fact::Known(route)) = node.lookups.get_mut(&ip("10.244.2.2")) else { panic!("a route") };
         route.hops.clear();
         assert_eq!(path_to(&node, "10.244.2.2").route, None);
+    }
+
+    #[test]
+    fn a_black_hole_says_where_as_far_as_that_is_known() {
+        let why = |way, hole| {
+            let node = Example::reference().verdict("master-2", Plane::Underlay, black_hole(1400));
+            let node =
+                node.learned("master-2", Plane::Underlay, |measured| (measured.way, measured.hole) = (way, hole));
+            path_to(&node, "10.0.0.12").why.unwrap()
+        };
+        assert_eq!(why(None, None), "1401 B and more vanish without an error");
+        let before = HopAt { ttl: 1, address: None };
+        assert_eq!(
+            why(Some(Way::Forward), Some(Hole { after: None, before })),
+            "1401 B and more vanish without an error between this node and hop 1, on the way there"
+        );
     }
 
     #[test]

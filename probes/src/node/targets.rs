@@ -92,7 +92,7 @@ pub(super) fn of(node: &Snapshot, includes: impl Fn(&str) -> bool) -> Vec<Target
 /// What measures the network below a tunnel, beside the path through it.
 fn outer(node: &Snapshot, key: &PathKey) -> Option<Target> {
     let (encapsulation, expected) = encapsulation::of(node, key)?;
-    let from = node.tables.link(route(node, key.address)?.hops.first()?.link)?.tunnel.as_ref()?.local;
+    let from = encapsulation::device(node, key)?.0.tunnel.as_ref()?.local;
     let from = from.filter(|&from| node.tables.is_own(from));
     Some(Target { key: key.clone(), from, expected, tunnel: None, task: Task::Outer(encapsulation) })
 }

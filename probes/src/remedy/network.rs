@@ -1,33 +1,11 @@
-//! The network between nodes: paths, peers, and what a tunnel needs to deliver.
+//! The network between nodes: paths and peers.
 
 use std::net::IpAddr;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::snapshot::Setup;
-use crate::snapshot::setup::Cni;
+use crate::path::Hole;
 use crate::units::{Family, IpSize};
 
-use super::{Fix, calico, cilium, flannel, maker};
-
-/// What keeps a tunnel from delivering to a peer, as far as this node can see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryFault {
-    /// No route to the peer's tunnel address leads into a tunnel.
-    NoRoute,
-    /// The tunnel device has no neighbour entry for the peer's tunnel address.
-    NoNeighbour,
-    /// The neighbour entry is there and failed to resolve.
-    NeighbourFailed,
-    /// The tunnel device has no forwarding entry for the neighbour's hardware address.
-    NoForwarding,
-    /// The peer answers that no socket listens on the tunnel's port.
-    PortClosed,
-    /// Everything is in place here: a filter on the way, or the peer's own entries.
-    NotHere,
-}
+use super::{Fix, Lost};
 
 pub(super) fn path_keeps(to: IpAddr, peer: &str, links: &[String]) -> Vec<String> {
     let nic = links.last().map_or("NIC", String::as_str);
@@ -45,32 +23,98 @@ pub(super) fn path_keeps(to: IpAddr, peer: &str, links: &[String]) -> Vec<String
 }
 
 pub(super) fn path_carries(fix: &Fix) -> Vec<String> {
-    let Fix::PathCarries { to, size, overhead, carries, hop, silent } = fix else { return Vec::new() };
-    let (too_big, ping) = match Family::of(*to) {
-        Family::Ipv4 => ("ICMP \"fragmentation needed\" (type 3 code 4)", "ping"),
-        Family::Ipv6 => ("ICMPv6 \"packet too big\" (type 2)", "ping -6"),
-    };
-    let wire = match overhead {
-        0 => format!("{size} B"),
-        _ => format!("{} B ({size} B and the tunnel's {overhead})", size.plus(*overhead)),
-    };
-    let what = match (silent, hop) {
-        (true, _) => format!(
-            "Every NIC, bridge and switch port on the way to {to} must carry {wire}. A router that cannot must be \
-             able to say so: let {too_big} through every filter, back to the node that sent the packet."
-        ),
-        (false, Some(hop)) => {
+    let Fix::PathCarries { to, size, overhead, carries, lost } = fix else { return Vec::new() };
+    let wire = on_the_wire(*size, *overhead);
+    let what = match lost {
+        Lost::Silently { hole } => silent(*to, &wire, *hole),
+        Lost::Told { by: Some(hop) } => {
             let now = carries.plus(*overhead);
             format!("{hop} has a next hop that carries only {now} B: raise the MTU of its link towards {to} to {wire}.")
         }
-        (false, None) => {
+        Lost::Told { by: None } => {
             format!("A link of this node limits the path to {carries} B: see which, and raise it or the route's `mtu`:")
         }
     };
-    let look = (!silent && hop.is_none()).then(|| format!("$ ip route get {to}; ip -br link"));
-    let payload = size.payload(Family::of(*to)).bytes();
-    let try_it = format!("$ mtuscope probe {to}; {ping} -c 3 -M do -s {payload} {to}");
-    std::iter::once(what).chain(look).chain(["To see that it is mended:".into(), try_it]).collect()
+    let here = matches!(lost, Lost::Told { by: None });
+    let look = here.then(|| format!("$ ip route get {to}; ip -br link"));
+    std::iter::once(what).chain(look).chain(mended(*to, *size)).collect()
+}
+
+/// What gets lost is known only as far as packets were seen to come.
+fn silent(to: IpAddr, wire: &str, hole: Option<Hole>) -> String {
+    let too_big = too_big(Family::of(to));
+    let told = |to_whom: &str| format!("let {too_big} through every filter, back to {to_whom}");
+    let Some(Hole { after, before }) = hole else {
+        return format!(
+            "Every NIC, bridge and switch port on the way to {to} must carry {wire}. A router that cannot must be able \
+             to say so: {}.",
+            told("the node that sent the packet")
+        );
+    };
+    match after {
+        Some(after) => format!(
+            "{after} gets such packets and {before} does not: the link between them, at both ends, and every switch and \
+             bridge on it must carry {wire}. If {after} knows that its own end is smaller it must be able to say so: {}.",
+            told("the sender")
+        ),
+        None => format!(
+            "Such packets do not even get to {before}: this node's NIC and bridge, the link there, at both ends, and every \
+             switch on it must carry {wire}."
+        ),
+    }
+}
+
+/// The other way is measured from the other end: that is where its hops show.
+pub(super) fn way_back_carries(fix: &Fix) -> Vec<String> {
+    let Fix::WayBackCarries { peer, to, here, size, overhead, silent } = fix else { return Vec::new() };
+    let (wire, family) = (on_the_wire(*size, *overhead), Family::of(*to));
+    let here = here.map_or_else(|| "THIS_NODE".into(), |address| address.to_string());
+    let told = if *silent {
+        format!(
+            " A router that cannot must be able to say so: let {} through every filter, back to {peer}.",
+            too_big(family)
+        )
+    } else {
+        String::new()
+    };
+    let flush = match family {
+        Family::Ipv4 => "ip route flush cache",
+        Family::Ipv6 => "ip -6 route flush cache",
+    };
+    let lines = [
+        format!(
+            "Look on the way from {peer} to here: every NIC, bridge and switch port on it must carry {wire}.{told} On \
+             {peer}, where the hops of that way show:"
+        ),
+        format!("$ mtuscope probe {here}; ip route get {here}"),
+        format!(
+            "If that shows an `mtu`, {peer} itself sends nothing larger: with `expires` it remembers what a hop said once \
+             and can forget it, without it somebody wrote it into the route:"
+        ),
+        format!("$ {flush}"),
+    ];
+    lines.into_iter().chain(mended(*to, *size)).collect()
+}
+
+fn on_the_wire(size: IpSize, overhead: u32) -> String {
+    match overhead {
+        0 => format!("{size} B"),
+        _ => format!("{} B ({size} B and the tunnel's {overhead})", size.plus(overhead)),
+    }
+}
+
+const fn too_big(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ICMP \"fragmentation needed\" (type 3 code 4)",
+        Family::Ipv6 => "ICMPv6 \"packet too big\" (type 2)",
+    }
+}
+
+fn mended(to: IpAddr, size: IpSize) -> [String; 2] {
+    let family = Family::of(to);
+    let ping = if family == Family::Ipv4 { "ping" } else { "ping -6" };
+    let payload = size.payload(family).bytes();
+    ["To see that it is mended:".into(), format!("$ mtuscope probe {to}; {ping} -c 3 -M do -s {payload} {to}")]
 }
 
 /// A hop that speaks is named. One that does not is found with `traceroute`, which sends what a sweep sends.
@@ -137,24 +181,10 @@ pub(super) fn forget_path_mtu(to: IpAddr, locked: bool) -> Vec<String> {
     forget.into_iter().chain(lie).collect()
 }
 
-/// What is between a tunnel's end and a pod, all of it on the peer.
-pub(super) fn pods_answer(peer: &str, pod: IpAddr, setup: Setup) -> Vec<String> {
-    let mut lines = vec![
-        format!("On {peer}, in this order: does it forward, has it a route to the pod, is the pod there?"),
-        format!("$ sysctl net.ipv4.ip_forward; ip route get {pod}; ip neigh show to {pod}"),
-    ];
-    if setup.cni == Cni::Calico {
-        lines.push("Calico's pods answer only where their node has a default route:".into());
-        lines.push("$ ip route get 169.254.1.1".into());
-    }
-    lines.push("Does a policy keep this node out?".into());
-    lines.push("$ kubectl get networkpolicy --all-namespaces".into());
-    lines
-}
-
 pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, resolved: Option<bool>) -> Vec<String> {
     let dev = link.map(|link| format!(" dev {link}")).unwrap_or_default();
     let on = link.map(|link| format!(" on {link}")).unwrap_or_default();
+    let icmp = if Family::of(address) == Family::Ipv4 { "icmp" } else { "icmp6" };
     let unresolved = [
         format!(
             "Nobody{on} answers for it: look at cable, VLAN and switch port, and on {peer} at the link with {address}, which must \
@@ -167,7 +197,7 @@ pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, reso
             "A filter between here and {peer} drops ICMP, UDP from 33434 and TCP 9747 and 10250 alike, or answers go \
              astray; on {peer}, do packets arrive, and by which link do answers leave?"
         ),
-        "$ tcpdump -ni any icmp; nft list ruleset".into(),
+        format!("$ tcpdump -ni any {icmp}; nft list ruleset"),
     ];
     let look = [
         "Is it resolved? FAILED or INCOMPLETE means that nobody answers for it:".into(),
@@ -180,124 +210,10 @@ pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, reso
     }
 }
 
-pub(super) fn tunnel_delivers(fix: &Fix, setup: Setup) -> Vec<String> {
-    let Fix::TunnelDelivers { tunnel, kind, port, overlay, underlay, fault } = fix else { return Vec::new() };
-    let device = tunnel.as_deref().unwrap_or("TUNNEL");
-    let peer = underlay.map_or_else(|| "PEER".into(), |address| address.to_string());
-    match fault {
-        DeliveryFault::NoRoute => missing(&format!("$ ip route get {overlay}; ip route show table all"), device, setup),
-        DeliveryFault::NoNeighbour | DeliveryFault::NeighbourFailed => {
-            missing(&format!("$ ip neigh show dev {device}"), device, setup)
-        }
-        DeliveryFault::NoForwarding => missing(&format!("$ bridge fdb show dev {device}"), device, setup),
-        DeliveryFault::PortClosed => port_closed(&peer, device, *port),
-        DeliveryFault::NotHere => not_here(&peer, device, &outer(*kind, *port)),
-    }
-}
-
-/// The CNI writes its entries again when it starts; if they do not come back, it does not know the peer.
-fn missing(show: &str, device: &str, setup: Setup) -> Vec<String> {
-    let made_by = match setup.cni {
-        Cni::Unknown => Cni::Unknown,
-        cni if device == "TUNNEL" => cni,
-        _ => maker(device, setup),
-    };
-    let (restart, knows) = match made_by {
-        Cni::Calico => (calico::restart_here(), "the peer's Node has a projectcalico.org VXLAN or IPIP tunnel address"),
-        Cni::Flannel => (flannel::restart_here(), "the peer's Node has the flannel.alpha.coreos.com annotations"),
-        Cni::Cilium => (cilium::restart_here(), "the peer has a CiliumNode"),
-        Cni::Unknown => (Vec::new(), "whatever programs the tunnel knows the peer"),
-    };
-    let check = format!("See that {knows}; then look at the entries again:");
-    restart.into_iter().chain([check, show.to_owned()]).collect()
-}
-
-fn port_closed(peer: &str, device: &str, port: Option<u16>) -> Vec<String> {
-    let port = port.map_or_else(|| "PORT".into(), |port| port.to_string());
-    vec![
-        format!("On {peer}, {device} must be up and use the same UDP port, {port}; a filter must not reject it:"),
-        format!("$ ip -d link show dev {device}; ss -lunp 'sport = :{port}'; nft list ruleset | grep -w {port}"),
-    ]
-}
-
-fn not_here(peer: &str, device: &str, outer: &str) -> Vec<String> {
-    vec![
-        format!(
-            "Let {outer} through between the nodes, both ways: host firewalls, security groups, the hypervisor's \
-             firewall. Do packets leave here, and do they arrive at {peer}? On both, while this probes:"
-        ),
-        format!("$ tcpdump -ni any '{}'", capture(outer)),
-        format!("If they arrive there and nothing comes back, {peer} lacks the entries for this node; there:"),
-        format!("$ ip neigh show dev {device}; bridge fdb show dev {device}"),
-    ]
-}
-
-fn outer(kind: Option<&str>, port: Option<u16>) -> String {
-    match (kind, port) {
-        (_, Some(port)) => format!("UDP {port}"),
-        (Some("ipip"), None) => "IP protocol 4".into(),
-        (Some("gre"), None) => "IP protocol 47".into(),
-        (Some("sit"), None) => "IP protocol 41".into(),
-        _ => "the tunnel's packets".into(),
-    }
-}
-
-fn capture(outer: &str) -> String {
-    match (outer.strip_prefix("UDP "), outer.strip_prefix("IP protocol ")) {
-        (Some(port), _) => format!("udp port {port}"),
-        (_, Some(protocol)) => format!("ip proto {protocol}"),
-        _ => "udp".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::setup::Host;
-
-    fn deliver(fault: DeliveryFault, cni: Cni, tunnel: &str) -> String {
-        let fix = Fix::TunnelDelivers {
-            tunnel: Some(tunnel.into()),
-            kind: Some("vxlan"),
-            port: Some(4789),
-            overlay: "10.244.2.0".parse().unwrap(),
-            underlay: Some("10.0.0.12".parse().unwrap()),
-            fault,
-        };
-        tunnel_delivers(&fix, Setup { cni, host: Host::Plain }).join("\n")
-    }
-
-    #[test]
-    fn a_missing_entry_is_shown_and_the_cni_made_to_write_it() {
-        insta::assert_snapshot!(deliver(DeliveryFault::NoForwarding, Cni::Calico, "vxlan.calico"), @r#"
-Let Calico set its tunnel up again on this node. Calico installed by its operator:
-$ kubectl -n calico-system delete pod -l k8s-app=calico-node --field-selector spec.nodeName=THIS_NODE
-Calico installed by manifest:
-$ kubectl -n kube-system delete pod -l k8s-app=calico-node --field-selector spec.nodeName=THIS_NODE
-See that the peer's Node has a projectcalico.org VXLAN or IPIP tunnel address; then look at the entries again:
-$ bridge fdb show dev vxlan.calico
-"#);
-        let flannel = deliver(DeliveryFault::NoNeighbour, Cni::Flannel, "flannel.1");
-        assert!(flannel.contains("app=flannel") && flannel.contains("ip neigh show dev flannel.1"), "{flannel}");
-    }
-
-    #[test]
-    fn a_filtered_tunnel_is_traced_by_its_outer_packets() {
-        insta::assert_snapshot!(deliver(DeliveryFault::NotHere, Cni::Calico, "vxlan.calico"), @r#"
-Let UDP 4789 through between the nodes, both ways: host firewalls, security groups, the hypervisor's firewall. Do packets leave here, and do they arrive at 10.0.0.12? On both, while this probes:
-$ tcpdump -ni any 'udp port 4789'
-If they arrive there and nothing comes back, 10.0.0.12 lacks the entries for this node; there:
-$ ip neigh show dev vxlan.calico; bridge fdb show dev vxlan.calico
-"#);
-    }
-
-    #[test]
-    fn a_closed_port_is_looked_for_at_the_peer() {
-        insta::assert_snapshot!(deliver(DeliveryFault::PortClosed, Cni::Unknown, "vxlan0"), @r#"
-On 10.0.0.12, vxlan0 must be up and use the same UDP port, 4789; a filter must not reject it:
-$ ip -d link show dev vxlan0; ss -lunp 'sport = :4789'; nft list ruleset | grep -w 4789
-"#);
-    }
+    use crate::path::HopAt;
 
     #[test]
     fn paths_of_equal_cost_are_followed_by_the_ports_that_take_them() {
@@ -325,17 +241,12 @@ $ mtuscope probe --ecmp 10.0.0.12
     }
 
     #[test]
-    fn tunnels_without_a_port_are_named_by_protocol() {
-        assert_eq!(capture(&outer(Some("ipip"), None)), "ip proto 4");
-        assert_eq!(capture(&outer(Some("wireguard"), Some(51_820))), "udp port 51820");
-    }
-
-    #[test]
     fn the_size_to_ping_with_leaves_out_the_headers() {
         let lines = |to: &str| {
             let (size, carries) = (IpSize::new(1500), IpSize::new(1400));
             let to = to.parse().unwrap();
-            path_carries(&Fix::PathCarries { to, size, overhead: 0, carries, hop: None, silent: true }).join("\n")
+            let lost = Lost::Silently { hole: None };
+            path_carries(&Fix::PathCarries { to, size, overhead: 0, carries, lost }).join("\n")
         };
         assert!(lines("10.0.0.12").contains("ping -c 3 -M do -s 1472 10.0.0.12"));
         assert!(lines("fd00::2").contains("ping -6 -c 3 -M do -s 1452 fd00::2"));
@@ -353,9 +264,9 @@ $ mtuscope probe --ecmp 10.0.0.12
 
     #[test]
     fn a_tunnels_headers_count_on_the_wire() {
-        let (to, hop) = ("10.244.2.0".parse().unwrap(), Some("10.0.9.1".parse().unwrap()));
+        let (to, lost) = ("10.244.2.0".parse().unwrap(), Lost::Told { by: Some("10.0.9.1".parse().unwrap()) });
         let (size, carries) = (IpSize::new(1450), IpSize::new(1350));
-        let lines = path_carries(&Fix::PathCarries { to, size, overhead: 50, carries, hop, silent: false });
+        let lines = path_carries(&Fix::PathCarries { to, size, overhead: 50, carries, lost });
         assert_eq!(
             lines[0],
             "10.0.9.1 has a next hop that carries only 1400 B: raise the MTU of its link towards 10.244.2.0 to 1500 B \
@@ -369,5 +280,47 @@ $ mtuscope probe --ecmp 10.0.0.12
         assert!(lines(Some(false)).contains("Nobody on vmbr1") && !lines(Some(false)).contains("tcpdump"));
         assert!(lines(Some(true)).contains("tcpdump") && !lines(Some(true)).contains("Nobody"));
         assert!(lines(None).contains("ip neigh show to 10.0.0.12 dev vmbr1") && lines(None).contains("tcpdump"));
+    }
+
+    #[test]
+    fn what_sends_and_what_does_not_get_it_are_named() {
+        let lines = |after: Option<u8>| {
+            let at = |ttl| HopAt { ttl, address: Some(IpAddr::from([10, 9, 0, ttl])) };
+            let hole = Some(Hole { after: after.map(at), before: at(after.unwrap_or(0) + 1) });
+            let (to, size, carries) = ("10.0.0.12".parse().unwrap(), IpSize::new(1500), IpSize::new(1400));
+            let lost = Lost::Silently { hole };
+            path_carries(&Fix::PathCarries { to, size, overhead: 0, carries, lost })[0].clone()
+        };
+        let between = lines(Some(1));
+        assert!(between.starts_with("10.9.0.1 (hop 1) gets such packets and 10.9.0.2 (hop 2) does not"), "{between}");
+        assert!(between.contains("must carry 1500 B"), "{between}");
+        assert!(lines(None).starts_with("Such packets do not even get to 10.9.0.1 (hop 1)"), "{}", lines(None));
+    }
+
+    #[test]
+    fn the_way_back_is_looked_at_from_the_other_end() {
+        let lines = |to: &str, silent| {
+            let (to, here) = (to.parse().unwrap(), Some("10.0.0.11".parse().unwrap()));
+            let fix = Fix::WayBackCarries { peer: "b".into(), to, here, size: IpSize::new(1500), overhead: 0, silent };
+            way_back_carries(&fix).join("\n")
+        };
+        insta::assert_snapshot!(lines("10.0.0.12", false), @r#"
+Look on the way from b to here: every NIC, bridge and switch port on it must carry 1500 B. On b, where the hops of that way show:
+$ mtuscope probe 10.0.0.11; ip route get 10.0.0.11
+If that shows an `mtu`, b itself sends nothing larger: with `expires` it remembers what a hop said once and can forget it, without it somebody wrote it into the route:
+$ ip route flush cache
+To see that it is mended:
+$ mtuscope probe 10.0.0.12; ping -c 3 -M do -s 1472 10.0.0.12
+"#);
+        let silent = lines("fd00::2", true);
+        assert!(silent.contains("packet too big") && silent.contains("back to b"), "{silent}");
+        assert!(silent.contains("$ ip -6 route flush cache"), "{silent}");
+        assert!(!lines("10.0.0.12", false).contains("A router that cannot"));
+    }
+
+    #[test]
+    fn a_peer_of_ipv6_is_listened_for_as_such() {
+        let lines = |address: &str| peer_answers("b", address.parse().unwrap(), None, Some(true)).join("\n");
+        assert!(lines("fd00::2").contains("tcpdump -ni any icmp6;") && lines("10.0.0.12").contains("any icmp;"));
     }
 }

@@ -20,7 +20,7 @@ mod measured;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::OverlayMtuExceedsPath;
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
 use crate::checks::{Area, Check, by_code};
 use crate::report::{Finding, Report};
 use crate::units::IpSize;
@@ -149,6 +149,9 @@ fn codes(rung: &Rung, findings: &[Finding]) -> Vec<&'static str> {
     codes
 }
 
+/// Codes about a peer that say of a tunnel that it is too large.
+const TOO_LARGE: [&str; 2] = [OverlayMtuExceedsPath::ENTRY.code, OverlayFragmented::ENTRY.code];
+
 fn is_about(finding: &Finding, rung: &Rung) -> bool {
     let of_sizes = by_code(finding.code).is_some_and(|check| check.entry.area != Area::Kernel);
     let evidence = |key: &str| finding.evidence.get(key).and_then(|value| value.as_str());
@@ -157,9 +160,7 @@ fn is_about(finding: &Finding, rung: &Rung) -> bool {
         && match rung.layer {
             Layer::Path => named && evidence("plane") == Some("underlay"),
             Layer::InnerPath => named && matches!(evidence("plane"), Some("overlay" | "pod")),
-            Layer::Tunnel if finding.code == OverlayMtuExceedsPath::ENTRY.code => {
-                evidence("tunnel") == Some(&rung.name)
-            }
+            Layer::Tunnel if TOO_LARGE.contains(&finding.code) => evidence("tunnel") == Some(&rung.name),
             Layer::Pods => finding.subject == "pods",
             Layer::Route => false,
             Layer::Bridge => (named && evidence("plane").is_none()) || evidence("bridge") == Some(&rung.name),

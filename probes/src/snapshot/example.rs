@@ -30,6 +30,8 @@ pub(crate) struct Example {
     pub(crate) peers: Vec<Peer>,
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
+    addressed: BTreeMap<IpAddr, Fact<Measured>>,
+    outers: BTreeMap<String, Fact<Measured>>,
     cached: BTreeMap<IpAddr, Cached>,
     swept: BTreeMap<IpAddr, Fact<Swept>>,
 }
@@ -92,9 +94,21 @@ impl Example {
         let counters_before = tables.counters.clone();
         let counters_untroubled = tables.counters.clone();
         let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (addressed, outers) = (BTreeMap::new(), BTreeMap::new());
         let (cached, swept) = (BTreeMap::new(), BTreeMap::new());
-        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, cached, swept }
-            .device("lo", "loopback", 65_536)
+        Self {
+            tables,
+            counters_before,
+            counters_untroubled,
+            peers,
+            lookups,
+            verdicts,
+            addressed,
+            outers,
+            cached,
+            swept,
+        }
+        .device("lo", "loopback", 65_536)
     }
 
     /// master-1: vmbr0 on enp4s0 for management, vmbr1 on enp5s0 for Kubernetes, Calico's VXLAN, two pods, two peers.
@@ -139,6 +153,23 @@ impl Example {
         node
     }
 
+    /// A node that speaks both families through one tunnel, with one peer at `underlay`: the tunnel is of that family.
+    pub(crate) fn dual(underlay: &str) -> Self {
+        let local = if ip(underlay).is_ipv4() { "10.0.0.11" } else { "fd00::11" };
+        let pods = ["10.244.2.2", "fd00:244:2::2"];
+        Self::empty()
+            .device("enp5s0", "device", 1500)
+            .device("vmbr1", "bridge", 1500)
+            .port("enp5s0", "vmbr1")
+            .address("vmbr1", "10.0.0.11", 24)
+            .address("vmbr1", "fd00::11", 64)
+            .vxlan("vxlan.calico", if ip(underlay).is_ipv4() { 1450 } else { 1430 }, Some("vmbr1"), local)
+            .address("vxlan.calico", "10.244.1.0", 32)
+            .address("vxlan.calico", "fd00:244:1::", 128)
+            .peer("master-2", "vmbr1", underlay)
+            .behind_tunnel("master-2", "vxlan.calico", "10.244.2.0", &pods)
+    }
+
     /// Adds a device that is up and has carrier.
     pub(crate) fn device(mut self, name: &str, kind: &str, mtu: u32) -> Self {
         let index = LinkIndex(u32::try_from(self.tables.links().len()).unwrap() + 1);
@@ -172,7 +203,7 @@ impl Example {
         let own = Address { link: self.index(link), address: ip(address), prefix, global: true };
         let Fact::Known(addresses) = &mut self.tables.addresses else { unreachable!("examples start with addresses") };
         addresses.push(own);
-        if prefix == 32 { self } else { self.route(address, prefix, None, link) }
+        if [32, 128].contains(&prefix) { self } else { self.route(address, prefix, None, link) }
     }
 
     /// Adds a route of the main table.
@@ -270,6 +301,31 @@ impl Example {
         self
     }
 
+    /// What the path to one address is measured to be, whatever the others of its plane are.
+    pub(crate) fn verdict_at(mut self, address: &str, verdict: Verdict) -> Self {
+        self.addressed.insert(ip(address), Fact::Known(measured(verdict)));
+        self
+    }
+
+    /// Changes what was measured of a path whose verdict was told.
+    pub(crate) fn learned(mut self, peer: &str, plane: Plane, change: impl FnOnce(&mut Measured)) -> Self {
+        let Some(Fact::Known(measured)) = self.verdicts.get_mut(&(peer.into(), plane)) else { panic!("tell it first") };
+        change(measured);
+        self
+    }
+
+    /// What packets that are encapsulated here are measured to meet on the way to a peer's tunnel end, in outer sizes;
+    /// until told otherwise, what the node's address meets.
+    pub(crate) fn outer_verdict(self, peer: &str, verdict: Verdict) -> Self {
+        self.outer_fact(peer, Fact::Known(measured(verdict)))
+    }
+
+    /// The same where nothing was measured, or there is no way to.
+    pub(crate) fn outer_fact(mut self, peer: &str, outer: Fact<Measured>) -> Self {
+        self.outers.insert(peer.into(), outer);
+        self
+    }
+
     /// A path that was not measured.
     pub(crate) fn unmeasured(mut self, peer: &str, plane: Plane, why: Unread) -> Self {
         self.verdicts.insert((peer.into(), plane), Fact::Unread(why));
@@ -339,14 +395,14 @@ impl Example {
         let route = self.lookups.get(&key.address).and_then(Fact::known);
         let hop = route.and_then(|route| route.hops.first());
         let expected = hop.and_then(|hop| self.tables.link(hop.link)).map(|link| link.mtu.carries());
-        let told = self.verdicts.get(&(key.peer.clone(), key.plane)).cloned();
+        let told = self.told(key);
         let clear = || Fact::Known(measured(Verdict::Clear { mtu: expected.unwrap_or(key.family().floor()) }));
         Path {
             expected,
             cached: self.cached.get(&key.address).copied(),
             via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
             measured: told.unwrap_or_else(clear),
-            outer: Fact::Absent,
+            outer: self.outer_of(key, hop, topology),
             losses: Losses::default(),
             spread: self.spread(key),
             probed_at: None,
@@ -364,9 +420,27 @@ impl Example {
         }
     }
 
+    fn told(&self, key: &PathKey) -> Option<Fact<Measured>> {
+        self.addressed.get(&key.address).or_else(|| self.verdicts.get(&(key.peer.clone(), key.plane))).cloned()
+    }
+
+    fn outer_of(&self, key: &PathKey, hop: Option<&Hop>, topology: &Topology) -> Fact<Measured> {
+        if let Some(told) = self.outers.get(&key.peer).filter(|_| key.plane == Plane::Overlay) {
+            return told.clone();
+        }
+        let tunnel = hop.and_then(|hop| self.tables.link(hop.link)?.tunnel.as_ref());
+        let asks = tunnel.is_some_and(|tunnel| tunnel.kind == TunnelKind::Vxlan && !tunnel.external);
+        let underlay = self.peers.iter().find(|peer| peer.name == key.peer).and_then(|peer| peer.underlay);
+        let underlay = underlay.filter(|_| asks && key.plane == Plane::Overlay);
+        underlay.map_or(Fact::Absent, |address| {
+            self.path(&PathKey { peer: key.peer.clone(), plane: Plane::Underlay, address }, topology).measured
+        })
+    }
+
     fn to(&self, destination: IpAddr, prefix: u8, gateway: Option<IpAddr>, link: &str) -> Route {
         let link = self.index(link);
-        let source = self.tables.addresses_of(link).next().map(|own| own.address);
+        let mut own = self.tables.addresses_of(link).map(|own| own.address);
+        let source = own.find(|own| own.is_ipv4() == destination.is_ipv4());
         let kernel = gateway.is_none() && prefix < 32;
         Route {
             destination,
@@ -390,7 +464,11 @@ pub(crate) fn swept(fates: &[Fate]) -> Swept {
 
 fn measured(verdict: Verdict) -> Measured {
     let at = Mono::default();
-    Measured { sent: 2, reference_sent: 2, ..Measured::new(verdict, at) }
+    let whole = match verdict {
+        Verdict::Clear { mtu } | Verdict::Limited { mtu, .. } => Some(mtu),
+        _ => None,
+    };
+    Measured { forward: whole, reverse: whole, sent: 2, reference_sent: 2, ..Measured::new(verdict, at) }
 }
 
 #[test]

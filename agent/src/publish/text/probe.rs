@@ -5,7 +5,7 @@ use probes::report::{PathRow, ProbeReport};
 
 use super::style::{Style, clean};
 use super::table::{Cell, known, table};
-use super::tables::{carries, hop, round_trip, verdict, words};
+use super::tables::{carries, limit, round_trip, verdict, words};
 
 /// Measured paths as text.
 pub fn probe(report: &ProbeReport, style: Style) -> String {
@@ -14,7 +14,7 @@ pub fn probe(report: &ProbeReport, style: Style) -> String {
             row.peer.as_str().into(),
             verdict(row),
             carries(row).into(),
-            hop(row.limited_by.as_ref()).into(),
+            limit(row).into(),
             known(round_trip(row)),
             row.packets_sent.into(),
             known(row.cached_mtu.filter(|cached| Some(*cached) != row.path_mtu)),

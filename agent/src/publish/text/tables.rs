@@ -43,19 +43,31 @@ pub(super) fn verdict(row: &PathRow) -> Cell {
     Cell::toned(word, tone)
 }
 
-/// What passes of what should.
+/// What passes of what should, and of that what comes back.
 pub(super) fn carries(row: &PathRow) -> String {
-    match (row.path_mtu, row.expected_mtu) {
+    let back = row.forward_mtu.zip(row.reverse_mtu).filter(|(forward, reverse)| reverse < forward);
+    let back = back.filter(|(_, reverse)| row.path_mtu.is_some_and(|mtu| *reverse < mtu));
+    let back = back.map(|(_, reverse)| format!(", {reverse} back")).unwrap_or_default();
+    let there = match (row.path_mtu, row.expected_mtu) {
         (Some(mtu), Some(expected)) if mtu == expected => mtu.to_string(),
         (Some(mtu), Some(expected)) => format!("{mtu} of {expected}"),
         (Some(mtu), None) => mtu.to_string(),
         (None, Some(expected)) => format!("- of {expected}"),
         (None, None) => "-".into(),
+    };
+    there + &back
+}
+
+/// Who limits a path, or at least on which way it is.
+pub(super) fn limit(row: &PathRow) -> String {
+    match (row.limited_by, row.way) {
+        (None, Some(way)) => way.words().to_owned(),
+        (limit, _) => hop(limit.as_ref()),
     }
 }
 
 /// The hop that limits a path.
-pub(super) fn hop(limit: Option<&Limit>) -> String {
+fn hop(limit: Option<&Limit>) -> String {
     let Some(limit) = limit else { return "-".into() };
     let by = limit.address.map_or_else(|| "this machine".to_owned(), |address| address.to_string());
     let says = limit.reported_mtu.map(|mtu| format!(" (says {mtu})")).unwrap_or_default();
@@ -156,7 +168,7 @@ fn path(row: &PathRow) -> [Cell; 9] {
         verdict(row),
         carries(row).into(),
         known(row.cached_mtu.filter(|cached| Some(*cached) != row.path_mtu)),
-        hop(row.limited_by.as_ref()).into(),
+        limit(row).into(),
         known(round_trip(row)),
         known(row.loss_ratio.filter(|ratio| *ratio > 0.0).map(|ratio| format!("{:.0} %", ratio * 100.0))),
     ]

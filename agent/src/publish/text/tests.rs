@@ -5,8 +5,9 @@ mod node;
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use probes::path::{Plane, VerdictName};
+use probes::path::{Hole, HopAt, Limit, Plane, VerdictName, Way};
 use probes::report::{FindingCounts, Role, ScheduleRow, Severity};
+use probes::units::IpSize;
 use serde_json::json;
 
 use super::super::example;
@@ -83,6 +84,30 @@ fn pods_too_large_for_the_tunnel() {
 #[test]
 fn a_jumbo_network_with_one_small_port() {
     assert_snapshot!(report(&jumbo_mismatch().report(), PLAIN));
+}
+
+#[test]
+fn where_packets_get_lost_stands_in_their_row() {
+    let hop = |ttl, last| HopAt { ttl, address: Some([10, 9, 0, last].into()) };
+    let (after, before) = (hop(1, 1), hop(2, 2));
+    let node = Node::reference()
+        .measured("master-2", Plane::Underlay, |path| {
+            black_hole(1404)(path);
+            (path.way, path.hole) = (Some(Way::Forward), Some(Hole { after: Some(after), before }));
+            path.limited_by = Some(Limit { address: after.address, reported_mtu: None, ttl: Some(1) });
+            path.why =
+                Some(format!("1405 B and more vanish without an error between {after} and {before}, on the way there"));
+        })
+        .measured("master-3", Plane::Underlay, |path| {
+            black_hole(1404)(path);
+            (path.forward_mtu, path.reverse_mtu) = (Some(IpSize::new(1500)), Some(IpSize::new(1404)));
+            path.way = Some(Way::Reverse);
+            path.why = Some("1405 B and more vanish without an error on the way back".into());
+        })
+        .measured("master-3", Plane::Overlay, |path| {
+            (path.forward_mtu, path.reverse_mtu) = (Some(IpSize::new(1450)), Some(IpSize::new(1300)));
+        });
+    assert_snapshot!(tables::paths(&node.report(), PLAIN));
 }
 
 #[test]

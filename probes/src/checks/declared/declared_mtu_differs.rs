@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::links::{BridgePortMtu, PodMtuMixed, PodMtuTooLarge, TunnelNoHeadroom};
-use crate::checks::overlay::OverlayMtuExceedsPath;
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
 use crate::checks::paths::{PathBlackHole, PathLimited};
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::declared::{self, Network};
@@ -99,6 +99,7 @@ impl Check for DeclaredMtuDiffers {
             BridgePortMtu::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
+            OverlayFragmented::ENTRY.code,
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             PodMtuTooLarge::ENTRY.code,

@@ -1,28 +1,36 @@
-//! A tunnel whose full packets, wrapped, exceed what the way to a peer was measured to carry.
+//! A tunnel whose full packets, wrapped, exceed what the way to a peer was measured to carry, and get lost.
 //!
-//! Pinging through the tunnel does not show it: with `df unset` the outer packet is fragmented on the way and the inner
-//! one arrives. So the tunnel's MTU and overhead are held against the underlay's measured path MTU. Fragmented is a
-//! warning; critical where the underlay swallows large packets in silence or the outer DF bit is set, for then full
-//! packets of pods are lost.
+//! Where packets can be encapsulated here, with DF on the outside, they say what the network below carries to the byte,
+//! and packets through the tunnel say whether full ones arrive all the same. Only those that do not are this rule's
+//! matter: those that arrive do so in fragments, which is [`super::overlay_fragmented`]. It is critical where they vanish
+//! or the outer DF bit is set, for then packets of pods vanish.
 //!
-//! Where the underlay path is clear and short all the same, its size is what the route or the operator allows.
+//! Where they cannot, pinging through the tunnel does not tell: with `df unset` the outer packet is fragmented on the way
+//! and the inner one arrives. So the tunnel's MTU and overhead are held against the underlay's measured path MTU.
+//! Fragmented is a warning; critical where the underlay swallows large packets in silence or the outer DF bit is set.
+//!
+//! Where the underlay path is clear and short all the same, its size is what the route or the operator allows. What the
+//! tunnel itself then loses is this rule's consequence, on that very path and behind it.
 
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::paths::fit::{BLACK_HOLE, LIMITED};
 use crate::checks::paths::some_peer;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
-use crate::path::{PathKey, Plane, Verdict, VerdictName};
-use crate::remedy::Fix;
+use crate::path::{PathKey, Plane, Verdict, VerdictName, Way};
+use crate::remedy::{Fix, Lost};
 use crate::report::Severity;
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
+
+use super::{below, signature};
 
 /// The rule.
 #[derive(Debug)]
@@ -43,10 +51,16 @@ pub struct Evidence {
     pub overhead: u32,
     /// `mtu` + `overhead`: the size of a full outer packet.
     pub needed: IpSize,
-    /// What the way to the node address carries.
+    /// What the way to the tunnel's far end carries.
     pub carries: IpSize,
     /// What was measured there.
     pub underlay_verdict: VerdictName,
+    /// What packets that were encapsulated here met; absent where none could be sent, and `carries` is the underlay's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer_verdict: Option<VerdictName>,
+    /// What packets through the tunnel met, where that was needed to judge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay_verdict: Option<VerdictName>,
     /// The tunnel MTU that would fit: `carries` − `overhead`.
     pub fits: LinkMtu,
     /// Treatment of the outer DF bit; absent where the kind has none.
@@ -63,7 +77,7 @@ impl Check for OverlayMtuExceedsPath {
         meaning: "Full packets of the tunnel do not fit the path between the nodes once they are wrapped. They are \
                   fragmented on the way, which is slow and often filtered, or lost.",
         look: &["ip -d link show dev TUNNEL", "mtuscope probe ADDRESS", "nstat -az IpFragCreates IpReasmFails"],
-        silences: &[],
+        silences: &[BLACK_HOLE, LIMITED],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayMtuExceedsPath", minutes: 2 },
     };
@@ -73,13 +87,16 @@ impl Check for OverlayMtuExceedsPath {
         some_peer(node)?;
         let mut judgement = Judgement::default();
         for (key, path) in node.paths.iter().filter(|(key, _)| key.plane == Plane::Overlay) {
-            let Some(tunnel) = tunnel(node, path) else { continue };
-            match evidence(node, key, tunnel) {
-                Err(why) => judgement.unread.push((Subject::path(key), why)),
-                Ok(evidence) if evidence.needed > evidence.carries => {
-                    judgement.raise(Subject::path(key), severity(&evidence), evidence);
+            let Some(tunnel) = below::tunnel(node, path) else { continue };
+            let subject = Subject::path(key);
+            match evidence(node, key, path, tunnel) {
+                Err(why) => judgement.unread.push((subject, why)),
+                Ok(Some(evidence)) => {
+                    // What is lost on the way back has another cause: these packets are this node's.
+                    let own = Some(subject.clone()).filter(|_| way(path) != Some(Way::Reverse));
+                    judgement.raise_breaking(subject, severity(&evidence), evidence, own.into_iter().collect());
                 }
-                Ok(_) => {}
+                Ok(None) => {}
             }
         }
         Ok(judgement)
@@ -87,9 +104,10 @@ impl Check for OverlayMtuExceedsPath {
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let Evidence { peer, underlay, tunnel, mtu, overhead, needed, carries, .. } = evidence;
-        let then = match severity(evidence) {
-            Severity::Critical => "lost",
-            _ => "fragmented",
+        let then = match (severity(evidence), evidence.outer_verdict) {
+            (Severity::Critical, _) => "lost",
+            (_, Some(_)) => "refused",
+            (_, None) => "fragmented",
         };
         let to = words::at(peer, *underlay);
         format!(
@@ -98,12 +116,12 @@ impl Check for OverlayMtuExceedsPath {
         )
     }
 
-    fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
+    fn fixes(subject: &Subject, evidence: &Evidence) -> Vec<Fix> {
         let Evidence { underlay, tunnel, overhead, needed, carries, fits, .. } = evidence;
         let lower = Fix::OverlayMtu { tunnel: tunnel.clone(), mtu: *fits, overhead: *overhead };
-        let raise =
-            Fix::PathCarries { to: *underlay, size: *needed, overhead: 0, carries: *carries, hop: None, silent: true };
-        vec![lower, Fix::Instead(vec![raise])]
+        let lost = Lost::Silently { hole: None };
+        let raise = Fix::PathCarries { to: *underlay, size: *needed, overhead: 0, carries: *carries, lost };
+        super::shrink_or(subject, lower, raise)
     }
 
     fn example() -> (Subject, Severity, Evidence) {
@@ -116,13 +134,15 @@ impl Check for OverlayMtuExceedsPath {
             needed: IpSize::new(1500),
             carries: IpSize::new(1400),
             underlay_verdict: VerdictName::Clear,
+            outer_verdict: Some(VerdictName::Clear),
+            overlay_verdict: Some(VerdictName::BlackHole),
             fits: LinkMtu::new(1350),
-            df: Some(Df::Unset),
+            df: Some(Df::Set),
         };
         let address = IpAddr::from([10, 244, 2, 0]);
         (
             Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Overlay, address }),
-            Severity::Warning,
+            Severity::Critical,
             evidence,
         )
     }
@@ -130,102 +150,72 @@ impl Check for OverlayMtuExceedsPath {
 
 fn severity(evidence: &Evidence) -> Severity {
     let dropped = matches!(evidence.df, Some(Df::Set | Df::Inherit));
-    let swallowed = evidence.underlay_verdict == VerdictName::BlackHole;
-    if dropped || swallowed { Severity::Critical } else { Severity::Warning }
+    let met = evidence.overlay_verdict.unwrap_or(evidence.underlay_verdict);
+    if dropped || met == VerdictName::BlackHole { Severity::Critical } else { Severity::Warning }
 }
 
-/// The tunnel of an overlay path that has an MTU of its own.
-fn tunnel<'a>(node: &'a Snapshot, path: &Path) -> Option<&'a TunnelView> {
-    let mut tunnels = path.via.iter().filter_map(|&link| node.topology.tunnel(link));
-    tunnels.next().filter(|tunnel| !tunnel.external)
+fn way(path: &Path) -> Option<Way> {
+    path.measured.known().and_then(|measured| measured.way)
 }
 
-fn evidence(node: &Snapshot, key: &PathKey, tunnel: &TunnelView) -> Result<Evidence, Unread> {
-    let (underlay, verdict, carries) = underlay(node, &key.peer)?;
+fn evidence(node: &Snapshot, key: &PathKey, path: &Path, tunnel: &TunnelView) -> Result<Option<Evidence>, Unread> {
     let Some(overhead) = tunnel.overhead else {
         let why = format!("the address family of {}'s outer packets is not known", tunnel.name);
         return Err(Unread::new(Source::Links, Reason::Unsupported { why }));
     };
-    Ok(Evidence {
+    let needed = tunnel.mtu.carries().plus(overhead);
+    let device = below::device(node, tunnel);
+    let outer = below::carries(path).ok().filter(|_| device.is_some_and(below::is_programmed));
+    let (carries, outer_verdict, overlay_verdict) = match outer {
+        Some((carries, outer)) => {
+            let overlay = path.verdict()?;
+            if !loses(path, overlay, tunnel.mtu.carries()) {
+                return Ok(None);
+            }
+            (carries, Some(outer.verdict.name()), Some(overlay.name()))
+        }
+        None => (underlay(node, &key.peer)?, None, None),
+    };
+    let below = signature::underlay(node, &key.peer);
+    let verdict = below.and_then(|(_, path)| path.verdict().ok()).map_or(VerdictName::Unknown, Verdict::name);
+    Ok((needed > carries).then(|| Evidence {
         peer: key.peer.clone(),
-        underlay,
+        underlay: below.map_or(key.address, |(key, _)| key.address),
         tunnel: tunnel.name.clone(),
         mtu: tunnel.mtu,
         overhead,
-        needed: tunnel.mtu.carries().plus(overhead),
+        needed,
         carries,
-        underlay_verdict: verdict.name(),
+        underlay_verdict: verdict,
+        outer_verdict,
+        overlay_verdict,
         fits: LinkMtu::new(carries.less(overhead).bytes()),
-        df: node.tables.link(tunnel.link).and_then(|link| link.tunnel.as_ref()?.df),
-    })
+        df: device.and_then(|device| device.df),
+    }))
 }
 
-/// What was measured to a peer's node address.
-fn underlay<'a>(node: &'a Snapshot, peer: &str) -> Result<(IpAddr, &'a Verdict, IpSize), Unread> {
+/// Whether full packets through the tunnel do not arrive there. What is lost on the way back did.
+fn loses(path: &Path, verdict: &Verdict, full: IpSize) -> bool {
+    let arrives = path.measured.known().and_then(|measured| measured.forward);
+    match verdict {
+        Verdict::Limited { mtu, .. } | Verdict::BlackHole { carries: mtu, .. } => {
+            arrives.unwrap_or(*mtu).max(*mtu) < full
+        }
+        Verdict::Clear { .. } | Verdict::Unreachable { .. } | Verdict::Unknown { .. } => false,
+    }
+}
+
+/// What the way to a peer's node address was measured to carry.
+fn underlay(node: &Snapshot, peer: &str) -> Result<IpSize, Unread> {
     let unsupported = |why: String| Unread::new(Source::Probes, Reason::Unsupported { why });
-    let mut paths = node.paths.iter().filter(|(key, _)| key.peer == peer && key.plane == Plane::Underlay);
-    let Some((key, path)) = paths.next() else {
+    let Some((_, path)) = signature::underlay(node, peer) else {
         return Err(unsupported(format!("no node address of {peer} is known, so its underlay path is not measured")));
     };
-    let verdict = path.verdict()?;
-    let carries =
-        verdict.path_mtu().ok_or_else(|| unsupported(format!("{peer} does not answer on its node address")))?;
-    Ok((key.address, verdict, carries))
+    let carries = path.verdict()?.path_mtu();
+    let carries = carries.ok_or_else(|| unsupported(format!("{peer} does not answer on its node address")))?;
+    let arrives = path.measured.known().and_then(|measured| measured.forward);
+    Ok(arrives.map_or(carries, |arrives| arrives.max(carries)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
-
-    fn judge(example: &Example) -> Judgement<Evidence> {
-        OverlayMtuExceedsPath::judge(&example.snapshot()).unwrap()
-    }
-
-    fn over(underlay: Verdict, df: Df) -> Example {
-        let set = |link: &mut crate::kernel::Link| link.tunnel.as_mut().unwrap().df = Some(df);
-        Example::reference().verdict("master-2", Plane::Underlay, underlay).with("vxlan.calico", set)
-    }
-
-    #[test]
-    fn one_byte_short_is_a_warning_and_a_path_that_just_fits_is_quiet() {
-        let judgement = judge(&over(limited(1499, Some("10.0.0.1")), Df::Unset));
-        let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
-        assert_eq!((raised.subject.to_string().as_str(), raised.severity), ("master-2", Severity::Warning));
-        assert_eq!((raised.evidence.needed, raised.evidence.fits), (IpSize::new(1500), LinkMtu::new(1449)));
-        assert!(judge(&over(Verdict::Clear { mtu: IpSize::new(1500) }, Df::Unset)).raised.is_empty());
-    }
-
-    #[test]
-    fn it_is_critical_where_outer_packets_are_lost() {
-        let severity = |node: Example| judge(&node).raised[0].severity;
-        assert_eq!(severity(over(black_hole(1400), Df::Unset)), Severity::Critical);
-        assert_eq!(severity(over(limited(1400, None), Df::Set)), Severity::Critical);
-        assert_eq!(severity(over(limited(1400, None), Df::Inherit)), Severity::Critical);
-    }
-
-    #[test]
-    fn a_short_path_to_a_peer_that_no_tunnel_leads_to_is_quiet() {
-        let mut node = over(limited(1400, None), Df::Unset);
-        node.peers[0].overlay = None;
-        assert!(judge(&node).raised.is_empty());
-        let external = over(limited(1400, None), Df::Unset).with("vxlan.calico", |link| {
-            link.tunnel.as_mut().unwrap().external = true;
-        });
-        assert!(judge(&external).raised.is_empty());
-    }
-
-    #[test]
-    fn without_a_measured_underlay_nothing_is_concluded() {
-        for node in [
-            Example::reference().unmeasured("master-2", Plane::Underlay, no_right()),
-            Example::reference().verdict("master-2", Plane::Underlay, silent()),
-        ] {
-            let judgement = judge(&node);
-            assert_eq!((judgement.raised.len(), judgement.unread.len()), (0, 1));
-        }
-        let mut unknown = Example::reference();
-        unknown.peers[0].underlay = None;
-        assert!(judge(&unknown).unread[0].1.to_string().contains("no node address of master-2"));
-    }
-}
+mod tests;

@@ -4,6 +4,9 @@
 //! peer's tunnel address, a forwarding entry for that neighbour's hardware address. The first one missing is named. A
 //! peer that answers "port unreachable" to outer packets has no tunnel socket. If nothing is wrong here, outer packets
 //! are filtered on the way or the peer lacks its entries for this node: both look the same from here.
+//!
+//! Tables may look right and the tunnel not send. Packets that are encapsulated here, without the tunnel's device or
+//! entries, tell ([`super::signature`]): if they are answered, network and peer work, and the fault is on this node.
 
 use std::net::IpAddr;
 
@@ -21,6 +24,9 @@ use crate::report::Severity;
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
+
+use super::below;
+use super::signature::{self, Located, Signature, Told};
 
 /// The rule.
 #[derive(Debug)]
@@ -61,6 +67,10 @@ pub struct Evidence {
     pub forwarded_to: Option<IpAddr>,
     /// What is known to be wrong.
     pub fault: DeliveryFault,
+    /// What answers of the peer and what does not.
+    pub signature: Signature,
+    /// Where that puts the fault.
+    pub located: Located,
 }
 
 impl Check for OverlayUnreachable {
@@ -103,7 +113,7 @@ impl Check for OverlayUnreachable {
         let node = if underlay_verdict.is_some() { "its node answers" } else { "its node was not measured" };
         let through = evidence.tunnel.as_ref().map(|tunnel| format!(" through {tunnel}")).unwrap_or_default();
         let told = peer_unreachable::told(*why);
-        format!("{} {told}{through} while {node}: {}.", words::at(peer, *address), cause(evidence))
+        format!("{} {told}{through} while {node}: {}{}.", words::at(peer, *address), cause(evidence), proof(evidence))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
@@ -133,6 +143,13 @@ impl Check for OverlayUnreachable {
             mac: Some("66:b1:4c:2e:00:12".into()),
             forwarded_to: Some(underlay),
             fault: DeliveryFault::NotHere,
+            signature: Signature {
+                underlay: Some(Told::Answers),
+                overlay: Some(Told::Silent),
+                pod: Some(Told::Silent),
+                outer: Some(Told::Silent),
+            },
+            located: Located::PortOrRemoteEntry,
         };
         (
             Subject::path(&PathKey { peer: "master-2".into(), plane: Plane::Overlay, address }),
@@ -159,23 +176,50 @@ fn cause(evidence: &Evidence) -> String {
             None => "the peer has no socket on the tunnel's port, or rejects it".into(),
         },
         DeliveryFault::NotHere => {
-            format!("this node's entries are in place, so {port} filtered on the way, or the peer lacks its entries")
+            let too = match evidence.signature.outer {
+                Some(Told::Silent) => " and packets that are encapsulated without it are not answered either",
+                _ => "",
+            };
+            format!(
+                "this node's entries are in place{too}, so {port} filtered on the way, or the peer lacks its entries"
+            )
         }
+        DeliveryFault::NotSent => format!(
+            "packets that are encapsulated here without it are answered, so network and peer work, and {tunnel} or a filter \
+             of this node keeps its own back"
+        ),
+    }
+}
+
+/// What shows that nothing else is wrong.
+fn proof(evidence: &Evidence) -> &'static str {
+    let here = matches!(
+        evidence.fault,
+        DeliveryFault::NoRoute
+            | DeliveryFault::NoNeighbour
+            | DeliveryFault::NeighbourFailed
+            | DeliveryFault::NoForwarding
+    );
+    match evidence.signature.outer {
+        Some(Told::Answers) if here => "; packets that are encapsulated here without it are answered",
+        _ => "",
     }
 }
 
 fn peer_is_lost(node: &Snapshot, key: &PathKey) -> bool {
-    let mut underlay = node.paths.iter().filter(|(other, _)| other.peer == key.peer && other.plane == Plane::Underlay);
-    underlay.any(|(_, path)| matches!(path.verdict(), Ok(Verdict::Unreachable { .. })))
+    let underlay = signature::underlay(node, &key.peer);
+    underlay.is_some_and(|(_, path)| matches!(path.verdict(), Ok(Verdict::Unreachable { .. })))
 }
 
 fn evidence(node: &Snapshot, key: &PathKey, path: &Path, why: Unreachable) -> Evidence {
     let tunnel = path.via.iter().find_map(|&link| node.topology.tunnel(link));
-    let device = tunnel.and_then(|tunnel| node.tables.link(tunnel.link)?.tunnel.as_ref());
+    let device = tunnel.and_then(|tunnel| below::device(node, tunnel));
     let entry =
         tunnel.and_then(|tunnel| node.tables.neighbours_of(tunnel.link).find(|entry| entry.address == key.address));
     let mac = entry.and_then(|entry| entry.mac);
-    let measured = node.paths.iter().find(|(other, _)| other.peer == key.peer && other.plane == Plane::Underlay);
+    let measured = signature::underlay(node, &key.peer);
+    let signature = Signature::of(node, &key.peer, key.family());
+    let located = signature.tunnel(tunnel.is_some());
     Evidence {
         peer: key.peer.clone(),
         address: key.address,
@@ -188,7 +232,12 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, why: Unreachable) -> Ev
         neighbour: entry.map(|entry| entry.state),
         mac: mac.map(|mac| mac.to_string()),
         forwarded_to: tunnel.and_then(|tunnel| node.tables.far_end(tunnel.link, key.address)),
-        fault: fault(node, tunnel, entry, why),
+        fault: match fault(node, tunnel, entry, why) {
+            DeliveryFault::NotHere if located == Located::LocalEntry => DeliveryFault::NotSent,
+            fault => fault,
+        },
+        signature,
+        located,
     }
 }
 
@@ -198,8 +247,7 @@ fn fault(node: &Snapshot, tunnel: Option<&TunnelView>, entry: Option<&Neighbour>
         return DeliveryFault::PortClosed;
     }
     let Some(tunnel) = tunnel else { return DeliveryFault::NoRoute };
-    let device = node.tables.link(tunnel.link).and_then(|link| link.tunnel.as_ref());
-    let programmed = device.is_some_and(|device| device.kind == TunnelKind::Vxlan && !device.external);
+    let programmed = below::device(node, tunnel).is_some_and(below::is_programmed);
     if !programmed || node.tables.neighbours.known().is_none() {
         return DeliveryFault::NotHere;
     }

@@ -5,6 +5,9 @@
 //! remedy how to tell them apart there. One pod that is silent may simply be gone or closed by a policy: a warning. Where
 //! several are asked and none answers, the node is at fault: critical. Anything below that is silent too is the cause
 //! and silences this.
+//!
+//! What answers of the peer and what does not ([`super::signature`]) tells a fault on the peer from a route of this node
+//! that leads past the tunnel.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,6 +23,8 @@ use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
+
+use super::signature::{self, Located, Signature, Told};
 
 /// The rule.
 #[derive(Debug)]
@@ -43,6 +48,13 @@ pub struct Evidence {
     /// What was measured to the tunnel address; absent where there is none or nothing could be concluded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay_verdict: Option<VerdictName>,
+    /// The tunnel that leads to the peer, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<String>,
+    /// What answers of the peer and what does not.
+    pub signature: Signature,
+    /// Where that puts the fault.
+    pub located: Located,
 }
 
 /// A pod that does not answer.
@@ -110,12 +122,24 @@ impl Check for PodUnreachable {
             (Some(_), None) => "its node answers",
             (None, None) => "nothing below was measured",
         };
-        format!("{which} on {peer} {how} while {below}.")
+        let located = match evidence.located {
+            Located::RemoteForwarding => format!("; left are forwarding on {peer}, its routes to pods, and the pods"),
+            Located::LocalRoute => match &evidence.tunnel {
+                Some(tunnel) => format!("; this node's route leads past {tunnel}, to a router that knows no way"),
+                None => "; no route of this node leads there".into(),
+            },
+            Located::LocalEntry | Located::PortOrRemoteEntry | Located::Unknown => String::new(),
+        };
+        format!("{which} on {peer} {how} while {below}{located}.")
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let Evidence { peer, lost, .. } = evidence;
-        lost.first().map(|first| Fix::PodsAnswer { peer: peer.clone(), pod: first.address }).into_iter().collect()
+        let Evidence { peer, lost, tunnel, .. } = evidence;
+        let fix = |first: &Lost| match evidence.located {
+            Located::LocalRoute => Fix::PodsRouted { peer: peer.clone(), pod: first.address, tunnel: tunnel.clone() },
+            _ => Fix::PodsAnswer { peer: peer.clone(), pod: first.address },
+        };
+        lost.first().map(fix).into_iter().collect()
     }
 
     fn example() -> (Subject, Severity, Evidence) {
@@ -127,6 +151,14 @@ impl Check for PodUnreachable {
             underlay: Some(IpAddr::from([10, 0, 0, 12])),
             underlay_verdict: Some(VerdictName::Clear),
             overlay_verdict: Some(VerdictName::Clear),
+            tunnel: Some("vxlan.calico".into()),
+            signature: Signature {
+                underlay: Some(Told::Answers),
+                overlay: Some(Told::Answers),
+                pod: Some(Told::Silent),
+                outer: Some(Told::Answers),
+            },
+            located: Located::RemoteForwarding,
         };
         let key = PathKey { peer: "master-2".into(), plane: Plane::Pod, address };
         (Subject::path(&key), Severity::Warning, evidence)
@@ -142,16 +174,26 @@ fn lost(key: &PathKey, path: &Path) -> Option<Lost> {
 
 fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Evidence {
     let (key, _) = paths[0];
-    let told = |plane| node.verdict(&key.peer, plane, key.family())?.ok().map(Verdict::name);
     let answers = |path: &Path| path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some());
     let peer = node.peers.iter().find(|peer| peer.name == key.peer);
+    let name = |path: &Path| path.verdict().ok().map(Verdict::name);
+    let tunnel_of = |path: &Path| path.via.iter().find_map(|&link| node.topology.tunnel(link));
+    let overlay = node.paths_to(&key.peer, Plane::Overlay, key.family()).next().map(|(_, path)| path);
+    let tunnel = overlay.and_then(tunnel_of);
+    let is_lost = |(key, _): &&(&PathKey, &Path)| lost.iter().any(|lost| lost.address == key.address);
+    let routed = tunnel.is_none() || paths.iter().filter(is_lost).all(|(_, path)| tunnel_of(path).is_some());
+    let signature = Signature::of(node, &key.peer, key.family());
     Evidence {
         peer: key.peer.clone(),
-        lost,
         answering: paths.iter().filter(|(_, path)| answers(path)).count(),
         underlay: peer.and_then(|peer| peer.underlay),
-        underlay_verdict: told(Plane::Underlay),
-        overlay_verdict: told(Plane::Overlay),
+        underlay_verdict: signature::underlay(node, &key.peer).and_then(|(_, path)| name(path)),
+        overlay_verdict: overlay.and_then(name),
+        tunnel: tunnel.map(|tunnel| tunnel.name.clone()),
+        signature,
+        // Pods that answer do not tell where the others are lost.
+        located: Signature { pod: lost.first().map(|lost| Told::lost(node, lost.why)), ..signature }.pods(routed),
+        lost,
     }
 }
 
@@ -176,7 +218,8 @@ mod tests {
         assert_eq!((raised.subject.to_string(), raised.severity), ("master-2".into(), Severity::Warning));
         assert_eq!(
             PodUnreachable::summary(&raised.subject, &raised.evidence),
-            "pod 10.244.2.2 on master-2 answers nothing while its tunnel address answers."
+            "pod 10.244.2.2 on master-2 answers nothing while its tunnel address answers; left are forwarding on \
+             master-2, its routes to pods, and the pods."
         );
     }
 
@@ -205,6 +248,33 @@ mod tests {
         snapshot.paths.insert(key, answering);
         let some = PodUnreachable::judge(&snapshot).unwrap();
         assert_eq!((some.raised[0].severity, some.raised[0].evidence.answering), (Severity::Warning, 1));
+    }
+
+    #[test]
+    fn a_route_of_this_node_that_leads_past_the_tunnel_is_told_from_a_fault_there() {
+        let mut node = Example::reference().verdict("master-2", Plane::Pod, silent());
+        let there = judge(&node).raised.remove(0);
+        assert_eq!(there.evidence.located, Located::RemoteForwarding);
+        assert!(matches!(PodUnreachable::fixes(&there.subject, &there.evidence)[..], [Fix::PodsAnswer { .. }]));
+        node.lookups.insert(ip("10.244.2.2"), node.lookups[&ip("10.0.0.12")].clone());
+        let here = judge(&node).raised.remove(0);
+        assert_eq!(here.evidence.located, Located::LocalRoute);
+        let [Fix::PodsRouted { tunnel, .. }] = &PodUnreachable::fixes(&here.subject, &here.evidence)[..] else {
+            panic!("one fix")
+        };
+        assert_eq!(tunnel.as_deref(), Some("vxlan.calico"));
+        let told = PodUnreachable::summary(&here.subject, &here.evidence);
+        assert!(told.contains("leads past vxlan.calico"), "{told}");
+    }
+
+    #[test]
+    fn pods_of_another_family_than_the_nodes_are_told_with_what_answers_below() {
+        let node = Example::dual("fd00::12").verdict_at("10.244.2.2", silent());
+        let raised = judge(&node).raised.remove(0);
+        assert_eq!(raised.evidence.underlay_verdict, Some(VerdictName::Clear));
+        let six = judge(&Example::dual("fd00::12").verdict_at("fd00:244:2::2", silent())).raised.remove(0);
+        let told = PodUnreachable::summary(&six.subject, &six.evidence);
+        assert_eq!(told, "pod fd00:244:2::2 on master-2 answers nothing while its node answers.");
     }
 
     #[test]

@@ -1,6 +1,9 @@
-//! What the two codes about path sizes share: the tunnel to shrink instead of mending the path, and their names.
+//! What the codes about path sizes share: the tunnel to shrink instead of mending the path, and their names.
 //!
-//! Each silences the other and itself on planes further in. An entry cannot name itself, so both are constants here.
+//! They silence each other and themselves, on planes further in. An entry cannot name itself, so they are constants here.
+//!
+//! A tunnel is not shrunk below what IPv6 needs of a link (RFC 8200 §5) where pods speak it: the kernel would take IPv6
+//! off the device.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,13 +12,16 @@ use super::{Case, tunnel_of, tunnel_to};
 use crate::path::Plane;
 use crate::remedy::Fix;
 use crate::snapshot::Snapshot;
-use crate::units::{IpSize, LinkMtu};
+use crate::units::{Family, IpSize, LinkMtu};
 
 /// The code of a path on which larger sizes vanish.
-pub(super) const BLACK_HOLE: &str = "path-black-hole";
+pub(in crate::checks) const BLACK_HOLE: &str = "path-black-hole";
 
 /// The code of a path on which larger sizes are refused.
-pub(super) const LIMITED: &str = "path-limited";
+pub(in crate::checks) const LIMITED: &str = "path-limited";
+
+/// The code of a path whose two ways carry different sizes.
+pub(in crate::checks) const ASYMMETRIC: &str = "path-mtu-asymmetric";
 
 /// A tunnel, and what would fit.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -41,7 +47,12 @@ impl Fit {
                 (link, overhead, carries)
             }
         };
-        Some(Self { link, overhead, mtu: LinkMtu::new(inner.bytes()) })
+        let six = node
+            .paths
+            .keys()
+            .any(|key| key.peer == case.key.peer && key.plane != Plane::Underlay && key.family() == Family::Ipv6);
+        let fits = !six || inner >= Family::Ipv6.floor();
+        fits.then(|| Self { link, overhead, mtu: LinkMtu::new(inner.bytes()) })
     }
 
     fn fix(&self) -> Fix {

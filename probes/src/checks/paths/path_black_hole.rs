@@ -4,25 +4,28 @@
 //! packets pass. No sender can adapt, because nobody tells it. Linux drops at a veth or bridge only what is 4 bytes
 //! above the MTU (room for a VLAN tag), so a carried size of 1504 is most likely a device of MTU 1500; the evidence
 //! names that device MTU and the remedy counts with it.
+//!
+//! Where packets get lost is told as far as it was measured: on which way, and behind which hop. Lost on the way back, it
+//! is the same incident as an asymmetric path: this is the louder half, and silences the other.
 
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::OverlayMtuExceedsPath;
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::overhead::likely_device_mtu;
-use crate::path::{Limit, PathKey, Plane, Verdict};
-use crate::remedy::Fix;
+use crate::path::{Hole, HopAt, Limit, PathKey, Plane, Verdict, Way};
+use crate::remedy::{Fix, Lost};
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
-use super::fit::{BLACK_HOLE, Fit, LIMITED, or_shrink, outer};
-use super::{Case, judge_each, tunnel_of};
+use super::fit::{ASYMMETRIC, BLACK_HOLE, Fit, LIMITED, or_shrink, outer};
+use super::{Case, judge_each, source_of, tunnel_of};
 
 /// The rule.
 #[derive(Debug)]
@@ -44,6 +47,15 @@ pub struct Evidence {
     /// What the path should carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<IpSize>,
+    /// On which way larger packets vanish, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// Between which hops they vanish, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hole: Option<Hole>,
+    /// This node's address on the path, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
     /// A hop before it that does signal, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<Limit>,
@@ -68,18 +80,21 @@ impl Check for PathBlackHole {
         meaning: "Small packets to the peer arrive, larger ones are lost and nobody says so. Handshakes and pings work \
                   while transfers hang.",
         look: &["mtuscope probe ADDRESS", "ping -M do -s SIZE ADDRESS", "ip -s link", "nft list ruleset"],
-        silences: &[BLACK_HOLE, LIMITED, OverlayMtuExceedsPath::ENTRY.code],
+        silences: &[BLACK_HOLE, LIMITED, ASYMMETRIC, OverlayMtuExceedsPath::ENTRY.code, OverlayFragmented::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathBlackHole", minutes: 2 },
     };
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
-        judge_each(node, &Plane::ALL, |case| Some((Severity::Critical, evidence(node, case)?)))
+        let mut judgement = judge_each(node, &Plane::ALL, |case| Some((Severity::Critical, evidence(node, case)?)))?;
+        let back = judgement.raised.iter_mut().filter(|raised| raised.evidence.way == Some(Way::Reverse));
+        back.for_each(|raised| raised.breaks.push(raised.subject.clone()));
+        Ok(judgement)
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
-        let Evidence { peer, plane, address, carries, drops, expected, likely_device_mtu, .. } = evidence;
+        let Evidence { peer, plane, address, carries, drops, expected, likely_device_mtu, hole, way, .. } = evidence;
         let of = expected.map(|expected| format!(" of the expected {expected} B")).unwrap_or_default();
         let likely = likely_device_mtu
             .map(|mtu| format!(" A device on the way most likely has an MTU of {mtu} B."))
@@ -87,20 +102,20 @@ impl Check for PathBlackHole {
         let to = words::at(peer, *address);
         format!(
             "The {} path to {to} carries {carries} B{of}; packets of {drops} B and more vanish in \
-             silence.{likely}",
-            plane.name()
+             silence{}.{likely}",
+            plane.name(),
+            words::place(*hole, *way)
         )
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let Evidence { address, carries, drops, expected, limited_by, tunnel, .. } = evidence;
-        let carry = Fix::PathCarries {
-            to: *address,
-            size: expected.unwrap_or(*drops),
-            overhead: outer(evidence.plane, tunnel.as_ref()),
-            carries: *carries,
-            hop: limited_by.and_then(|limit| limit.address),
-            silent: true,
+        let Evidence { peer, address, carries, drops, expected, hole, way, from, tunnel, .. } = evidence;
+        let (to, size) = (*address, expected.unwrap_or(*drops));
+        let overhead = outer(evidence.plane, tunnel.as_ref());
+        let carry = if *way == Some(Way::Reverse) {
+            Fix::WayBackCarries { peer: peer.clone(), to, here: *from, size, overhead, silent: true }
+        } else {
+            Fix::PathCarries { to, size, overhead, carries: *carries, lost: Lost::Silently { hole: *hole } }
         };
         or_shrink(carry, tunnel.as_ref())
     }
@@ -114,6 +129,12 @@ impl Check for PathBlackHole {
             carries: IpSize::new(1404),
             drops: IpSize::new(1405),
             expected: Some(IpSize::new(1500)),
+            way: Some(Way::Forward),
+            hole: Some(Hole {
+                after: Some(HopAt { ttl: 1, address: Some(IpAddr::from([10, 9, 0, 1])) }),
+                before: HopAt { ttl: 2, address: Some(IpAddr::from([10, 9, 0, 2])) },
+            }),
+            from: Some(IpAddr::from([10, 0, 0, 11])),
             limited_by: None,
             cached: None,
             likely_device_mtu: Some(LinkMtu::new(1400)),
@@ -134,6 +155,7 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
         Plane::Overlay | Plane::Pod => tunnel_of(node, case.path).map_or(0, |(_, overhead)| overhead),
     };
     let likely = likely_device_mtu(carries.plus(grows));
+    let measured = case.path.measured.known();
     Some(Evidence {
         peer: case.key.peer.clone(),
         plane: case.key.plane,
@@ -141,6 +163,9 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
         carries: *carries,
         drops: *drops,
         expected: case.path.expected,
+        way: measured.and_then(|measured| measured.way),
+        hole: measured.and_then(|measured| measured.hole),
+        from: source_of(node, case.key),
         limited_by: *by,
         cached: case.path.cached.map(|cached| cached.mtu),
         likely_device_mtu: likely,
@@ -151,7 +176,7 @@ fn evidence(node: &Snapshot, case: &Case<'_>) -> Option<Evidence> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::example::{Example, black_hole, limited, no_right};
+    use crate::snapshot::example::{Example, black_hole, ip, limited, no_right};
 
     fn judge(example: &Example) -> Judgement<Evidence> {
         PathBlackHole::judge(&example.snapshot()).unwrap()
@@ -194,6 +219,52 @@ mod tests {
         assert_eq!(at(Plane::Underlay, 1404).tunnel.unwrap().mtu, LinkMtu::new(1350));
         assert_eq!(at(Plane::Underlay, 1399).tunnel.unwrap().mtu, LinkMtu::new(1349));
         assert_eq!(at(Plane::Overlay, 1399).tunnel.unwrap().mtu, LinkMtu::new(1399));
+    }
+
+    fn told(way: Option<Way>, hole: Option<Hole>, address: &str) -> (String, Vec<Fix>) {
+        let node = Example::dual(address).verdict("master-2", Plane::Underlay, black_hole(1399));
+        let node = node.learned("master-2", Plane::Underlay, |measured| (measured.way, measured.hole) = (way, hole));
+        let raised = judge(&node).raised.remove(0);
+        assert_eq!((raised.evidence.way, raised.evidence.hole), (way, hole));
+        let fixes = PathBlackHole::fixes(&raised.subject, &raised.evidence);
+        (PathBlackHole::summary(&raised.subject, &raised.evidence), fixes)
+    }
+
+    fn between(after: &str, before: &str) -> Option<Hole> {
+        let hop = |ttl, address| HopAt { ttl, address: Some(ip(address)) };
+        Some(Hole { after: Some(hop(1, after)), before: hop(2, before) })
+    }
+
+    #[test]
+    fn the_way_and_the_hops_are_named_in_both_families() {
+        let (summary, fixes) = told(Some(Way::Forward), between("10.9.0.1", "10.9.0.2"), "10.0.0.12");
+        assert!(
+            summary.ends_with("in silence between 10.9.0.1 (hop 1) and 10.9.0.2 (hop 2), on the way there."),
+            "{summary}"
+        );
+        let Fix::PathCarries { lost: Lost::Silently { hole: Some(_) }, .. } = fixes[0] else { panic!("{fixes:?}") };
+        let (summary, _) = told(None, between("fd00:9::1", "fd00:9::2"), "fd00::12");
+        assert!(summary.starts_with("The underlay path to master-2 (fd00::12) carries 1399 B"), "{summary}");
+        assert!(summary.ends_with("between fd00:9::1 (hop 1) and fd00:9::2 (hop 2)."), "{summary}");
+    }
+
+    #[test]
+    fn what_vanishes_on_the_way_back_is_mended_at_the_other_end() {
+        let (summary, fixes) = told(Some(Way::Reverse), None, "10.0.0.12");
+        assert!(summary.ends_with("vanish in silence on the way back."), "{summary}");
+        let Fix::WayBackCarries { here, silent: true, .. } = fixes[0] else { panic!("{fixes:?}") };
+        assert_eq!(here, Some(ip("10.0.0.11")));
+        let (_, unknown) = told(None, None, "10.0.0.12");
+        assert!(matches!(unknown[0], Fix::PathCarries { .. }), "a way that is not known is not guessed");
+    }
+
+    #[test]
+    fn a_tunnel_is_not_shrunk_below_what_ipv6_takes() {
+        let shrinks = |carries| {
+            let node = Example::dual("10.0.0.12").verdict("master-2", Plane::Underlay, black_hole(carries));
+            judge(&node).raised.remove(0).evidence.tunnel.is_some()
+        };
+        assert!(shrinks(1330) && !shrinks(1329), "1280 and 50");
     }
 
     #[test]

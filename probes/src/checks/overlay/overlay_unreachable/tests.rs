@@ -4,8 +4,9 @@ use super::*;
 use crate::fact::{Fact, Source};
 use crate::snapshot::example::{Example, failed, ip, no_right, no_route, silent};
 
+/// Nothing comes back, and nothing tells whether packets that are encapsulated here would be answered.
 fn lost() -> Example {
-    Example::reference().verdict("master-2", Plane::Overlay, silent())
+    Example::reference().verdict("master-2", Plane::Overlay, silent()).outer_fact("master-2", Fact::Absent)
 }
 
 fn judge(example: &Example) -> Judgement<Evidence> {
@@ -33,6 +34,56 @@ fn with_everything_in_place_here_the_way_and_the_peer_are_suspected() {
         "master-2 (10.244.2.0) answers nothing through vxlan.calico while its node answers: this node's entries are \
          in place, so UDP 4789 is filtered on the way, or the peer lacks its entries."
     );
+}
+
+#[test]
+fn packets_that_are_encapsulated_here_tell_this_node_from_the_way_and_the_peer() {
+    let outer = |outer| {
+        let node = lost().outer_verdict("master-2", outer);
+        let (fault, summary) = told(&node);
+        (fault, judge(&node).raised.remove(0).evidence.located, summary)
+    };
+    let (fault, located, summary) = outer(silent());
+    assert_eq!((fault, located), (DeliveryFault::NotHere, Located::PortOrRemoteEntry));
+    assert!(
+        summary.contains("in place and packets that are encapsulated without it are not answered either"),
+        "{summary}"
+    );
+    let (fault, located, summary) = outer(Verdict::Clear { mtu: crate::units::IpSize::new(1500) });
+    assert_eq!((fault, located), (DeliveryFault::NotSent, Located::LocalEntry));
+    assert!(summary.ends_with("vxlan.calico or a filter of this node keeps its own back."), "{summary}");
+}
+
+#[test]
+fn what_is_missing_here_is_proven_to_be_all_that_is_missing() {
+    let mut node = lost().outer_verdict("master-2", Verdict::Clear { mtu: crate::units::IpSize::new(1500) });
+    neighbours(&mut node).retain(|entry| entry.address != ip("10.244.2.0"));
+    let (fault, summary) = told(&node);
+    assert_eq!(fault, DeliveryFault::NoNeighbour);
+    assert!(
+        summary.ends_with(
+            "no neighbour entry for 10.244.2.0; packets that are encapsulated here without it are answered."
+        ),
+        "{summary}"
+    );
+    assert_eq!(judge(&node).raised.remove(0).evidence.located, Located::LocalEntry);
+}
+
+#[test]
+fn a_route_that_leads_past_the_tunnel_is_located_here() {
+    let mut node = lost();
+    let elsewhere = node.lookups[&ip("10.0.0.12")].clone();
+    node.lookups.insert(ip("10.244.2.0"), elsewhere);
+    let evidence = judge(&node).raised.remove(0).evidence;
+    assert_eq!((evidence.fault, evidence.located), (DeliveryFault::NoRoute, Located::LocalRoute));
+}
+
+#[test]
+fn a_tunnel_over_ipv6_is_told_with_its_addresses() {
+    let node = Example::dual("fd00::12").verdict("master-2", Plane::Overlay, silent());
+    let raised = judge(&node.outer_verdict("master-2", silent())).raised.remove(0);
+    assert_eq!((raised.evidence.underlay, raised.evidence.located), (Some(ip("fd00::12")), Located::PortOrRemoteEntry));
+    assert_eq!(raised.evidence.underlay_verdict, Some(VerdictName::Clear), "it is of another family than the tunnel's");
 }
 
 #[test]
