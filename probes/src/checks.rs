@@ -99,6 +99,8 @@ pub enum Confirm {
     AtOnce,
     /// Measured: as many rounds in agreement as the operator asks for.
     Rounds,
+    /// Measured by transfers, which rounds do not wait for: as many of them in agreement.
+    Transfers,
 }
 
 /// Whether somebody is alerted.
@@ -125,11 +127,13 @@ pub struct Judgement<E> {
     pub raised: Vec<Raised<E>>,
     /// Subjects that could not be looked at.
     pub unread: Vec<(Subject, Unread)>,
+    /// Subjects that were judged on this very evidence before: they count neither as seen again nor as clean again.
+    pub unchanged: Vec<Subject>,
 }
 
 impl<E> Default for Judgement<E> {
     fn default() -> Self {
-        Self { raised: Vec::new(), unread: Vec::new() }
+        Self { raised: Vec::new(), unread: Vec::new(), unchanged: Vec::new() }
     }
 }
 
@@ -227,6 +231,8 @@ pub struct Looked {
     pub raised: Vec<Candidate>,
     /// Subjects that could not be looked at.
     pub unread: Vec<(Subject, Unread)>,
+    /// Subjects that were judged on this very evidence before.
+    pub unchanged: Vec<Subject>,
 }
 
 /// A check with its types erased.
@@ -277,6 +283,7 @@ pub static ALL: &[Registered] = &[
     of::<paths::PathMtuCacheStale>(),
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),
+    of::<overlay::OverlayTransferStalls>(),
     of::<overlay::PodUnreachable>(),
     of::<kernel::IpForwardOff>(),
     of::<kernel::RpFilterStrict>(),
@@ -308,6 +315,7 @@ fn judge_erased<C: Check>(node: &Snapshot) -> Outcome {
     let result = C::judge(node).map(|judgement| Looked {
         raised: judgement.raised.into_iter().map(erase::<C>).collect(),
         unread: judgement.unread,
+        unchanged: judgement.unchanged,
     });
     Outcome { entry: const { &C::ENTRY }, result }
 }

@@ -22,7 +22,12 @@ pub struct Config {
     pub probing: Probing,
     /// What the operator means the network to be.
     pub expect: Expect,
+    /// The TCP port of every node's agent, this one's included.
+    pub port: u16,
 }
+
+/// The port of agents where nobody says otherwise.
+pub const PORT: u16 = 9747;
 
 impl Config {
     /// The defaults for a node of this name.
@@ -33,6 +38,7 @@ impl Config {
             peers: Peers::default(),
             probing: Probing::default(),
             expect: Expect::default(),
+            port: PORT,
         }
     }
 }
@@ -79,11 +85,13 @@ pub struct Probing {
     pub confirm_rounds: u32,
     /// Most packets sent in a second, over all paths: 1 to 100,000.
     pub packets_per_second: u32,
+    /// Whether transfers are made with peers' agents.
+    pub transfers: bool,
 }
 
 impl Default for Probing {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(30), confirm_rounds: 2, packets_per_second: 200 }
+        Self { interval: Duration::from_secs(30), confirm_rounds: 2, packets_per_second: 200, transfers: true }
     }
 }
 

@@ -8,6 +8,9 @@
 //! so that a flapping link is one finding and not a stream of alerts. What comes and goes within a [`BURST`] is somebody
 //! at work, and counts once.
 //!
+//! What is measured apart from rounds, by transfers, may be judged several times before it is measured again. It counts
+//! once: a check names the subjects about which it has nothing new, and those are neither seen again nor clean again.
+//!
 //! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean. What is no longer there
 //! to be looked at, a peer that left, is forgotten at once, even if it was the last one and nothing can be concluded.
 
@@ -39,6 +42,19 @@ pub enum Occasion {
     Round,
     /// Between rounds, because the kernel told of a change: nothing was measured.
     Look,
+    /// Between rounds, because transfers ended: nothing else was measured.
+    Transfers,
+}
+
+impl Occasion {
+    /// Whether it brings anything new about what is confirmed like this.
+    fn counts(self, confirm: Confirm) -> bool {
+        match self {
+            Self::Round => true,
+            Self::Look => confirm == Confirm::AtOnce,
+            Self::Transfers => confirm == Confirm::Transfers,
+        }
+    }
 }
 
 /// Everything that has been raised lately.
@@ -86,10 +102,9 @@ impl History {
     /// evidence, however often it is looked at.
     pub fn update(&mut self, outcomes: Vec<Outcome>, occasion: Occasion, now: Now) {
         for outcome in outcomes {
-            if occasion == Occasion::Look && outcome.entry.confirm == Confirm::Rounds {
-                continue;
-            }
-            if let Ok(looked) = outcome.result {
+            if let Ok(looked) = outcome.result
+                && occasion.counts(outcome.entry.confirm)
+            {
                 self.take(outcome.entry.code, looked, occasion, now);
             }
         }
@@ -120,11 +135,16 @@ impl History {
     }
 
     fn take(&mut self, code: &'static str, looked: Looked, occasion: Occasion, now: Now) {
+        let unchanged: BTreeSet<Subject> = looked.unchanged.into_iter().collect();
         let mut touched: BTreeSet<Subject> = looked.unread.into_iter().map(|(subject, _)| subject).collect();
+        touched.extend(unchanged.iter().cloned());
         for candidate in looked.raised {
+            if unchanged.contains(&candidate.subject) {
+                continue;
+            }
             let needed = match candidate.entry.confirm {
                 Confirm::AtOnce => 1,
-                Confirm::Rounds => self.confirm_rounds,
+                Confirm::Rounds | Confirm::Transfers => self.confirm_rounds,
             };
             let subject = candidate.subject.clone();
             touched.insert(subject.clone());
@@ -158,7 +178,7 @@ impl Memory {
             self.seen_since = now.mono;
         }
         self.seen = self.seen.saturating_add(1);
-        let settled = occasion == Occasion::Round || now.mono.since(self.seen_since) >= SETTLED;
+        let settled = occasion != Occasion::Look || now.mono.since(self.seen_since) >= SETTLED;
         if self.since.is_none() && self.seen >= needed && settled {
             self.raise(now);
         }

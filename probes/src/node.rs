@@ -6,6 +6,8 @@
 //! met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
 //! failed, a counter that rose) is the evidence.
 //!
+//! At the end of a round bulk is moved over some of the tunnel's paths; no round waits for that.
+//!
 //! Between rounds and while probes are under way the kernel tells of changes. A change is looked at soon: the tables and
 //! routes are read, and what was read is judged and published beside what was measured last. Where the change moved the
 //! ground that a measurement stands on, the next round comes early.
@@ -17,6 +19,7 @@ mod look;
 mod reading;
 pub(crate) mod rows;
 mod targets;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,11 +36,13 @@ use crate::report::Published;
 use crate::snapshot::{Setup, Snapshot, Topology};
 use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, Telemetry, Traffic};
+use crate::transfer::{Transfer, Transferred};
 use crate::units::{Family, Mono, Now};
 
 use cache::Cache;
 use ground::Ground;
 use look::Look;
+use transfers::Transfers;
 
 /// How soon a round may follow the last one, if something moved.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -59,6 +64,8 @@ pub enum Input {
     Datagram(Datagram),
     /// A transmit left, or did not.
     Sent(TransmitId, Sent),
+    /// What came of [`Output::Transfer`], up to ten seconds later.
+    Transferred(Box<Transferred>),
     /// Whether probing is possible from here on, and why not (no `CAP_NET_RAW`).
     Probing(Result<(), Unread>),
     /// The operator changed the settings.
@@ -74,6 +81,8 @@ pub enum Output {
     ReadRoutes(Vec<Query>),
     /// Send a packet or try a connection; answer with [`Input::Sent`].
     Transmit(Transmit),
+    /// Move bulk with a peer's agent, both ways; answer with [`Input::Transferred`]. Nothing waits for it.
+    Transfer(Transfer),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
     /// A round is over, or a look at what changed.
@@ -100,6 +109,7 @@ pub struct Node {
     asked: Option<Asked>,
     look: Look,
     ground: Ground,
+    transfers: Transfers,
     chance: u64,
     round_started: Mono,
     next_round: Mono,
@@ -136,6 +146,7 @@ impl Node {
             asked: None,
             look: Look::default(),
             ground: Ground::default(),
+            transfers: Transfers::new(identity.secret, now.mono),
             chance: identity.secret,
             round_started: now.mono,
             next_round: now.mono,
@@ -163,6 +174,7 @@ impl Node {
             }
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
+            Input::Transferred(transferred) => self.on_transferred(&transferred, now),
             Input::Probing(probing) => {
                 self.probing = probing;
                 // Sockets that were opened anew know of no port.
@@ -235,6 +247,9 @@ impl Node {
         self.history.confirm_after(config.probing.confirm_rounds);
         self.telemetry.interval = config.probing.interval;
         self.snapshot.expect = config.expect.clone();
+        if config.probing.transfers != self.config.probing.transfers {
+            self.snapshot.paths.values_mut().for_each(|path| path.transfer = Fact::Absent);
+        }
         self.config = config;
         self.hasten(now);
     }

@@ -20,6 +20,7 @@ use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::subject::Subject;
 use crate::tables::Tables;
+use crate::transfer::Made;
 use crate::units::{Family, IpSize};
 
 pub use cached::Cached;
@@ -65,6 +66,8 @@ pub struct Path {
     pub measured: Fact<Measured>,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
+    /// What the last transfer said; absent where none is made over it.
+    pub transfer: Fact<Made>,
 }
 
 impl Path {

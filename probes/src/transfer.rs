@@ -168,6 +168,8 @@ pub enum Outcome {
 /// A connection that was made and then carried no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {
+    /// The port that was connected to.
+    pub port: u16,
     /// Which way bytes are lost.
     pub direction: Direction,
     /// Bytes of bulk that came here.
@@ -205,23 +207,27 @@ pub struct Made {
     pub judged: bool,
 }
 
-impl Seen {
+impl Transferred {
     /// What it comes to.
     pub fn conclude(&self) -> Outcome {
-        match (&self.small.ended, &self.bulk) {
-            (Ended::Answered { status: 200 }, Some(bulk)) => bulk.conclude(),
-            (Ended::Stalled, _) if self.small.is_lost() => Outcome::Stalled(Stall {
+        let (seen, port) = (&self.seen, self.transfer.port);
+        match (&seen.small.ended, &seen.bulk) {
+            (Ended::Answered { status: 200 }, Some(bulk)) => bulk.conclude(port),
+            (Ended::Stalled, _) if seen.small.is_lost() => Outcome::Stalled(Stall {
+                port,
                 direction: Direction::ToPeer,
                 from_peer: 0,
-                to_peer: self.small.kernel.map(|kernel| kernel.acknowledged),
-                retransmits: self.small.kernel.map(|kernel| kernel.retransmits),
-                segment: self.small.kernel.map(|kernel| kernel.segment),
+                to_peer: seen.small.kernel.map(|kernel| kernel.acknowledged),
+                retransmits: seen.small.kernel.map(|kernel| kernel.retransmits),
+                segment: seen.small.kernel.map(|kernel| kernel.segment),
                 handshake_only: true,
             }),
-            _ => Outcome::Unknown { why: self.why_not() },
+            _ => Outcome::Unknown { why: seen.why_not() },
         }
     }
+}
 
+impl Seen {
     fn why_not(&self) -> String {
         match (&self.small.ended, self.node_answers) {
             (Ended::Silent, Some(true)) => "its agent answers TCP on the node address and nothing does through the \
@@ -233,7 +239,7 @@ impl Seen {
 }
 
 impl Bulk {
-    fn conclude(&self) -> Outcome {
+    fn conclude(&self, port: u16) -> Outcome {
         let Self { from_peer: down, to_peer: up } = self;
         let to_peer = up.is_lost() || down.is_lost();
         let from_peer = down.ended == Ended::Stalled && !down.is_lost();
@@ -244,6 +250,7 @@ impl Bulk {
             (false, false) => return self.unless_stalled(),
         };
         Outcome::Stalled(Stall {
+            port,
             direction,
             from_peer: down.arrived,
             to_peer: up.kernel.map(|kernel| kernel.acknowledged),

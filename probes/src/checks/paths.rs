@@ -64,7 +64,8 @@ pub(super) fn judge_each<E>(
         breaks: Vec::new(),
         causes: Causes::All,
     });
-    Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect() })
+    let (raised, unread) = (raised.collect(), unread.into_iter().collect());
+    Ok(Judgement { raised, unread, ..Judgement::default() })
 }
 
 /// # Errors

@@ -18,6 +18,7 @@ const fn entry(code: &'static str, confirm: Confirm) -> Entry {
 }
 
 static MEASURED: Entry = entry("measured", Confirm::Rounds);
+static MOVED: Entry = entry("moved", Confirm::Transfers);
 static READ: Entry = entry("read", Confirm::AtOnce);
 
 fn subject() -> Subject {
@@ -43,7 +44,7 @@ fn at(seconds: u64) -> Now {
 }
 
 fn raised(entry: &'static Entry) -> Vec<Outcome> {
-    vec![Outcome { entry, result: Ok(Looked { raised: vec![candidate(entry)], unread: Vec::new() }) }]
+    vec![Outcome { entry, result: Ok(Looked { raised: vec![candidate(entry)], ..Looked::default() }) }]
 }
 
 fn clean(entry: &'static Entry) -> Vec<Outcome> {
@@ -59,8 +60,16 @@ fn blind(entry: &'static Entry) -> Vec<Outcome> {
 }
 
 fn blind_on_subject(entry: &'static Entry) -> Vec<Outcome> {
-    let looked = Looked { raised: Vec::new(), unread: vec![(subject(), unread())] };
+    let looked = Looked { unread: vec![(subject(), unread())], ..Looked::default() };
     vec![Outcome { entry, result: Ok(looked) }]
+}
+
+/// Judged once more, with nothing new to go by.
+fn again(mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    for looked in outcomes.iter_mut().filter_map(|outcome| outcome.result.as_mut().ok()) {
+        looked.unchanged.push(subject());
+    }
+    outcomes
 }
 
 fn stands(history: &History) -> bool {
@@ -179,4 +188,45 @@ fn measured_findings_wait_for_rounds_and_not_for_looks() {
     let mut history = History::new(2);
     history.update(raised(&MEASURED), Occasion::Round, at(0));
     assert!(!history.is_unsettled() && history.pending() == 1);
+}
+
+#[test]
+fn a_transfer_counts_once_however_often_it_is_judged() {
+    let mut history = History::new(2);
+    history.update(raised(&MOVED), Occasion::Transfers, at(0));
+    for second in 1..20 {
+        history.update(again(raised(&MOVED)), Occasion::Round, at(second));
+        assert!(!stands(&history) && history.pending() == 1, "{second}");
+    }
+    history.update(raised(&MOVED), Occasion::Round, at(20));
+    assert!(stands(&history));
+    history.update(blind_on_subject(&MOVED), Occasion::Transfers, at(21));
+    assert!(stands(&history), "an agent that is gone clears nothing");
+    history.update(clean(&MOVED), Occasion::Transfers, at(22));
+    assert!(!stands(&history), "one that passes does");
+}
+
+#[test]
+fn a_flapping_transfer_is_not_clean_twice_for_one_that_passed() {
+    let mut history = History::new(1);
+    history.update(raised(&MOVED), Occasion::Transfers, at(0));
+    history.update(clean(&MOVED), Occasion::Transfers, at(1));
+    history.update(raised(&MOVED), Occasion::Transfers, at(20));
+    history.update(clean(&MOVED), Occasion::Transfers, at(21));
+    history.update(again(clean(&MOVED)), Occasion::Round, at(22));
+    assert!(stands(&history), "it takes two that pass by now");
+    history.update(clean(&MOVED), Occasion::Transfers, at(40));
+    assert!(!stands(&history));
+}
+
+#[test]
+fn transfers_bring_nothing_new_about_anything_else() {
+    let mut history = History::new(2);
+    history.update(raised(&MEASURED), Occasion::Round, at(0));
+    history.update(raised(&MEASURED), Occasion::Transfers, at(1));
+    assert!(!stands(&history));
+    history.update(clean(&MEASURED), Occasion::Transfers, at(2));
+    assert_eq!(history.pending(), 1);
+    history.update(raised(&MOVED), Occasion::Look, at(3));
+    assert_eq!(history.pending(), 1, "nor does a look about transfers");
 }

@@ -6,11 +6,15 @@ use crate::declared::{self, Declared};
 use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Measured, PathKey, Unreachable, Verdict, VerdictName};
-use crate::report::{DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, RouteRow, SettingRow, TunnelRow};
+use crate::report::{
+    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, PathRow, RouteRow, SettingRow, TransferResult, TransferRow,
+    TunnelRow,
+};
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
+use crate::transfer::Made;
 use crate::units::IpSize;
 
 pub(super) fn links(node: &Snapshot) -> Vec<LinkRow> {
@@ -81,6 +85,23 @@ fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
         loss_ratio: known.and(measured).and_then(loss),
         packets_sent: measured.map_or(0, |measured| measured.sent),
         probed_at: path.probed_at,
+        transfer: transfer(&path.transfer),
+    }
+}
+
+fn transfer(transfer: &Fact<Made>) -> Option<TransferRow> {
+    match transfer.read() {
+        Ok(None) => None,
+        Ok(Some(Made { stall, at, .. })) => Some(TransferRow {
+            result: if stall.is_some() { TransferResult::Stalled } else { TransferResult::Passed },
+            why: None,
+            direction: stall.map(|stall| stall.direction),
+            at: Some(*at),
+        }),
+        Err(unread) => {
+            let why = Some(unread.reason.to_string());
+            Some(TransferRow { result: TransferResult::Unknown, why, direction: None, at: None })
+        }
     }
 }
 

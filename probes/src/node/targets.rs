@@ -56,6 +56,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
             via: via(node, key.address),
             measured: last.map_or_else(|| Fact::Unread(unread.clone()), |last| last.measured.clone()),
             probed_at: last.and_then(|last| last.probed_at),
+            transfer: last.map_or(Fact::Absent, |last| last.transfer.clone()),
         };
         (key, path)
     };

@@ -1,6 +1,7 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
 mod changes;
+mod transfers;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -31,6 +32,8 @@ struct World {
     readings: usize,
     /// How often the ports of tunnels were told.
     ports: usize,
+    /// Transfers that are wanted and not answered.
+    transfers: Vec<Transfer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ enum Wire {
 impl World {
     fn new(config: Config, wire: fn(IpAddr, u32) -> Wire) -> Self {
         let node = Node::new(config, IDENTITY, "1.2.3", at(Duration::ZERO));
-        Self { node, time: Duration::ZERO, wire, facts, sent: Vec::new(), readings: 0, ports: 0 }
+        Self { node, time: Duration::ZERO, wire, facts, sent: Vec::new(), readings: 0, ports: 0, transfers: Vec::new() }
     }
 
     fn round(&mut self) -> Arc<Published> {
@@ -69,6 +72,7 @@ impl World {
                 self.node.on(Input::Routes(Box::new(raw)), at(self.time));
             }
             Output::Transmit(transmit) => self.transmit(&transmit),
+            Output::Transfer(transfer) => self.transfers.push(transfer),
             Output::WatchTunnelPorts(_) => self.ports += 1,
             Output::Publish(_) => {}
         }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
@@ -14,6 +16,7 @@ use crate::kernel::{
 };
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
+use crate::transfer::{Made, Stall};
 use crate::units::{Family, IpSize, LinkMtu, Mono};
 
 use super::topology::outer::{self, Answers};
@@ -29,6 +32,7 @@ pub(crate) struct Example {
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
     cached: BTreeMap<IpAddr, Cached>,
+    transfers: BTreeMap<String, Fact<Made>>,
 }
 
 /// An address from text.
@@ -89,7 +93,8 @@ impl Example {
         let counters_before = tables.counters.clone();
         let counters_untroubled = tables.counters.clone();
         let (peers, lookups, verdicts, cached) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, cached }
+        let transfers = BTreeMap::new();
+        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, cached, transfers }
             .device("lo", "loopback", 65_536)
     }
 
@@ -272,6 +277,12 @@ impl Example {
         self
     }
 
+    /// What came of the transfer over a peer's overlay path; every one passes until told otherwise.
+    pub(crate) fn transfer(mut self, peer: &str, transfer: Fact<Made>) -> Self {
+        self.transfers.insert(peer.into(), transfer);
+        self
+    }
+
     /// Gives the kernel a path MTU to remember.
     pub(crate) fn remembers(mut self, address: &str, mtu: u32) -> Self {
         let cached = Cached { mtu: IpSize::new(mtu), locked: false, expires: None, renewed: 0, explained: false };
@@ -330,6 +341,9 @@ impl Example {
         let hop = route.and_then(|route| route.hops.first());
         let expected = hop.and_then(|hop| self.tables.link(hop.link)).map(|link| link.mtu.carries());
         let told = self.verdicts.get(&(key.peer.clone(), key.plane)).cloned();
+        let through = key.plane == Plane::Overlay
+            && hop.is_some_and(|hop| topology.chain(hop.link).iter().any(|&link| topology.tunnel(link).is_some()));
+        let moved = || self.transfers.get(&key.peer).cloned().unwrap_or(Fact::Known(made(None)));
         let clear = || Fact::Known(measured(Verdict::Clear { mtu: expected.unwrap_or(key.family().floor()) }));
         Path {
             expected,
@@ -337,6 +351,7 @@ impl Example {
             via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
             measured: told.unwrap_or_else(clear),
             probed_at: None,
+            transfer: if through { moved() } else { Fact::Absent },
         }
     }
 
@@ -356,6 +371,11 @@ impl Example {
             priority: 0,
         }
     }
+}
+
+/// A transfer that was judged before.
+pub(crate) fn made(stall: Option<Stall>) -> Made {
+    Made { stall, at: Timestamp::UNIX_EPOCH, judged: true }
 }
 
 fn measured(verdict: Verdict) -> Measured {

@@ -295,7 +295,7 @@ mod tests {
                 prop_assert!(inside.len() <= INSIDE);
             }
             let seconds = u32::try_from(now / 1000).unwrap() + 1;
-            for (_, count) in &passed {
+            for count in passed.values() {
                 prop_assert!(*count <= PEER_BURST + PEER_RATE * seconds);
             }
             prop_assert!(passed.values().sum::<u32>() <= BURST + RATE * seconds);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::path::Plane;
 
 fn exchange(ended: Ended, arrived: u32) -> Exchange {
     Exchange { ended, arrived, kernel: Some(Kernel { segment: 1398, acknowledged: 170, ..Kernel::default() }) }
@@ -15,11 +16,16 @@ fn still(arrived: u32, unacknowledged: u32) -> Exchange {
 }
 
 fn moved(from_peer: Exchange, to_peer: Exchange) -> Outcome {
-    Seen { small: answered(0), node_answers: None, bulk: Some(Bulk { from_peer, to_peer }) }.conclude()
+    conclude(Seen { small: answered(0), node_answers: None, bulk: Some(Bulk { from_peer, to_peer }) })
+}
+
+fn conclude(seen: Seen) -> Outcome {
+    let key = PathKey { peer: "n2".into(), plane: Plane::Overlay, address: [10, 244, 2, 0].into() };
+    Transferred { transfer: Transfer { key, port: 9747, node: None }, seen }.conclude()
 }
 
 fn small(ended: Ended, node_answers: Option<bool>) -> Outcome {
-    Seen { small: exchange(ended, 0), node_answers, bulk: None }.conclude()
+    conclude(Seen { small: exchange(ended, 0), node_answers, bulk: None })
 }
 
 fn why(outcome: Outcome) -> String {
@@ -110,8 +116,7 @@ fn where_nothing_of_tcp_comes_back_a_filter_cannot_be_told_from_the_tunnel() {
 
 #[test]
 fn a_handshake_with_nothing_after_it_is_a_stall() {
-    let Outcome::Stalled(stall) = (Seen { small: still(0, 1), node_answers: None, bulk: None }).conclude() else {
-        panic!("a stall")
-    };
+    let seen = Seen { small: still(0, 1), node_answers: None, bulk: None };
+    let Outcome::Stalled(stall) = conclude(seen) else { panic!("a stall") };
     assert_eq!((stall.direction, stall.handshake_only), (Direction::ToPeer, true));
 }

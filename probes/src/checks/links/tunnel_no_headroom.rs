@@ -9,7 +9,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::OverlayMtuExceedsPath;
+use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::paths::{PathBlackHole, PathLimited};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::{Reason, Source, Unread};
@@ -65,7 +65,12 @@ impl Check for TunnelNoHeadroom {
         meaning: "A full packet of the tunnel, once wrapped, is larger than the link below it takes. It is fragmented, \
                   or, where the outer DF bit is set, dropped without a word to the pod that sent it.",
         look: &["ip -d link show dev TUNNEL", "ip link show dev LOWER", "nstat -az IpFragOKs IpFragFails"],
-        silences: &[OverlayMtuExceedsPath::ENTRY.code, PathBlackHole::ENTRY.code, PathLimited::ENTRY.code],
+        silences: &[
+            OverlayMtuExceedsPath::ENTRY.code,
+            PathBlackHole::ENTRY.code,
+            PathLimited::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
+        ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeTunnelNoHeadroom", minutes: 5 },
     };

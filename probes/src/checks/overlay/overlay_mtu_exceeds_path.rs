@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::overlay::OverlayTransferStalls;
 use crate::checks::paths::some_peer;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
@@ -63,7 +64,7 @@ impl Check for OverlayMtuExceedsPath {
         meaning: "Full packets of the tunnel do not fit the path between the nodes once they are wrapped. They are \
                   fragmented on the way, which is slow and often filtered, or lost.",
         look: &["ip -d link show dev TUNNEL", "mtuscope probe ADDRESS", "nstat -az IpFragCreates IpReasmFails"],
-        silences: &[],
+        silences: &[OverlayTransferStalls::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayMtuExceedsPath", minutes: 2 },
     };
@@ -77,7 +78,8 @@ impl Check for OverlayMtuExceedsPath {
             match evidence(node, key, tunnel) {
                 Err(why) => judgement.unread.push((Subject::path(key), why)),
                 Ok(evidence) if evidence.needed > evidence.carries => {
-                    judgement.raise(Subject::path(key), severity(&evidence), evidence);
+                    let subject = Subject::path(key);
+                    judgement.raise_breaking(subject.clone(), severity(&evidence), evidence, vec![subject]);
                 }
                 Ok(_) => {}
             }
