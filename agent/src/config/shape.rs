@@ -51,7 +51,7 @@ fn absolute(text: &str) -> Option<PathBuf> {
 }
 
 fn probing(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) {
-    let keys = ["interval", "confirm_rounds", "packets_per_second", "stable_peers", "ecmp_ports"];
+    let keys = ["interval", "confirm_rounds", "packets_per_second", "transfers", "stable_peers", "ecmp_ports"];
     let section = reader.section("probing", top.find("probing"), &keys);
     let default = Probing::default();
     let hour = Duration::from_secs(3600);
@@ -61,6 +61,7 @@ fn probing(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) 
         packets_per_second: reader
             .number(&section, "packets_per_second", 1..=100_000)
             .unwrap_or(default.packets_per_second),
+        transfers: reader.flag(&section, "transfers").unwrap_or(default.transfers),
     };
     settings.stable_peers = reader.number(&section, "stable_peers", 0..=1000).unwrap_or(settings.stable_peers);
     settings.ecmp_ports = reader.number(&section, "ecmp_ports", 1..=256).unwrap_or(settings.ecmp_ports);
@@ -240,7 +241,7 @@ mod tests {
         wanted.host_root = "/host".into();
         wanted.probes.peers = Peers { kernel: false, fixed: vec![peer, lone], ..Peers::default() };
         wanted.probes.probing =
-            Probing { interval: Duration::from_secs(90), confirm_rounds: 3, packets_per_second: 500 };
+            Probing { interval: Duration::from_secs(90), confirm_rounds: 3, packets_per_second: 500, transfers: false };
         (wanted.stable_peers, wanted.ecmp_ports) = (30, 16);
         wanted.probes.expect = Expect {
             underlay_mtu: Some(IpSize::new(1500)),
