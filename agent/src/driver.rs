@@ -16,17 +16,16 @@ use probes::kernel::RawFacts;
 use probes::node::{Input, Node, Output};
 use probes::prober::{Identity, Transmit};
 use probes::report::Published;
-use probes::transfer::Transferred;
 use probes::units::{Mono, Now};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant as Deadline;
 
 use crate::io::host;
 use crate::io::netlink::Netlink;
 use crate::io::netlink::events::{Event, Events};
 use crate::io::packets::{Packets, Received};
-use crate::io::{rights, transfer};
+use crate::io::rights;
+use crate::io::transfer::Transfers;
 
 /// Most packets handed to the kernel at once.
 const BATCH: usize = 128;
@@ -64,7 +63,7 @@ pub async fn drive(
         events,
         netlink: Netlink::open()?,
         wire: Wire { id: identity.id, epoch, packets: None, final_word: false },
-        transfers: JoinSet::new(),
+        transfers: Transfers::default(),
         host_root: given.host_root.clone(),
         orders,
         epoch,
@@ -84,7 +83,7 @@ struct World {
     events: Events,
     netlink: Netlink,
     wire: Wire,
-    transfers: JoinSet<Transferred>,
+    transfers: Transfers,
     host_root: PathBuf,
     orders: watch::Receiver<Arc<Orders>>,
     epoch: Instant,
@@ -157,7 +156,7 @@ impl World {
                 let routes = self.netlink.routes(queries).await;
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
-            Output::Transfer(transfer) => drop(self.transfers.spawn(transfer::make(transfer))),
+            Output::Transfer(transfer) => self.transfers.start(transfer),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::Publish(published) => return on_publish(published),
         }
@@ -202,10 +201,7 @@ impl World {
                 self.host_root.clone_from(&orders.host_root);
                 node.on(Input::Reload(Box::new(orders.config.clone())), now(self.epoch));
             }
-            Some(done) = self.transfers.join_next() => match done {
-                Ok(done) => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
-                Err(error) => tracing::error!(%error, "a transfer is lost"),
-            },
+            done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),
             () = sleep => {}
         }

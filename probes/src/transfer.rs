@@ -9,6 +9,9 @@
 //! - **First a small one** (`HEAD`). Nobody listens, a filter drops the port, another program answers, the peer does not
 //!   know this node or has too much to do: all that says nothing of bulk, so nothing is concluded, and the reason is told.
 //!   It is no stall either where *nothing* of TCP comes back: a host's filter looks just like that and hurts no pod.
+//! - **Unless segments come in broken.** A filter does not raise the kernel's count of TCP segments with a wrong checksum.
+//!   Where it rises while one connection is tried alone and nothing else of this node's, the peer did answer, and its tunnel
+//!   spoils what it sends. The peer itself cannot see that; a node that its segments are sent to can.
 //! - **Then both directions at once**, each on a connection of its own, so that one that hangs does not hide the other.
 //! - **A stall** is a connection that stands, and [`LOOKS`] looks in a row, [`LOOK`] apart, at which the kernel knows of
 //!   no byte more, sent or received; or one that is not done after [`TOTAL`]. Looks are counted, not time: a machine that
@@ -50,6 +53,9 @@ pub const LOOKS: u32 = 12;
 /// The longest that one exchange may take.
 pub const TOTAL: Duration = Duration::from_secs(10);
 
+/// Segments with a wrong checksum that say that a peer answered: the answers to a SYN and to its repetition.
+const SPOILT: u64 = 2;
+
 /// A transfer to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
@@ -86,6 +92,9 @@ pub struct Seen {
     pub node_answers: Option<bool>,
     /// The exchanges of bulk, if the small one was answered well.
     pub bulk: Option<Bulk>,
+    /// TCP segments that came in with a wrong checksum meanwhile: this peer's, if nothing came back through the tunnel,
+    /// because then it was tried once more with no other transfer under way. `None` where nobody counts.
+    pub spoilt: Option<u64>,
 }
 
 /// Both directions.
@@ -180,8 +189,22 @@ pub struct Stall {
     pub retransmits: Option<u32>,
     /// Payload of a full segment that left, in bytes.
     pub segment: Option<u32>,
-    /// Whether not even the small exchange was answered: the handshake passed, and nothing after it.
-    pub handshake_only: bool,
+    /// How far it came.
+    pub stage: Stage,
+    /// TCP segments that came in with a wrong checksum meanwhile.
+    pub spoilt: Option<u64>,
+}
+
+/// How far a transfer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Not even a connection was made.
+    Connecting,
+    /// The connection stood, and a small request was not answered.
+    Asking,
+    /// Small exchanges pass.
+    Moving,
 }
 
 /// Which way bytes are lost.
@@ -210,19 +233,36 @@ pub struct Made {
 impl Transferred {
     /// What it comes to.
     pub fn conclude(&self) -> Outcome {
-        let (seen, port) = (&self.seen, self.transfer.port);
-        match (&seen.small.ended, &seen.bulk) {
-            (Ended::Answered { status: 200 }, Some(bulk)) => bulk.conclude(port),
-            (Ended::Stalled, _) if seen.small.is_lost() => Outcome::Stalled(Stall {
-                port,
-                direction: Direction::ToPeer,
-                from_peer: 0,
-                to_peer: seen.small.kernel.map(|kernel| kernel.acknowledged),
-                retransmits: seen.small.kernel.map(|kernel| kernel.retransmits),
-                segment: seen.small.kernel.map(|kernel| kernel.segment),
-                handshake_only: true,
-            }),
-            _ => Outcome::Unknown { why: seen.why_not() },
+        let Seen { small, bulk, spoilt, .. } = &self.seen;
+        let lost = match (&small.ended, bulk) {
+            (Ended::Answered { status: 200 }, Some(bulk)) => match bulk.direction() {
+                Some(direction) => Some((Stage::Moving, direction)),
+                None => return bulk.unless_stalled(),
+            },
+            (Ended::Stalled, _) if small.is_lost() => Some((Stage::Asking, Direction::ToPeer)),
+            (Ended::Silent, _) if spoilt.is_some_and(|count| count >= SPOILT) => {
+                Some((Stage::Connecting, Direction::FromPeer))
+            }
+            _ => None,
+        };
+        match lost {
+            Some((stage, direction)) => Outcome::Stalled(self.stall(stage, direction)),
+            None => Outcome::Unknown { why: self.seen.why_not() },
+        }
+    }
+
+    fn stall(&self, stage: Stage, direction: Direction) -> Stall {
+        let Seen { small, bulk, spoilt, .. } = &self.seen;
+        let up = bulk.as_ref().map_or(small, |bulk| &bulk.to_peer).kernel;
+        Stall {
+            port: self.transfer.port,
+            direction,
+            from_peer: bulk.as_ref().map_or(0, |bulk| bulk.from_peer.arrived),
+            to_peer: up.map(|kernel| kernel.acknowledged),
+            retransmits: up.map(|kernel| kernel.retransmits),
+            segment: up.map(|kernel| kernel.segment),
+            stage,
+            spoilt: *spoilt,
         }
     }
 }
@@ -231,7 +271,8 @@ impl Seen {
     fn why_not(&self) -> String {
         match (&self.small.ended, self.node_answers) {
             (Ended::Silent, Some(true)) => "its agent answers TCP on the node address and nothing does through the \
-                tunnel: TCP to its port is filtered there, or the tunnel loses every segment (its checksum offload)"
+                tunnel: TCP to its port is filtered there, or this node's tunnel spoils what it sends, which the peer's \
+                own report tells"
                 .into(),
             (ended, _) => ended.why_not(),
         }
@@ -239,25 +280,17 @@ impl Seen {
 }
 
 impl Bulk {
-    fn conclude(&self, port: u16) -> Outcome {
+    /// Which way bytes are lost, if they are.
+    fn direction(&self) -> Option<Direction> {
         let Self { from_peer: down, to_peer: up } = self;
         let to_peer = up.is_lost() || down.is_lost();
         let from_peer = down.ended == Ended::Stalled && !down.is_lost();
-        let direction = match (to_peer, from_peer) {
-            (true, true) => Direction::Both,
-            (true, false) => Direction::ToPeer,
-            (false, true) => Direction::FromPeer,
-            (false, false) => return self.unless_stalled(),
-        };
-        Outcome::Stalled(Stall {
-            port,
-            direction,
-            from_peer: down.arrived,
-            to_peer: up.kernel.map(|kernel| kernel.acknowledged),
-            retransmits: up.kernel.map(|kernel| kernel.retransmits),
-            segment: up.kernel.map(|kernel| kernel.segment),
-            handshake_only: false,
-        })
+        match (to_peer, from_peer) {
+            (true, true) => Some(Direction::Both),
+            (true, false) => Some(Direction::ToPeer),
+            (false, true) => Some(Direction::FromPeer),
+            (false, false) => None,
+        }
     }
 
     fn unless_stalled(&self) -> Outcome {

@@ -10,6 +10,7 @@ mod filter;
 mod link;
 mod pod;
 mod route;
+mod transfer;
 mod tunnel;
 
 use serde::Deserialize;
@@ -61,6 +62,16 @@ pub enum Fault {
         node: usize,
         /// The largest packet that passes, in bytes.
         than: Size,
+    },
+    /// Large TCP segments vanish in a node's tunnel. Small ones pass, and everything else of any size.
+    StallTransfers {
+        /// The node.
+        node: usize,
+        /// The largest packet with a segment that passes, in bytes.
+        than: Size,
+        /// In which direction: `there` is to the node, `back` from it.
+        #[serde(default)]
+        way: Way,
     },
     /// A node drops what comes in for a UDP port.
     DropUdp {
@@ -250,6 +261,19 @@ pub enum Plane {
     Pod,
 }
 
+/// A direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Both.
+    #[default]
+    Both,
+    /// To the node that is named.
+    There,
+    /// The other.
+    Back,
+}
+
 impl Fault {
     /// Whether a recipe has everything that this fault names.
     pub fn fits(&self, recipe: &Recipe) -> bool {
@@ -264,6 +288,7 @@ impl Fault {
             Self::RouteMtu { bytes, .. } => bytes.fits(&names),
             Self::DropFragNeeded {} => matches!(recipe.underlay, Underlay::Routed(_)),
             Self::DropLarger { than: size, .. } | Self::DropUdp { port: size, .. } => size.fits(&names),
+            Self::StallTransfers { than, .. } => recipe.overlay.is_some() && than.fits(&names),
             Self::OuterDf { .. }
             | Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
@@ -301,6 +326,7 @@ impl Fault {
             Self::DropFragNeeded {} => filter::frag_needed(cluster),
             Self::DropLarger { node, than } => filter::larger(cluster, *node, than.on(&names)?),
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),
+            Self::StallTransfers { node, than, way } => transfer::stall(cluster, *node, than.on(&names)?, *way),
             Self::DropEcho { node } => filter::echo(cluster, *node),
             Self::DropAll { node } => filter::everything(cluster, *node),
             Self::OuterDf { node } => tunnel::outer_df(cluster, *node),

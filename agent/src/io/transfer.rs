@@ -13,6 +13,8 @@ use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -20,33 +22,97 @@ use futures_util::StreamExt;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
+use probes::kernel::{HostFile, proc};
 use probes::transfer::{BYTES, Bulk, CONNECT, Ended, Exchange, LOOK, LOOKS, PATH, Seen, TOTAL, Transfer, Transferred};
 use tokio::net::TcpStream;
+use tokio::sync::RwLock;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::host;
 use witness::Witness;
 
 /// The longest answer that is read where a number is expected.
 const NUMBER: usize = 16;
 
+/// Transfers under way.
+#[derive(Debug, Default)]
+pub struct Transfers {
+    tasks: JoinSet<Transferred>,
+    alone: Arc<RwLock<()>>,
+}
+
+impl Transfers {
+    /// Starts one.
+    pub fn start(&mut self, transfer: Transfer) {
+        self.tasks.spawn(make(transfer, Arc::clone(&self.alone)));
+    }
+
+    /// The next one that has ended; never, while none is under way. Can be dropped at any time.
+    pub async fn next(&mut self) -> Transferred {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(transferred)) => return transferred,
+                Some(Err(error)) => tracing::error!(%error, "a transfer is lost"),
+                None => future::pending().await,
+            }
+        }
+    }
+}
+
 /// Makes a transfer. It ends within a few times [`TOTAL`], whatever the other side does.
-pub async fn make(transfer: Transfer) -> Transferred {
+async fn make(transfer: Transfer, alone: Arc<RwLock<()>>) -> Transferred {
+    let beside = alone.read().await;
+    let counted = spoilt();
+    let small = exchange(transfer.to(), Method::HEAD).await;
+    let seen = if small.ended == Ended::Silent {
+        let came = spoilt_since(counted);
+        drop(beside);
+        silent(&transfer, small, came, &alone).await
+    } else {
+        let bulk = bulk(&transfer, &small).await;
+        Seen { small, node_answers: None, bulk, spoilt: spoilt_since(counted) }
+    };
+    Transferred { transfer, seen }
+}
+
+async fn bulk(transfer: &Transfer, small: &Exchange) -> Option<Bulk> {
+    if small.ended != (Ended::Answered { status: 200 }) {
+        return None;
+    }
     let to = transfer.to();
-    let small = exchange(to, Method::HEAD).await;
-    let node_answers = match (&small.ended, transfer.node) {
-        (Ended::Silent, Some(node)) => {
+    let (from_peer, to_peer) = tokio::join!(exchange(to, Method::GET), exchange(to, Method::POST));
+    Some(Bulk { from_peer, to_peer })
+}
+
+/// Nothing came back. If something did that the kernel threw away, it is tried again while no other transfer is under
+/// way, since the kernel counts for all of them together.
+async fn silent(transfer: &Transfer, small: Exchange, came: Option<u64>, alone: &RwLock<()>) -> Seen {
+    let node_answers = match transfer.node {
+        Some(node) => {
             let beside = exchange(SocketAddr::new(node, transfer.port), Method::HEAD).await;
             Some(matches!(beside.ended, Ended::Answered { .. }))
         }
-        _ => None,
+        None => None,
     };
-    let bulk = if small.ended == (Ended::Answered { status: 200 }) {
-        let (from_peer, to_peer) = tokio::join!(exchange(to, Method::GET), exchange(to, Method::POST));
-        Some(Bulk { from_peer, to_peer })
-    } else {
-        None
-    };
-    Transferred { transfer, seen: Seen { small, node_answers, bulk } }
+    if came.is_none_or(|came| came == 0) {
+        return Seen { small, node_answers, bulk: None, spoilt: came };
+    }
+    let _alone = alone.write().await;
+    let counted = spoilt();
+    let small = exchange(transfer.to(), Method::HEAD).await;
+    let bulk = bulk(transfer, &small).await;
+    Seen { small, node_answers, bulk, spoilt: spoilt_since(counted) }
+}
+
+/// TCP segments with a wrong checksum that have come to this network namespace so far.
+fn spoilt() -> Option<u64> {
+    let text = host::read(Path::new("/"), HostFile::Snmp).ok()??;
+    proc::tcp_checksum_errors(&text)
+}
+
+fn spoilt_since(before: Option<u64>) -> Option<u64> {
+    Some(spoilt()?.saturating_sub(before?))
 }
 
 async fn exchange(to: SocketAddr, method: Method) -> Exchange {

@@ -190,7 +190,8 @@ fn what_loses_packets_of_any_kind_explains_why_tcp_stalls() {
         to_peer: Some(0),
         retransmits: Some(4),
         segment: Some(1398),
-        handshake_only: false,
+        stage: crate::transfer::Stage::Moving,
+        spoilt: Some(0),
     };
     let node = || Example::reference().transfer("master-2", crate::fact::Fact::Known(made(Some(stall))));
     assert_eq!(loud(&node()), ["overlay-transfer-stalls master-2"]);

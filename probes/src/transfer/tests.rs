@@ -16,7 +16,7 @@ fn still(arrived: u32, unacknowledged: u32) -> Exchange {
 }
 
 fn moved(from_peer: Exchange, to_peer: Exchange) -> Outcome {
-    conclude(Seen { small: answered(0), node_answers: None, bulk: Some(Bulk { from_peer, to_peer }) })
+    conclude(Seen { bulk: Some(Bulk { from_peer, to_peer }), ..seen(answered(0), None) })
 }
 
 fn conclude(seen: Seen) -> Outcome {
@@ -25,7 +25,11 @@ fn conclude(seen: Seen) -> Outcome {
 }
 
 fn small(ended: Ended, node_answers: Option<bool>) -> Outcome {
-    conclude(Seen { small: exchange(ended, 0), node_answers, bulk: None })
+    conclude(seen(exchange(ended, 0), node_answers))
+}
+
+fn seen(small: Exchange, node_answers: Option<bool>) -> Seen {
+    Seen { small, node_answers, bulk: None, spoilt: Some(0) }
 }
 
 fn why(outcome: Outcome) -> String {
@@ -60,7 +64,7 @@ fn a_stall_is_told_by_its_direction() {
 fn a_stall_carries_what_the_kernel_knew() {
     let Outcome::Stalled(stall) = moved(still(2796, 0), still(0, 10)) else { panic!("a stall") };
     assert_eq!((stall.from_peer, stall.to_peer, stall.retransmits), (2796, Some(0), Some(10)));
-    assert_eq!((stall.segment, stall.handshake_only), (Some(1398), false));
+    assert_eq!((stall.segment, stall.stage), (Some(1398), Stage::Moving));
 }
 
 #[test]
@@ -110,13 +114,22 @@ fn an_agent_that_is_not_there_or_says_no_is_no_finding_and_says_why() {
 #[test]
 fn where_nothing_of_tcp_comes_back_a_filter_cannot_be_told_from_the_tunnel() {
     let told = why(small(Ended::Silent, Some(true)));
-    assert!(told.contains("filtered there, or the tunnel loses"), "{told}");
+    assert!(told.contains("filtered there, or this node's tunnel spoils"), "{told}");
     assert!(why(small(Ended::Silent, Some(false))).contains("no agent runs there"));
 }
 
 #[test]
 fn a_handshake_with_nothing_after_it_is_a_stall() {
-    let seen = Seen { small: still(0, 1), node_answers: None, bulk: None };
-    let Outcome::Stalled(stall) = conclude(seen) else { panic!("a stall") };
-    assert_eq!((stall.direction, stall.handshake_only), (Direction::ToPeer, true));
+    let Outcome::Stalled(stall) = conclude(seen(still(0, 1), None)) else { panic!("a stall") };
+    assert_eq!((stall.direction, stall.stage), (Direction::ToPeer, Stage::Asking));
+}
+
+#[test]
+fn answers_that_come_in_spoilt_are_no_filter() {
+    let with = |spoilt, ended| conclude(Seen { spoilt, ..seen(exchange(ended, 0), Some(true)) });
+    let Outcome::Stalled(stall) = with(Some(2), Ended::Silent) else { panic!("a stall") };
+    assert_eq!((stall.direction, stall.stage, stall.spoilt), (Direction::FromPeer, Stage::Connecting, Some(2)));
+    for (spoilt, ended) in [(Some(1), Ended::Silent), (None, Ended::Silent), (Some(9), Ended::Refused)] {
+        assert!(matches!(with(spoilt, ended.clone()), Outcome::Unknown { .. }), "{spoilt:?} {ended:?}");
+    }
 }

@@ -39,7 +39,12 @@ pub(super) fn everything(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
     filter(cluster.host(node), "inet", "input", &["drop".to_owned()])
 }
 
-fn filter<'c>(namespace: &'c Namespace, family: &'static str, hook: &str, rules: &[String]) -> Result<Broken<'c>> {
+pub(super) fn filter<'c>(
+    namespace: &'c Namespace,
+    family: &'static str,
+    hook: &str,
+    rules: &[String],
+) -> Result<Broken<'c>> {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let table = format!("lab{}", TABLES.fetch_add(1, Ordering::Relaxed));
     let rules = rules.join("\n");

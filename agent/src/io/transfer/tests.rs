@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use probes::path::{PathKey, Plane};
-use probes::transfer::{Direction, Outcome};
+use probes::transfer::{Direction, Outcome, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -61,8 +61,14 @@ fn transfer(to: SocketAddr, node: Option<IpAddr>) -> Transfer {
     Transfer { key, port: to.port(), node }
 }
 
+async fn ended(transfer: Transfer) -> Transferred {
+    let mut transfers = Transfers::default();
+    transfers.start(transfer);
+    transfers.next().await
+}
+
 async fn made(to: SocketAddr) -> Outcome {
-    make(transfer(to, None)).await.conclude()
+    ended(transfer(to, None)).await.conclude()
 }
 
 fn why(outcome: Outcome) -> String {
@@ -75,7 +81,7 @@ fn why(outcome: Outcome) -> String {
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_says_so() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let seen = make(transfer(free, None)).await.seen;
+    let seen = ended(transfer(free, None)).await.seen;
     assert_eq!((seen.small.ended, seen.bulk), (Ended::Refused, None));
 }
 
@@ -94,9 +100,9 @@ async fn where_nothing_answers_the_node_address_is_asked() {
             tokio::spawn(serve(stream, refuse, refuse, refuse));
         }
     });
-    let seen = make(transfer(silent, Some(Ipv4Addr::new(127, 0, 0, 8).into()))).await.seen;
+    let seen = ended(transfer(silent, Some(Ipv4Addr::new(127, 0, 0, 8).into()))).await.seen;
     assert_eq!((seen.small.ended, seen.node_answers), (Ended::Silent, Some(true)), "any answer is one");
-    let alone = make(transfer(silent, Some(Ipv4Addr::new(127, 0, 0, 9).into()))).await.seen;
+    let alone = ended(transfer(silent, Some(Ipv4Addr::new(127, 0, 0, 9).into()))).await.seen;
     assert_eq!(alone.node_answers, Some(false));
 }
 
@@ -104,7 +110,7 @@ async fn where_nothing_answers_the_node_address_is_asked() {
 async fn whoever_says_no_is_not_sent_bulk() {
     let no = Does::Answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\n");
     let bulk = Does::Answer("HTTP/1.1 500 bulk was asked for\r\n\r\n");
-    let seen = make(transfer(server(no, bulk, bulk).await, None)).await.seen;
+    let seen = ended(transfer(server(no, bulk, bulk).await, None)).await.seen;
     assert_eq!((seen.small.ended, seen.bulk), (Ended::Answered { status: 403 }, None));
 }
 
@@ -131,7 +137,7 @@ async fn bulk_that_stops_coming_is_a_stall_with_what_came() {
     let cut = Does::Hang("HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n0123456789");
     let taken = Does::Answer("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n65536\n");
     let Outcome::Stalled(stall) = made(server(Does::Answer(OK), cut, taken).await).await else { panic!("a stall") };
-    assert_eq!((stall.direction, stall.from_peer, stall.handshake_only), (Direction::FromPeer, 10, false));
+    assert_eq!((stall.direction, stall.from_peer, stall.stage), (Direction::FromPeer, 10, Stage::Moving));
     assert!(stall.to_peer.unwrap() > u64::from(BYTES), "the kernel has seen it through: {stall:?}");
 }
 

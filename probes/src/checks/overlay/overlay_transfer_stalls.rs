@@ -20,7 +20,7 @@ use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
-use crate::transfer::{BYTES, Direction, Made, Stall};
+use crate::transfer::{BYTES, Direction, Made, Stage, Stall};
 use crate::units::IpSize;
 
 /// The rule.
@@ -53,8 +53,11 @@ pub struct Evidence {
     /// Segments that were sent again from here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u32>,
-    /// Whether not even a small request got an answer once the connection stood.
-    pub handshake_only: bool,
+    /// How far it came.
+    pub stage: Stage,
+    /// TCP segments that came in here with a wrong checksum meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spoilt: Option<u64>,
 }
 
 impl Check for OverlayTransferStalls {
@@ -99,21 +102,23 @@ impl Check for OverlayTransferStalls {
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
-        let Evidence { peer, agent, tunnel, direction, wanted, from_peer, path_mtu, .. } = evidence;
+        let Evidence { peer, agent, tunnel, direction, path_mtu, stage, spoilt, .. } = evidence;
         let who = words::at(peer, agent.ip());
-        if evidence.handshake_only {
-            return format!(
-                "TCP to {who} connects through {tunnel} and then stands still, not a byte is acknowledged, while ICMP \
-                 of {path_mtu} B passes."
-            );
-        }
-        let to_peer = evidence.to_peer.unwrap_or_default();
-        let lost = match direction {
-            Direction::ToPeer => format!("{to_peer} of {wanted} bytes arrived there"),
-            Direction::FromPeer => format!("{from_peer} of {wanted} bytes arrived here"),
-            Direction::Both => format!("{to_peer} of {wanted} bytes arrived there and {from_peer} here"),
+        let spoilt = spoilt.unwrap_or_default();
+        let what = match stage {
+            Stage::Connecting => format!(
+                "TCP to {who} does not connect through {tunnel}, {spoilt} of its answers came with a wrong checksum,"
+            ),
+            Stage::Asking => {
+                format!("TCP to {who} connects through {tunnel} and then stands still, nothing is acknowledged,")
+            }
+            Stage::Moving => {
+                let wrong =
+                    if spoilt > 0 { format!(" ({spoilt} segments came with a wrong checksum)") } else { "".into() };
+                format!("TCP {} {who} stalls in {tunnel}, {}{wrong},", way(*direction), arrived(evidence))
+            }
         };
-        format!("TCP {} {who} stalls in {tunnel}, {lost}, while ICMP of {path_mtu} B passes.", way(*direction))
+        format!("{what} while ICMP of {path_mtu} B passes.")
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
@@ -134,7 +139,8 @@ impl Check for OverlayTransferStalls {
             path_mtu: IpSize::new(1450),
             segment: Some(1398),
             retransmits: Some(5),
-            handshake_only: false,
+            stage: Stage::Moving,
+            spoilt: Some(0),
         };
         let key = PathKey { peer: "master-2".into(), plane: Plane::Overlay, address };
         (Subject::path(&key), Severity::Critical, evidence)
@@ -146,6 +152,16 @@ const fn way(direction: Direction) -> &'static str {
         Direction::ToPeer => "to",
         Direction::FromPeer => "from",
         Direction::Both => "to and from",
+    }
+}
+
+fn arrived(evidence: &Evidence) -> String {
+    let Evidence { direction, wanted, from_peer, to_peer, .. } = evidence;
+    let to_peer = to_peer.unwrap_or_default();
+    match direction {
+        Direction::ToPeer => format!("{to_peer} of {wanted} bytes arrived there"),
+        Direction::FromPeer => format!("{from_peer} of {wanted} bytes arrived here"),
+        Direction::Both => format!("{to_peer} of {wanted} bytes arrived there and {from_peer} here"),
     }
 }
 
@@ -177,7 +193,8 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, path_mtu: IpSize, stall
         path_mtu,
         segment: stall.segment,
         retransmits: stall.retransmits,
-        handshake_only: stall.handshake_only,
+        stage: stall.stage,
+        spoilt: stall.spoilt,
     }
 }
 
@@ -195,7 +212,8 @@ mod tests {
             to_peer: Some(168),
             retransmits: Some(5),
             segment: Some(1398),
-            handshake_only: false,
+            stage: Stage::Moving,
+            spoilt: Some(0),
         }
     }
 
@@ -250,11 +268,18 @@ TCP to and from master-2 (10.244.2.0) stalls in vxlan.calico, 168 of 65536 bytes
     }
 
     #[test]
-    fn a_handshake_alone_has_its_own_sentence() {
-        let stall = Stall { handshake_only: true, ..stall(Direction::ToPeer) };
-        let raised = judge(&Example::reference().transfer("master-2", fresh(Some(stall)))).raised.remove(0);
-        let said = OverlayTransferStalls::summary(&raised.subject, &raised.evidence);
-        assert!(said.contains("connects through vxlan.calico and then stands still"), "{said}");
+    fn each_stage_has_its_sentence() {
+        let said = |stage, spoilt| {
+            let stall = Stall { stage, spoilt, ..stall(Direction::ToPeer) };
+            let raised = judge(&Example::reference().transfer("master-2", fresh(Some(stall)))).raised.remove(0);
+            OverlayTransferStalls::summary(&raised.subject, &raised.evidence)
+        };
+        let all = [said(Stage::Connecting, Some(3)), said(Stage::Asking, None), said(Stage::Moving, Some(7))];
+        insta::assert_snapshot!(all.join("\n"), @r#"
+TCP to master-2 (10.244.2.0) does not connect through vxlan.calico, 3 of its answers came with a wrong checksum, while ICMP of 1450 B passes.
+TCP to master-2 (10.244.2.0) connects through vxlan.calico and then stands still, nothing is acknowledged, while ICMP of 1450 B passes.
+TCP to master-2 (10.244.2.0) stalls in vxlan.calico, 168 of 65536 bytes arrived there (7 segments came with a wrong checksum), while ICMP of 1450 B passes.
+"#);
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn answered(status: u16) -> Exchange {
 
 fn passes() -> Seen {
     let bulk = Bulk { from_peer: answered(200), to_peer: answered(200) };
-    Seen { small: answered(200), node_answers: None, bulk: Some(bulk) }
+    Seen { small: answered(200), node_answers: None, bulk: Some(bulk), spoilt: Some(0) }
 }
 
 fn stalls() -> Seen {
@@ -26,7 +26,7 @@ fn stalls() -> Seen {
 }
 
 fn is_gone() -> Seen {
-    Seen { small: exchange(Ended::Refused, 0, 0), node_answers: None, bulk: None }
+    Seen { small: exchange(Ended::Refused, 0, 0), bulk: None, ..passes() }
 }
 
 impl World {

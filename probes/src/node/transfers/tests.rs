@@ -42,7 +42,7 @@ fn end(transfers: &mut Transfers, keys: Vec<PathKey>, stalls: impl Fn(&PathKey) 
         let still = Exchange { ended: Ended::Stalled, arrived: 0, kernel: Some(kernel) };
         let to_peer = if stalls(&key) { still } else { done.clone() };
         let bulk = Some(Bulk { from_peer: done.clone(), to_peer });
-        let seen = Seen { small: done, node_answers: None, bulk };
+        let seen = Seen { small: done, node_answers: None, bulk, spoilt: None };
         let transfer = Transfer { key, port: 9747, node: None };
         transfers.end(&Transferred { transfer, seen }, &mut Telemetry::default(), now);
     }
