@@ -127,13 +127,11 @@ pub struct Judgement<E> {
     pub raised: Vec<Raised<E>>,
     /// Subjects that could not be looked at.
     pub unread: Vec<(Subject, Unread)>,
-    /// Subjects that were judged on this very evidence before: they count neither as seen again nor as clean again.
-    pub unchanged: Vec<Subject>,
 }
 
 impl<E> Default for Judgement<E> {
     fn default() -> Self {
-        Self { raised: Vec::new(), unread: Vec::new(), unchanged: Vec::new() }
+        Self { raised: Vec::new(), unread: Vec::new() }
     }
 }
 
@@ -231,8 +229,6 @@ pub struct Looked {
     pub raised: Vec<Candidate>,
     /// Subjects that could not be looked at.
     pub unread: Vec<(Subject, Unread)>,
-    /// Subjects that were judged on this very evidence before.
-    pub unchanged: Vec<Subject>,
 }
 
 /// A check with its types erased.
@@ -315,7 +311,6 @@ fn judge_erased<C: Check>(node: &Snapshot) -> Outcome {
     let result = C::judge(node).map(|judgement| Looked {
         raised: judgement.raised.into_iter().map(erase::<C>).collect(),
         unread: judgement.unread,
-        unchanged: judgement.unchanged,
     });
     Outcome { entry: const { &C::ENTRY }, result }
 }

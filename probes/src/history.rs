@@ -8,11 +8,10 @@
 //! so that a flapping link is one finding and not a stream of alerts. What comes and goes within a [`BURST`] is somebody
 //! at work, and counts once.
 //!
-//! What is measured apart from rounds, by transfers, may be judged several times before it is measured again. It counts
-//! once: a check names the subjects about which it has nothing new, and those are neither seen again nor clean again.
-//!
-//! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean. What is no longer there
-//! to be looked at, a peer that left, is forgotten at once, even if it was the last one and nothing can be concluded.
+//! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean. So is a path whose turn
+//! to be measured did not come in this round, and one about which no transfer has said anything new: a measurement is one
+//! piece of evidence, however often it is looked at. What is no longer there to be looked at, a peer that left, is
+//! forgotten at once, even if it was the last one and nothing can be concluded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,7 +37,7 @@ const MOST_FLAPS: u32 = 3;
 /// On what occasion the checks were run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// At the end of a round: every path was measured anew.
+    /// At the end of a round: paths were measured anew.
     Round,
     /// Between rounds, because the kernel told of a change: nothing was measured.
     Look,
@@ -47,12 +46,12 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// Whether it brings anything new about what is confirmed like this.
-    fn counts(self, confirm: Confirm) -> bool {
+    /// Whether it can bring anything new about what is confirmed like this.
+    const fn bears_on(self, confirm: Confirm) -> bool {
         match self {
             Self::Round => true,
-            Self::Look => confirm == Confirm::AtOnce,
-            Self::Transfers => confirm == Confirm::Transfers,
+            Self::Look => matches!(confirm, Confirm::AtOnce),
+            Self::Transfers => matches!(confirm, Confirm::Transfers),
         }
     }
 }
@@ -98,14 +97,25 @@ impl History {
         self.confirm_rounds = rounds.max(1);
     }
 
-    /// Takes in what the checks came to. On a look measured findings stay as they are: a measurement is one piece of
-    /// evidence, however often it is looked at.
-    pub fn update(&mut self, outcomes: Vec<Outcome>, occasion: Occasion, now: Now) {
+    /// Takes in what the checks came to. On a look measured findings stay as they are, and in a round those about
+    /// subjects that were not measured in it. What was measured may differ with the means: by probes or by transfers.
+    pub fn update(
+        &mut self,
+        outcomes: Vec<Outcome>,
+        occasion: Occasion,
+        was_measured: impl Fn(Confirm, &Subject) -> bool,
+        now: Now,
+    ) {
         for outcome in outcomes {
+            let confirm = outcome.entry.confirm;
+            let held = |subject: &Subject| match confirm {
+                Confirm::AtOnce => false,
+                Confirm::Rounds | Confirm::Transfers => !was_measured(confirm, subject),
+            };
             if let Ok(looked) = outcome.result
-                && occasion.counts(outcome.entry.confirm)
+                && occasion.bears_on(confirm)
             {
-                self.take(outcome.entry.code, looked, occasion, now);
+                self.take(outcome.entry.code, looked, held, occasion, now);
             }
         }
         self.memories.retain(|_, memory| memory.is_worth_keeping(now.mono));
@@ -128,20 +138,28 @@ impl History {
         self.memories.values().filter(|memory| memory.since.is_none() && memory.seen > 0).count()
     }
 
+    /// What stands or waits for another round to confirm it, and whether it waits.
+    pub fn doubts(&self) -> impl Iterator<Item = (&Subject, bool)> {
+        let doubted = self.memories.iter().filter(|(_, memory)| memory.since.is_some() || memory.seen > 0);
+        doubted.map(|((_, subject), memory)| (subject, memory.since.is_none()))
+    }
+
     /// Whether something was seen between rounds that has to settle before it is raised.
     pub fn is_unsettled(&self) -> bool {
         let waits = |memory: &Memory| memory.since.is_none() && memory.seen > 0;
         self.memories.values().any(|memory| waits(memory) && memory.candidate.entry.confirm == Confirm::AtOnce)
     }
 
-    fn take(&mut self, code: &'static str, looked: Looked, occasion: Occasion, now: Now) {
-        let unchanged: BTreeSet<Subject> = looked.unchanged.into_iter().collect();
+    fn take(
+        &mut self,
+        code: &'static str,
+        looked: Looked,
+        held: impl Fn(&Subject) -> bool,
+        occasion: Occasion,
+        now: Now,
+    ) {
         let mut touched: BTreeSet<Subject> = looked.unread.into_iter().map(|(subject, _)| subject).collect();
-        touched.extend(unchanged.iter().cloned());
-        for candidate in looked.raised {
-            if unchanged.contains(&candidate.subject) {
-                continue;
-            }
+        for candidate in looked.raised.into_iter().filter(|candidate| !held(&candidate.subject)) {
             let needed = match candidate.entry.confirm {
                 Confirm::AtOnce => 1,
                 Confirm::Rounds | Confirm::Transfers => self.confirm_rounds,
@@ -151,8 +169,8 @@ impl History {
             let memory = self.memories.entry((code, subject)).or_insert_with(|| Memory::new(candidate.clone()));
             memory.see(candidate, needed, occasion, now);
         }
-        let quiet =
-            self.memories.iter_mut().filter(|((known, subject), _)| *known == code && !touched.contains(subject));
+        let is_quiet = |subject: &Subject| !touched.contains(subject) && !held(subject);
+        let quiet = self.memories.iter_mut().filter(|((known, subject), _)| *known == code && is_quiet(subject));
         quiet.for_each(|(_, memory)| memory.rest(occasion, now.mono));
     }
 }

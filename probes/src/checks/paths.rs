@@ -64,8 +64,7 @@ pub(super) fn judge_each<E>(
         breaks: Vec::new(),
         causes: Causes::All,
     });
-    let (raised, unread) = (raised.collect(), unread.into_iter().collect());
-    Ok(Judgement { raised, unread, ..Judgement::default() })
+    Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect() })
 }
 
 /// # Errors

@@ -44,7 +44,7 @@ fn at(seconds: u64) -> Now {
 }
 
 fn raised(entry: &'static Entry) -> Vec<Outcome> {
-    vec![Outcome { entry, result: Ok(Looked { raised: vec![candidate(entry)], ..Looked::default() }) }]
+    vec![Outcome { entry, result: Ok(Looked { raised: vec![candidate(entry)], unread: Vec::new() }) }]
 }
 
 fn clean(entry: &'static Entry) -> Vec<Outcome> {
@@ -60,16 +60,13 @@ fn blind(entry: &'static Entry) -> Vec<Outcome> {
 }
 
 fn blind_on_subject(entry: &'static Entry) -> Vec<Outcome> {
-    let looked = Looked { unread: vec![(subject(), unread())], ..Looked::default() };
+    let looked = Looked { raised: Vec::new(), unread: vec![(subject(), unread())] };
     vec![Outcome { entry, result: Ok(looked) }]
 }
 
-/// Judged once more, with nothing new to go by.
-fn again(mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
-    for looked in outcomes.iter_mut().filter_map(|outcome| outcome.result.as_mut().ok()) {
-        looked.unchanged.push(subject());
-    }
-    outcomes
+/// Everything was measured in this round.
+fn all(_: Confirm, _: &Subject) -> bool {
+    true
 }
 
 fn stands(history: &History) -> bool {
@@ -79,12 +76,12 @@ fn stands(history: &History) -> bool {
 #[test]
 fn a_measured_finding_takes_rounds_in_agreement() {
     let mut history = History::new(2);
-    history.update(raised(&MEASURED), Occasion::Round, at(0));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(0));
     assert!(!stands(&history) && history.pending() == 1);
-    history.update(clean(&MEASURED), Occasion::Round, at(1));
+    history.update(clean(&MEASURED), Occasion::Round, all, at(1));
     assert_eq!(history.pending(), 0, "a round that disagrees starts the count anew");
-    history.update(raised(&MEASURED), Occasion::Round, at(2));
-    history.update(raised(&MEASURED), Occasion::Round, at(3));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(2));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(3));
     assert!(stands(&history) && history.pending() == 0);
     assert_eq!(history.standing().next().unwrap().since, at(3).wall);
 }
@@ -92,11 +89,11 @@ fn a_measured_finding_takes_rounds_in_agreement() {
 #[test]
 fn a_finding_read_from_the_kernel_is_raised_at_once_and_one_clean_round_clears() {
     let mut history = History::new(5);
-    history.update(raised(&READ), Occasion::Round, at(0));
+    history.update(raised(&READ), Occasion::Round, all, at(0));
     assert!(stands(&history));
-    history.update(raised(&READ), Occasion::Round, at(1));
+    history.update(raised(&READ), Occasion::Round, all, at(1));
     assert_eq!(history.standing().next().unwrap().since, at(0).wall, "since is the first time");
-    history.update(clean(&READ), Occasion::Round, at(2));
+    history.update(clean(&READ), Occasion::Round, all, at(2));
     assert!(!stands(&history));
 }
 
@@ -104,18 +101,18 @@ fn a_finding_read_from_the_kernel_is_raised_at_once_and_one_clean_round_clears()
 fn not_seen_freezes() {
     let mut history = History::new(2);
     for _ in 0..3 {
-        history.update(blind(&MEASURED), Occasion::Round, at(0));
+        history.update(blind(&MEASURED), Occasion::Round, all, at(0));
     }
     assert!(!stands(&history) && history.pending() == 0, "blindness raises nothing");
-    history.update(raised(&MEASURED), Occasion::Round, at(1));
-    history.update(blind(&MEASURED), Occasion::Round, at(2));
-    history.update(blind_on_subject(&MEASURED), Occasion::Round, at(3));
-    history.update(raised(&MEASURED), Occasion::Round, at(4));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(1));
+    history.update(blind(&MEASURED), Occasion::Round, all, at(2));
+    history.update(blind_on_subject(&MEASURED), Occasion::Round, all, at(3));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(4));
     assert!(stands(&history), "what was seen before still counts");
-    history.update(blind(&MEASURED), Occasion::Round, at(5));
-    history.update(blind_on_subject(&MEASURED), Occasion::Round, at(6));
+    history.update(blind(&MEASURED), Occasion::Round, all, at(5));
+    history.update(blind_on_subject(&MEASURED), Occasion::Round, all, at(6));
     assert!(stands(&history), "blindness clears nothing");
-    history.update(clean(&MEASURED), Occasion::Round, at(7));
+    history.update(clean(&MEASURED), Occasion::Round, all, at(7));
     assert!(!stands(&history));
 }
 
@@ -125,12 +122,12 @@ fn flapping_takes_longer_to_clear_each_time() {
     let mut clean_rounds = Vec::new();
     let mut time = 0;
     for _ in 0..5 {
-        history.update(raised(&READ), Occasion::Round, at(time));
+        history.update(raised(&READ), Occasion::Round, all, at(time));
         let mut rounds = 0;
         while stands(&history) {
             time += 10;
             rounds += 1;
-            history.update(clean(&READ), Occasion::Round, at(time));
+            history.update(clean(&READ), Occasion::Round, all, at(time));
         }
         clean_rounds.push(rounds);
         time += 10;
@@ -141,12 +138,12 @@ fn flapping_takes_longer_to_clear_each_time() {
 #[test]
 fn a_finding_that_comes_back_much_later_is_not_flapping() {
     let mut history = History::new(1);
-    history.update(raised(&READ), Occasion::Round, at(0));
-    history.update(clean(&READ), Occasion::Round, at(1));
+    history.update(raised(&READ), Occasion::Round, all, at(0));
+    history.update(clean(&READ), Occasion::Round, all, at(1));
     let later = 2 + FLAP_WINDOW.as_secs();
-    history.update(clean(&READ), Occasion::Round, at(later));
-    history.update(raised(&READ), Occasion::Round, at(later));
-    history.update(clean(&READ), Occasion::Round, at(later + 1));
+    history.update(clean(&READ), Occasion::Round, all, at(later));
+    history.update(raised(&READ), Occasion::Round, all, at(later));
+    history.update(clean(&READ), Occasion::Round, all, at(later + 1));
     assert!(!stands(&history));
 }
 
@@ -154,13 +151,13 @@ fn a_finding_that_comes_back_much_later_is_not_flapping() {
 fn somebody_at_work_is_no_flapping() {
     let mut history = History::new(1);
     for time in [0, 2, 4, 6] {
-        history.update(raised(&READ), Occasion::Round, at(time));
+        history.update(raised(&READ), Occasion::Round, all, at(time));
         assert!(stands(&history));
-        history.update(clean(&READ), Occasion::Look, at(time + 1));
+        history.update(clean(&READ), Occasion::Look, all, at(time + 1));
         assert!(!stands(&history), "it goes when it is gone, {time} s after it came first");
     }
-    history.update(raised(&READ), Occasion::Round, at(20));
-    history.update(clean(&READ), Occasion::Round, at(21));
+    history.update(raised(&READ), Occasion::Round, all, at(20));
+    history.update(clean(&READ), Occasion::Round, all, at(21));
     assert!(stands(&history), "this time it came back");
 }
 
@@ -168,65 +165,98 @@ fn somebody_at_work_is_no_flapping() {
 fn what_is_seen_between_rounds_has_to_settle_first() {
     let millis = |millis: u64| Now { mono: Mono::new(Duration::from_millis(millis)), wall: at(0).wall };
     let mut history = History::new(1);
-    history.update(raised(&READ), Occasion::Look, millis(1000));
+    history.update(raised(&READ), Occasion::Look, all, millis(1000));
     assert!(!stands(&history) && history.is_unsettled());
-    history.update(clean(&READ), Occasion::Look, millis(1100));
+    history.update(clean(&READ), Occasion::Look, all, millis(1100));
     assert!(!stands(&history) && !history.is_unsettled(), "it was a step on the way");
-    history.update(raised(&READ), Occasion::Look, millis(2000));
-    history.update(raised(&READ), Occasion::Look, millis(2249));
+    history.update(raised(&READ), Occasion::Look, all, millis(2000));
+    history.update(raised(&READ), Occasion::Look, all, millis(2249));
     assert!(!stands(&history));
-    history.update(raised(&READ), Occasion::Look, millis(2250));
+    history.update(raised(&READ), Occasion::Look, all, millis(2250));
     assert!(stands(&history) && !history.is_unsettled());
     let mut round = History::new(1);
-    round.update(raised(&READ), Occasion::Look, millis(1000));
-    round.update(raised(&READ), Occasion::Round, millis(1001));
+    round.update(raised(&READ), Occasion::Look, all, millis(1000));
+    round.update(raised(&READ), Occasion::Round, all, millis(1001));
     assert!(stands(&round), "a round waits for nothing");
 }
 
 #[test]
 fn measured_findings_wait_for_rounds_and_not_for_looks() {
     let mut history = History::new(2);
-    history.update(raised(&MEASURED), Occasion::Round, at(0));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(0));
     assert!(!history.is_unsettled() && history.pending() == 1);
+}
+
+#[test]
+fn what_was_not_measured_in_this_round_neither_confirms_nor_clears() {
+    let none = |_: Confirm, _: &Subject| false;
+    let mut history = History::new(2);
+    history.update(raised(&MEASURED), Occasion::Round, all, at(0));
+    assert_eq!(history.doubts().collect::<Vec<_>>(), [(&subject(), true)]);
+    history.update(raised(&MEASURED), Occasion::Round, none, at(1));
+    assert!(!stands(&history), "the same measurement, looked at again");
+    history.update(clean(&MEASURED), Occasion::Round, none, at(2));
+    assert_eq!(history.pending(), 1, "what was seen before still counts");
+    history.update(raised(&MEASURED), Occasion::Round, all, at(3));
+    assert_eq!(history.doubts().collect::<Vec<_>>(), [(&subject(), false)]);
+    history.update(clean(&MEASURED), Occasion::Round, none, at(4));
+    assert!(stands(&history));
+    history.update(clean(&MEASURED), Occasion::Round, all, at(5));
+    assert!(!stands(&history) && history.doubts().next().is_none());
+}
+
+#[test]
+fn what_is_read_from_the_kernel_waits_for_no_measurement() {
+    let none = |_: Confirm, _: &Subject| false;
+    let mut history = History::new(2);
+    history.update(raised(&READ), Occasion::Round, none, at(0));
+    assert!(stands(&history));
+    history.update(clean(&READ), Occasion::Round, none, at(1));
+    assert!(!stands(&history));
+}
+
+/// Nothing new was said about anything.
+fn nothing(_: Confirm, _: &Subject) -> bool {
+    false
 }
 
 #[test]
 fn a_transfer_counts_once_however_often_it_is_judged() {
     let mut history = History::new(2);
-    history.update(raised(&MOVED), Occasion::Transfers, at(0));
+    history.update(raised(&MOVED), Occasion::Transfers, all, at(0));
     for second in 1..20 {
-        history.update(again(raised(&MOVED)), Occasion::Round, at(second));
+        history.update(raised(&MOVED), Occasion::Round, nothing, at(second));
         assert!(!stands(&history) && history.pending() == 1, "{second}");
     }
-    history.update(raised(&MOVED), Occasion::Round, at(20));
+    history.update(raised(&MOVED), Occasion::Round, all, at(20));
     assert!(stands(&history));
-    history.update(blind_on_subject(&MOVED), Occasion::Transfers, at(21));
+    history.update(blind_on_subject(&MOVED), Occasion::Transfers, all, at(21));
     assert!(stands(&history), "an agent that is gone clears nothing");
-    history.update(clean(&MOVED), Occasion::Transfers, at(22));
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(22));
     assert!(!stands(&history), "one that passes does");
 }
 
 #[test]
 fn a_flapping_transfer_is_not_clean_twice_for_one_that_passed() {
     let mut history = History::new(1);
-    history.update(raised(&MOVED), Occasion::Transfers, at(0));
-    history.update(clean(&MOVED), Occasion::Transfers, at(1));
-    history.update(raised(&MOVED), Occasion::Transfers, at(20));
-    history.update(clean(&MOVED), Occasion::Transfers, at(21));
-    history.update(again(clean(&MOVED)), Occasion::Round, at(22));
+    history.update(raised(&MOVED), Occasion::Transfers, all, at(0));
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(1));
+    history.update(raised(&MOVED), Occasion::Transfers, all, at(20));
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(21));
+    history.update(clean(&MOVED), Occasion::Round, nothing, at(22));
     assert!(stands(&history), "it takes two that pass by now");
-    history.update(clean(&MOVED), Occasion::Transfers, at(40));
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(40));
     assert!(!stands(&history));
 }
 
 #[test]
 fn transfers_bring_nothing_new_about_anything_else() {
     let mut history = History::new(2);
-    history.update(raised(&MEASURED), Occasion::Round, at(0));
-    history.update(raised(&MEASURED), Occasion::Transfers, at(1));
+    history.update(raised(&MEASURED), Occasion::Round, all, at(0));
+    history.update(raised(&MEASURED), Occasion::Transfers, all, at(1));
     assert!(!stands(&history));
-    history.update(clean(&MEASURED), Occasion::Transfers, at(2));
+    history.update(clean(&MEASURED), Occasion::Transfers, all, at(2));
     assert_eq!(history.pending(), 1);
-    history.update(raised(&MOVED), Occasion::Look, at(3));
+    history.update(raised(&MOVED), Occasion::Look, all, at(3));
     assert_eq!(history.pending(), 1, "nor does a look about transfers");
 }

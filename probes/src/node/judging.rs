@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::checks::{self, Outcome};
+use crate::checks::{self, Confirm, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::{Occasion, Standing};
 use crate::kernel::{LinkIndex, NeighbourState};
@@ -36,7 +36,12 @@ impl Node {
         let not_concluded = not_concluded(&outcomes, &self.snapshot);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
-        self.history.update(outcomes, occasion, now);
+        let moved = self.new_transfers();
+        let was_measured = |confirm, subject: &Subject| match confirm {
+            Confirm::AtOnce | Confirm::Rounds => true,
+            Confirm::Transfers => moved.contains(subject),
+        };
+        self.history.update(outcomes, occasion, was_measured, now);
         if occasion != Occasion::Look {
             self.judged_transfers();
         }

@@ -20,6 +20,7 @@ use crate::path::{PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::report::Vantage;
 use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
 use crate::telemetry::Telemetry;
 use crate::transfer::admission::Guests;
 use crate::transfer::{Bucket, Made, Outcome, Transfer, Transferred};
@@ -176,6 +177,16 @@ impl Node {
     fn applies(&self, key: &PathKey, path: &Path) -> bool {
         let through = || path.via.iter().any(|&link| self.snapshot.topology.tunnel(link).is_some());
         key.plane == Plane::Overlay && self.config.vantage == Vantage::Node && through()
+    }
+
+    /// What transfers say something new about; what none is made over any more has nothing left to say, which is new once.
+    pub(super) fn new_transfers(&self) -> BTreeSet<Subject> {
+        let new = |path: &Path| match &path.transfer {
+            Fact::Absent => true,
+            Fact::Known(made) => !made.judged,
+            Fact::Unread(_) => false,
+        };
+        self.snapshot.paths.iter().filter(|(_, path)| new(path)).map(|(key, _)| Subject::path(key)).collect()
     }
 
     /// What has been judged is no news from here on.

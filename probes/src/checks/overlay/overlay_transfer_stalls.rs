@@ -89,9 +89,6 @@ impl Check for OverlayTransferStalls {
                 Err(why) => judgement.unread.push((subject, why)),
                 Ok(None) => {}
                 Ok(Some((path_mtu, made))) => {
-                    if made.judged {
-                        judgement.unchanged.push(subject.clone());
-                    }
                     if let Some(stall) = &made.stall {
                         judgement.raise(subject, Severity::Critical, evidence(node, key, path, path_mtu, stall));
                     }
@@ -239,15 +236,7 @@ mod tests {
         let Evidence { tunnel, path_mtu, agent, .. } = &raised.evidence;
         assert_eq!((tunnel.as_str(), path_mtu.bytes()), ("vxlan.calico", 1450));
         assert_eq!(agent.to_string(), "10.244.2.0:9747");
-        assert_eq!(judgement.unchanged.len(), 1, "master-3's, which was judged before");
         assert!(judge(&Example::reference()).raised.is_empty());
-    }
-
-    #[test]
-    fn what_was_judged_before_is_raised_and_marked() {
-        let node = Example::reference().transfer("master-2", Fact::Known(made(Some(stall(Direction::Both)))));
-        let judgement = judge(&node);
-        assert_eq!((judgement.raised.len(), judgement.unchanged.len()), (1, 2));
     }
 
     #[test]

@@ -187,3 +187,17 @@ fn a_result_about_a_peer_that_left_is_dropped() {
     assert!(published.report.paths.iter().all(|path| path.transfer.is_none()), "{:?}", published.report.paths);
     assert_eq!((found(&published), published.pending), (0, 0));
 }
+
+#[test]
+fn a_path_over_which_none_is_made_any_more_has_no_stall_left() {
+    let mut world = World::of_transfers();
+    for _ in 0..2 {
+        world.round();
+        world.end_transfers(|_| stalls());
+    }
+    let mut config = Config::new("n1");
+    config.vantage = crate::report::Vantage::Pod;
+    world.node.on(Input::Reload(Box::new(config)), at(world.time));
+    let published = world.round();
+    assert_eq!((found(&published), world.transfers.len()), (0, 0), "a pod has no tunnel of its own");
+}
