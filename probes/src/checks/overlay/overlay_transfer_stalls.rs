@@ -66,8 +66,9 @@ impl Check for OverlayTransferStalls {
         area: Area::Overlay,
         severities: &[Severity::Critical],
         title: "TCP hangs in the tunnel while ICMP passes",
-        meaning: "Pings of every size pass the tunnel and connections are made, but data on them stands still: the \
-                  tunnel's checksum or segmentation offload breaks packets, or a filter drops them. Pods hang the same.",
+        meaning: "Pings of every size pass the tunnel while TCP in it does not connect, or connects and then stands \
+                  still: the tunnel's checksum or segmentation offload breaks packets, or a filter drops them. Pods \
+                  hang the same.",
         look: &[
             "curl -m 10 -o /dev/null http://TUNNEL_ADDRESS:9747/transfer",
             "head -c 65536 /dev/zero | curl -m 10 --data-binary @- http://TUNNEL_ADDRESS:9747/transfer",
