@@ -2,7 +2,7 @@
 //!
 //! Sizes are exact, packets are counted, and nobody on the wire can talk it into another verdict.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use lab::cluster::Cluster;
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
 }
 
 /// What `mtuscope probe` says of one address, and its exit status.
-fn probe(cluster: &Cluster, address: Ipv4Addr) -> Result<(Path, i32)> {
+fn probe(cluster: &Cluster, address: impl Into<IpAddr>) -> Result<(Path, i32)> {
+    let address = address.into();
     let output = service::run(cluster.host(0), &["probe", &address.to_string(), "--output", "json"])?;
     let code = output.status.code().ok_or_else(|| Error::new("running `probe`", output.status))?;
     let (text, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -48,7 +49,7 @@ fn probe(cluster: &Cluster, address: Ipv4Addr) -> Result<(Path, i32)> {
     Ok((path, code))
 }
 
-fn peer(recipe: &Recipe) -> Ipv4Addr {
+fn peer(recipe: &Recipe) -> IpAddr {
     recipe.underlay_address(1)
 }
 

@@ -1,6 +1,6 @@
 //! What users see of a real cluster: `report` and its exit status, `/report` and `/metrics`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use lab::cluster::Cluster;
@@ -53,7 +53,7 @@ fn discovers(recipe: Recipe) -> Result<()> {
     Ok(())
 }
 
-fn is_clear(report: &Report, address: Ipv4Addr, plane: &str, mtu: u32) {
+fn is_clear(report: &Report, address: IpAddr, plane: &str, mtu: u32) {
     let path = report.paths.iter().find(|path| path.address == address.to_string());
     let seen = path.map(|path| (path.plane.as_str(), path.verdict.as_str(), path.path_mtu));
     assert_eq!(seen, Some((plane, "clear", Some(mtu))), "{report}");

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             test("a stall to the peer says how far it came", || stall(Way::There, "to_peer")),
             test("a stall from the peer says how far it came", || stall(Way::Back, "from_peer")),
             test("a stall both ways is one finding", || stall(Way::Both, "both")),
+            test("a tunnel that spoils what it sends is found by its peer and does not blame it", spoilt),
             test("report finds a stall on its own", report_finds_it),
             test("without the peer's agent nothing is concluded", nobody_there),
             test("an agent behind a filter is no stall", filtered),
@@ -40,13 +41,13 @@ fn main() -> ExitCode {
 struct Pair<'c> {
     cluster: &'c Cluster,
     here: Service<'c>,
-    _there: Service<'c>,
+    there: Service<'c>,
 }
 
 impl<'c> Pair<'c> {
     fn start(cluster: &'c Cluster) -> Result<Self> {
         let start = |node| Service::start_open(cluster, node, &service::configuration(&cluster.recipe, node));
-        let mut pair = Self { cluster, _there: start(1)?, here: start(0)? };
+        let mut pair = Self { cluster, there: start(1)?, here: start(0)? };
         pair.until_passed()?;
         Ok(pair)
     }
@@ -89,6 +90,22 @@ fn stall(way: Way, direction: &str) -> Result<()> {
     let counted = pair.here.get("/metrics", "text/plain")?.body;
     let stalls = counted.lines().find_map(|line| line.strip_prefix("mtuscope_transfer_stalls_total "));
     assert!(stalls.and_then(|count| count.parse::<f64>().ok()).is_some_and(|count| count >= 2.0), "{stalls:?}");
+    broken.heal()?;
+    pair.until_passed().map(drop)
+}
+
+fn spoilt() -> Result<()> {
+    let cluster = Cluster::build(ROUTED)?;
+    let mut pair = Pair::start(&cluster)?;
+    let broken = Fault::CorruptTcp { node: 0 }.make(&cluster)?;
+    let report = pair.there.until("the stall", |report| report.has(CODE))?;
+    let Finding { evidence, subject, .. } = finding(&report, CODE);
+    assert_eq!((subject.as_str(), &evidence["direction"]), ("worker-a", &"from_peer".into()), "{evidence:?}");
+    assert_eq!(evidence["stage"], "connecting", "{evidence:?}");
+    assert!(evidence["spoilt"].as_u64().is_some_and(|count| count >= 2), "{evidence:?}");
+    let told = "this node's tunnel spoils what it sends";
+    let own = pair.here.until("the reason", |report| reasons(report).iter().any(|why| why.contains(told)))?;
+    assert!(!own.has(CODE), "{own}");
     broken.heal()?;
     pair.until_passed().map(drop)
 }

@@ -154,7 +154,7 @@ fn until_answered(service: &mut Service<'_>, cluster: &Cluster, at: SocketAddr, 
 fn other_address() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let elsewhere = SocketAddr::new(IpAddr::V4(ROUTED.underlay_address(0)), 9801);
+    let elsewhere = SocketAddr::new(ROUTED.underlay_address(0), 9801);
     let listening = |at: &str| format!("listen: \"{at}\"\nprobing: {{ interval: 1s }}\n");
     let mut service = Service::launch(&cluster, 0, &listening("127.0.0.1:9800"), |command, config| {
         command.arg("--config").arg(config);

@@ -7,16 +7,18 @@
 
 mod memory;
 mod pods;
+pub(crate) mod programmed;
 mod wires;
 
 pub(crate) use pods::NewPod;
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::echo::ping;
+use crate::family::{Families, Family};
 use crate::namespace::Namespace;
-use crate::recipe::{Cni, Overlay, Recipe, Role};
+use crate::recipe::{Cni, Overlay, Recipe, Role, Tunnel};
 use crate::wait::{self, Look};
 use crate::{Error, Result};
 
@@ -31,7 +33,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// The switches: bridge `cluster` (where nodes share a subnet) and bridge `manage`.
     pub switch: Namespace,
-    /// The routers, one in front of each node; empty where nodes share a subnet.
+    /// The routers along the way from node 0 to node 1: the first is in front of the one, the last in front of the other.
+    /// Empty where nodes share a subnet.
     pub routers: Vec<Namespace>,
 }
 
@@ -50,12 +53,12 @@ pub(crate) struct Base {
     /// The link; `None` for none.
     pub(crate) link: Option<&'static str>,
     /// The address; `None` for the kernel's choice.
-    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// The forwarding entry that leads to a peer at an address, for `bridge -batch`.
-pub(crate) fn forwarding_line(peer: usize, overlay: Overlay, address: Ipv4Addr, state: &str) -> String {
-    format!("fdb replace {} dev {} dst {address} self {state}\n", overlay.tunnel_mac(peer), overlay.tunnel)
+pub(crate) fn forwarding_line(mac: &str, tunnel: &Tunnel, address: IpAddr, state: &str) -> String {
+    format!("fdb replace {mac} dev {} dst {address} self {state}\n", tunnel.link)
 }
 
 /// The router's link to the other router.
@@ -81,14 +84,27 @@ impl Cluster {
             let pod = recipe.overlay.map(|_| Namespace::new(format!("pod on {name}"))).transpose()?;
             Ok(Node { host: Namespace::new(*name)?, pod })
         };
-        let routers = if recipe.is_routed() { recipe.nodes } else { &[] };
-        let router = |name: &&str| Namespace::new(format!("router of {name}"));
-        Ok(Self {
+        let router = |number: usize| match recipe.nodes.get(number) {
+            Some(name) if recipe.routers() == recipe.nodes.len() => Namespace::new(format!("router of {name}")),
+            _ => Namespace::new(format!("router {}", number + 1)),
+        };
+        let cluster = Self {
             recipe,
             nodes: recipe.nodes.iter().map(node).collect::<Result<_>>()?,
             switch: Namespace::new("switch")?,
-            routers: routers.iter().map(router).collect::<Result<_>>()?,
-        })
+            routers: (0..recipe.routers()).map(router).collect::<Result<_>>()?,
+        };
+        if recipe.spoken().has(Family::V6) {
+            cluster.namespaces().try_for_each(Namespace::speak_six)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Every namespace: nodes, pods, the switch, routers.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
+        let hosts = self.nodes.iter().map(|node| &node.host);
+        let pods = self.nodes.iter().filter_map(|node| node.pod.as_ref());
+        hosts.chain(pods).chain([&self.switch]).chain(&self.routers)
     }
 
     /// The namespace of a node.
@@ -124,24 +140,23 @@ impl Cluster {
         host.feed("ip", &["-batch", "-"], &self.underlay_lines(node))?;
         let Some(overlay) = self.recipe.overlay else { return Ok(()) };
         pods::settings(host, overlay)?;
-        self.add_tunnel(node, overlay, &self.base(node))?;
+        overlay.tunnels().iter().try_for_each(|tunnel| self.add_tunnel(node, tunnel, &self.base(node, tunnel)))?;
         let pod = self.nodes[node].pod.as_ref().expect("a recipe with a pod network gives every node a pod");
         host.feed("ip", &["-batch", "-"], &pods::ground(overlay, node))?;
-        let (link, address) = (overlay.by.pod_link(), overlay.pod_address(node));
-        NewPod { link, address, mtu: overlay.mtu }.add(host, pod, overlay, node)
+        NewPod { link: overlay.by.pod_link(), number: 2, mtu: overlay.pod_mtu() }.add(host, pod, overlay, node)
     }
 
-    /// Adds a node's tunnel with all that leads through it.
-    pub(crate) fn add_tunnel(&self, node: usize, overlay: Overlay, base: &Base) -> Result<()> {
+    /// Adds a tunnel of a node with all that leads through it.
+    pub(crate) fn add_tunnel(&self, node: usize, tunnel: &Tunnel, base: &Base) -> Result<()> {
         let host = self.host(node);
-        host.feed("ip", &["-batch", "-"], &self.tunnel_lines(node, overlay, base))?;
-        host.feed("bridge", &["-batch", "-"], &self.forwarding_lines(node, overlay))
+        host.feed("ip", &["-batch", "-"], &self.tunnel_lines(node, tunnel, base)?)?;
+        host.feed("bridge", &["-batch", "-"], &self.forwarding_lines(node, tunnel)?)
     }
 
     /// What a CNI that is told the right network puts a tunnel on.
-    pub(crate) fn base(&self, node: usize) -> Base {
+    pub(crate) fn base(&self, node: usize, tunnel: &Tunnel) -> Base {
         let lower = self.recipe.bridge.unwrap_or(self.recipe.nic);
-        Base { link: Some(lower), address: Some(self.recipe.underlay_address(node)) }
+        Base { link: Some(lower), address: self.recipe.underlay_in(tunnel.over, node) }
     }
 
     fn underlay_lines(&self, node: usize) -> String {
@@ -154,60 +169,117 @@ impl Cluster {
             }
             lines += &format!("link set {port} up\n");
         }
-        let (lower, manage) = (bridge.unwrap_or(nic), management_bridge.unwrap_or(management));
-        lines += &format!("address add {}/24 dev {lower}\n", self.recipe.underlay_address(node));
-        lines += &format!("address add {}/24 dev {manage}\n", self.recipe.management_address(node));
-        let gateway = self.recipe.router_address(node).map_or("192.168.0.1".to_owned(), |router| router.to_string());
-        lines + &format!("route add default via {gateway}\n")
+        lines + &self.address_lines(node)
     }
 
-    fn tunnel_lines(&self, node: usize, overlay: Overlay, base: &Base) -> String {
-        let Overlay { tunnel, vni, port, mtu, .. } = overlay;
-        let local = base.address.map(|address| format!(" local {address}")).unwrap_or_default();
-        let dev = base.link.map(|link| format!(" dev {link}")).unwrap_or_default();
-        let mac = overlay.tunnel_mac(node);
-        let mut lines = format!(
-            "link add {tunnel} address {mac} mtu {mtu} type vxlan id {vni} dstport {port}{local}{dev} nolearning\n\
-             link set {tunnel} up\naddress add {}/32 dev {tunnel}\n",
-            overlay.tunnel_address(node)
-        );
-        for peer in self.peers(node) {
-            let (address, mac) = (overlay.tunnel_address(peer), overlay.tunnel_mac(peer));
-            let protocol = if overlay.by == Cni::Calico { " proto 80" } else { "" };
-            let _ = writeln!(lines, "neighbour replace {address} lladdr {mac} dev {tunnel} nud permanent");
-            let subnet = overlay.subnet(peer);
-            let _ = writeln!(lines, "route add {subnet} via {address} dev {tunnel} onlink{protocol}");
+    /// Addresses and default routes, a family after the other. IPv4 leaves by the management network if no other does.
+    fn address_lines(&self, node: usize) -> String {
+        let Recipe { nic, bridge, management, management_bridge, families, .. } = self.recipe;
+        let (lower, manage) = (bridge.unwrap_or(nic), management_bridge.unwrap_or(management));
+        let mut lines = String::new();
+        for &family in families.with(Families::V4).all() {
+            let (at_once, everything) = (family.at_once(), family.everything());
+            let length = if family == Family::V4 { 24 } else { 64 };
+            let mut add = |address: IpAddr, link| {
+                let _ = writeln!(lines, "address add {address}/{length} dev {link}{at_once}");
+            };
+            let _ = self.recipe.underlay_in(family, node).map(|address| add(address, lower));
+            add(self.recipe.management_of(family, node), manage);
+            let router = self.recipe.router_in(family, node);
+            let gateway = router.unwrap_or_else(|| self.recipe.management_gateway(family));
+            let _ = writeln!(lines, "route add {everything} via {gateway}");
         }
         lines
     }
 
-    fn forwarding_lines(&self, node: usize, overlay: Overlay) -> String {
-        let line = |peer| forwarding_line(peer, overlay, self.recipe.underlay_address(peer), "permanent");
-        self.peers(node).map(line).collect()
+    fn tunnel_lines(&self, node: usize, tunnel: &Tunnel, base: &Base) -> Result<String> {
+        let overlay = self.overlay()?;
+        let (Overlay { vni, port, .. }, Tunnel { link, mtu, .. }) = (overlay, *tunnel);
+        let local = base.address.map(|address| format!(" local {address}")).unwrap_or_default();
+        let dev = base.link.map(|link| format!(" dev {link}")).unwrap_or_default();
+        let mac = overlay.mac_of(tunnel, node);
+        let mut lines = format!(
+            "link add {link} address {mac} mtu {mtu} type vxlan id {vni} dstport {port}{local}{dev} nolearning\n\
+             link set {link} up\n"
+        );
+        for &family in tunnel.carries.all() {
+            lines += &Self::inner_lines(overlay, link, family, node);
+            for peer in self.peers(node) {
+                lines += &Self::peer_lines(overlay, tunnel, family, peer);
+            }
+        }
+        Ok(lines)
     }
 
-    /// A broken lab must not look like a found fault: every plane is tried before anything is tested.
-    fn reaches_itself(&self) -> Result<()> {
+    fn inner_lines(overlay: Overlay, link: &str, family: Family, node: usize) -> String {
+        let (address, length) = (overlay.address_of(family, node, 0), family.host_prefix());
+        format!("address add {address}/{length} dev {link}{}\n", family.at_once())
+    }
+
+    fn peer_lines(overlay: Overlay, tunnel: &Tunnel, family: Family, peer: usize) -> String {
+        let (address, mac, link) = (overlay.address_of(family, peer, 0), overlay.mac_of(tunnel, peer), tunnel.link);
+        let protocol = if overlay.by == Cni::Calico { " proto 80" } else { "" };
+        let subnet = overlay.subnet(family, peer);
+        format!(
+            "neighbour replace {address} lladdr {mac} dev {link} nud permanent\n\
+             route add {subnet} via {address} dev {link} onlink{protocol}\n"
+        )
+    }
+
+    fn forwarding_lines(&self, node: usize, tunnel: &Tunnel) -> Result<String> {
+        self.peers(node).map(|peer| self.forwarding_line(tunnel, peer, "permanent")).collect()
+    }
+
+    /// The forwarding entry of a tunnel that leads to a peer.
+    pub(crate) fn forwarding_line(&self, tunnel: &Tunnel, peer: usize, state: &str) -> Result<String> {
+        let mac = self.overlay()?.mac_of(tunnel, peer);
+        Ok(forwarding_line(&mac, tunnel, self.recipe.underlay_of(tunnel.over, peer), state))
+    }
+
+    /// Waits until every plane of every family works, over every way. A broken lab must not look like a found fault, so this
+    /// is tried before anything is tested.
+    ///
+    /// # Errors
+    /// If something does not work in time: which, and between whom.
+    pub fn reaches_itself(&self) -> Result<()> {
         for node in 0..self.nodes.len() {
             for peer in self.peers(node) {
                 self.reaches(node, peer)?;
             }
         }
-        Ok(())
+        if self.recipe.ways() > 1 { self.ways_are_open() } else { Ok(()) }
     }
 
     fn reaches(&self, node: usize, peer: usize) -> Result<()> {
         let Node { host, pod } = &self.nodes[node];
-        let mut pings = vec![(host, self.recipe.underlay_address(peer), self.recipe.underlay_mtu)];
+        let mtu = self.recipe.underlay_mtu;
+        let mut pings: Vec<_> =
+            self.recipe.underlay_addresses(peer).into_iter().map(|address| (host, address, mtu)).collect();
         if let (Some(overlay), Some(pod)) = (self.recipe.overlay, pod) {
-            pings.push((host, overlay.tunnel_address(peer), overlay.mtu));
-            pings.push((pod, overlay.pod_address(peer), overlay.mtu));
+            for tunnel in overlay.tunnels() {
+                for &family in tunnel.carries.all() {
+                    pings.push((host, overlay.address_of(family, peer, 0), tunnel.mtu));
+                    pings.push((pod, overlay.address_of(family, peer, 2), overlay.pod_mtu()));
+                }
+            }
         }
-        for (from, to, size) in pings {
-            wait::until(&format!("{size} B to pass from {} to {to}", from.name()), || {
-                Ok(ping(from, to, size).map_or_else(|error| Look::NotYet(error.to_string()), Look::There))
-            })?;
+        pings.into_iter().try_for_each(|(from, to, size)| passes(from, to, size))
+    }
+
+    /// Echo takes one way of several, so each of their wires is tried by itself.
+    fn ways_are_open(&self) -> Result<()> {
+        for span in self.recipe.spans() {
+            for &family in self.recipe.families.all() {
+                let far = self.recipe.span_address(family, span.number, 1);
+                passes(&self.routers[span.ends[0].router], far, self.recipe.underlay_mtu)?;
+            }
         }
         Ok(())
     }
+}
+
+fn passes(from: &Namespace, to: IpAddr, size: u32) -> Result<()> {
+    wait::until(&format!("{size} B to pass from {} to {to}", from.name()), || {
+        Ok(ping(from, to, size).map_or_else(|error| Look::NotYet(error.to_string()), Look::There))
+    })
 }

@@ -6,20 +6,26 @@
 //! and bringing it up alone would leave the network broken.
 
 mod bridge;
+mod broken;
 mod filter;
+mod hop;
 mod link;
+mod offload;
 mod pod;
 mod route;
-mod transfer;
 mod tunnel;
+mod words;
 
 use serde::Deserialize;
 
+pub use broken::Broken;
 pub use route::Instead;
+pub use words::{Manner, Plane, Traffic, Way};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::recipe::{Recipe, Role, Underlay};
+use crate::family::Family;
+use crate::recipe::{Recipe, Role};
 use crate::size::Size;
 
 /// One fault. Nodes are numbers; node 0 runs the agent and is the default.
@@ -63,6 +69,61 @@ pub enum Fault {
         /// The largest packet that passes, in bytes.
         than: Size,
     },
+    /// The wire after a router is narrower than the rest.
+    NarrowHop {
+        /// The router before it, counted from node 0 and from 1.
+        after: usize,
+        /// The largest packet that passes, in bytes.
+        bytes: Size,
+        /// In which direction.
+        #[serde(default)]
+        way: Way,
+        /// What becomes of larger ones.
+        #[serde(default)]
+        manner: Manner,
+    },
+    /// The far end of the wire after a router has another MTU than the near one, which goes on sending: no router is asked.
+    FarEndMtu {
+        /// The router before it, counted from node 0 and from 1.
+        after: usize,
+        /// In bytes.
+        bytes: Size,
+    },
+    /// Nothing passes the wire after a router, whose links are up.
+    DropHop {
+        /// The router before it, counted from node 0 and from 1.
+        after: usize,
+        /// In which direction.
+        #[serde(default)]
+        way: Way,
+    },
+    /// Routers do not say that hops were used up.
+    DropTimeExceeded {
+        /// This router, counted from node 0 and from 1; all of them if left out.
+        router: Option<usize>,
+    },
+    /// Larger IP packets to a node, or from it, vanish in its switch or router; those of the other direction pass.
+    DropLargerOneWay {
+        /// The node.
+        node: usize,
+        /// The largest packet that passes, in bytes.
+        than: Size,
+        /// `there` is to the node, `back` from it.
+        way: Way,
+    },
+    /// Packets get lost at random in a node's switch or router.
+    Loss {
+        /// The node.
+        node: usize,
+        /// Of a hundred, in each direction.
+        percent: u8,
+        /// In which direction: `there` is to the node, `back` from it.
+        #[serde(default)]
+        way: Way,
+        /// Which packets.
+        #[serde(default)]
+        of: Traffic,
+    },
     /// Large TCP segments vanish in a node's tunnel. Small ones pass, and everything else of any size.
     StallTransfers {
         /// The node.
@@ -72,6 +133,23 @@ pub enum Fault {
         /// In which direction: `there` is to the node, `back` from it.
         #[serde(default)]
         way: Way,
+    },
+    /// A node's tunnel spoils the checksum of every TCP segment that it sends, as faulty checksum offload does.
+    CorruptTcp {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+    },
+    /// A node drops packets that its connection tracking finds invalid: an answer to something that it never asked.
+    DropInvalid {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+    },
+    /// A node drops ICMP timestamps; echo is answered as before.
+    DropTimestamp {
+        /// The node.
+        node: usize,
     },
     /// A node drops what comes in for a UDP port.
     DropUdp {
@@ -248,32 +326,6 @@ pub enum Fault {
     },
 }
 
-/// Which of a peer's addresses is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Plane {
-    /// The node's.
-    #[default]
-    Underlay,
-    /// The tunnel's.
-    Overlay,
-    /// The pod's.
-    Pod,
-}
-
-/// A direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// Both.
-    #[default]
-    Both,
-    /// To the node that is named.
-    There,
-    /// The other.
-    Back,
-}
-
 impl Fault {
     /// Whether a recipe has everything that this fault names.
     pub fn fits(&self, recipe: &Recipe) -> bool {
@@ -286,26 +338,49 @@ impl Fault {
             Self::Mtu { link, bytes, .. } => recipe.link(*link).is_some() && bytes.fits(&names),
             Self::HopMtu { bytes } | Self::StaleException { bytes, .. } => recipe.is_routed() && bytes.fits(&names),
             Self::RouteMtu { bytes, .. } => bytes.fits(&names),
-            Self::DropFragNeeded {} => matches!(recipe.underlay, Underlay::Routed(_)),
-            Self::DropLarger { than: size, .. } | Self::DropUdp { port: size, .. } => size.fits(&names),
+            Self::DropFragNeeded {} => recipe.is_routed(),
+            Self::NarrowHop { after, bytes, .. } | Self::FarEndMtu { after, bytes } => {
+                recipe.span_after(*after).is_ok() && bytes.fits(&names)
+            }
+            Self::DropHop { after, .. } => recipe.span_after(*after).is_ok(),
+            Self::DropTimeExceeded { router } => (1..=recipe.routers()).contains(&router.unwrap_or(1)),
+            Self::DropLarger { than: size, .. }
+            | Self::DropLargerOneWay { than: size, .. }
+            | Self::DropUdp { port: size, .. } => size.fits(&names),
             Self::StallTransfers { than, .. } => recipe.overlay.is_some() && than.fits(&names),
-            Self::OuterDf { .. }
-            | Self::MissingFdb { .. }
+            // Every router leaves packets of IPv6 whole, DF or not.
+            Self::OuterDf { .. } => recipe.overlay.is_some_and(|overlay| overlay.over == Family::V4),
+            Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
             | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
+            | Self::CorruptTcp { .. }
             | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
             Self::ForgedFragNeeded { plane, bytes, .. } => {
-                (*plane == Plane::Underlay || recipe.overlay.is_some()) && bytes.fits(&names)
+                let first = recipe.overlay.map(|overlay| overlay.families.first());
+                (*plane == Plane::Underlay || first == Some(recipe.families.first())) && bytes.fits(&names)
             }
             Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. }
             | Self::DropEcho { .. }
             | Self::DropAll { .. }
+            | Self::DropTimestamp { .. }
+            | Self::DropInvalid { .. }
+            | Self::Loss { .. }
             | Self::AsymmetricRoute { .. }
             | Self::DefaultRoute { .. } => true,
+        }
+    }
+
+    /// Whether nodes learn a path MTU from it.
+    const fn is_learned(&self) -> bool {
+        match self {
+            Self::NarrowHop { manner, .. } => matches!(manner, Manner::Told),
+            Self::Mtu { .. } | Self::PortMtu { .. } | Self::HopMtu { .. } | Self::RouteMtu { .. } => true,
+            Self::FarEndMtu { .. } => true,
+            _ => false,
         }
     }
 
@@ -324,9 +399,22 @@ impl Fault {
             Self::Mtu { node, link, bytes } => link::mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?),
             Self::HopMtu { bytes } => link::hop_mtu(cluster, bytes.on(&names)?),
             Self::DropFragNeeded {} => filter::frag_needed(cluster),
-            Self::DropLarger { node, than } => filter::larger(cluster, *node, than.on(&names)?),
+            Self::NarrowHop { after, bytes, way, manner } => {
+                hop::narrow(cluster, *after, bytes.on(&names)?, *way, *manner)
+            }
+            Self::FarEndMtu { after, bytes } => hop::far_end_mtu(cluster, *after, bytes.on(&names)?),
+            Self::DropHop { after, way } => hop::nothing_passes(cluster, *after, *way),
+            Self::DropTimeExceeded { router } => hop::no_time_exceeded(cluster, *router),
+            Self::DropLarger { node, than } => filter::larger(cluster, *node, than.on(&names)?, Way::Both),
+            Self::DropLargerOneWay { node, than, way } => filter::larger(cluster, *node, than.on(&names)?, *way),
+            Self::Loss { node, percent, way, of } => filter::loss(cluster, *node, *percent, *way, *of),
+            Self::StallTransfers { node, than, way } => {
+                tunnel::no_large_segments(cluster, *node, than.on(&names)?, *way)
+            }
+            Self::CorruptTcp { node } => tunnel::corrupt(cluster, *node),
+            Self::DropInvalid { node } => filter::invalid(cluster, *node),
+            Self::DropTimestamp { node } => filter::timestamp(cluster, *node),
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),
-            Self::StallTransfers { node, than, way } => transfer::stall(cluster, *node, than.on(&names)?, *way),
             Self::DropEcho { node } => filter::echo(cluster, *node),
             Self::DropAll { node } => filter::everything(cluster, *node),
             Self::OuterDf { node } => tunnel::outer_df(cluster, *node),
@@ -352,7 +440,8 @@ impl Fault {
             Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };
-        made.map_err(|error| error.while_doing(format!("making {self:?}")))
+        let made = made.map_err(|error| error.while_doing(format!("making {self:?}")))?;
+        Ok(if self.is_learned() { link::forgotten(cluster).and(made) } else { made })
     }
 }
 
@@ -361,58 +450,13 @@ impl Fault {
 /// # Errors
 /// As [`Fault::make`]; what was made until then heals.
 pub fn make_all<'c>(faults: &[Fault], cluster: &'c Cluster) -> Result<Broken<'c>> {
-    let mut all = Broken::default();
-    for fault in faults {
-        let mut made = fault.make(cluster)?;
-        all.undo.append(&mut made.undo);
-    }
-    Ok(all)
-}
-
-type Undo<'c> = Box<dyn FnOnce() -> Result<()> + 'c>;
-
-/// What is broken for as long as this value lives.
-#[derive(Default)]
-#[must_use = "a fault that is dropped at once heals at once"]
-pub struct Broken<'c> {
-    undo: Vec<Undo<'c>>,
-}
-
-impl<'c> Broken<'c> {
-    fn until(undo: impl FnOnce() -> Result<()> + 'c) -> Self {
-        Self { undo: vec![Box::new(undo)] }
-    }
-
-    fn and(mut self, mut other: Self) -> Self {
-        self.undo.append(&mut other.undo);
-        self
-    }
-
-    /// Reverses the fault in the running network.
-    ///
-    /// # Errors
-    /// If the kernel refuses; the rest is reversed all the same.
-    pub fn heal(mut self) -> Result<()> {
-        self.reverse()
-    }
-
-    fn reverse(&mut self) -> Result<()> {
-        let failures: Vec<_> = self.undo.drain(..).rev().filter_map(|undo| undo().err()).collect();
-        failures.into_iter().next().map_or(Ok(()), |error| Err(error.while_doing("healing")))
-    }
-}
-
-impl Drop for Broken<'_> {
-    fn drop(&mut self) {
-        // A test that gets here has failed already and says why; the namespaces go away in a moment.
-        let _ = self.reverse();
-    }
+    faults.iter().try_fold(Broken::default(), |all, fault| Ok(all.and(fault.make(cluster)?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{JUMBO, PLAIN, REFERENCE, ROUTED};
+    use crate::recipe::{CHAIN, FOUR_WAYS, JUMBO, PLAIN, REFERENCE, ROUTED};
 
     #[derive(Deserialize)]
     struct Faults {
@@ -428,6 +472,12 @@ mod tests {
         assert_eq!(read("{ link_down = { link = 'nic' } }"), Fault::LinkDown { node: 0, link: Role::Nic });
         assert_eq!(read("{ port_down = { node = 1 } }"), Fault::PortDown { node: 1 });
         assert_eq!(read("{ drop_frag_needed = {} }"), Fault::DropFragNeeded {});
+        let (after, way, manner) = (2, Way::Back, Manner::Muted);
+        let narrow = Fault::NarrowHop { after, bytes: 1400.into(), way, manner };
+        assert_eq!(read("{ narrow_hop = { after = 2, bytes = '1400', way = 'back', manner = 'muted' } }"), narrow);
+        assert_eq!(read("{ drop_time_exceeded = {} }"), Fault::DropTimeExceeded { router: None });
+        let loss = Fault::Loss { node: 1, percent: 5, way: Way::Both, of: Traffic::All };
+        assert_eq!(read("{ loss = { node = 1, percent = 5 } }"), loss);
     }
 
     #[test]
@@ -439,6 +489,17 @@ mod tests {
         assert_eq!(fits("{ hop_mtu = { bytes = 'underlay - 1' } }"), [false, true, false, true]);
         assert_eq!(fits("{ mtu = { link = 'nic', bytes = 'tunnel' } }"), [true, true, true, false]);
         assert_eq!(fits("{ sysctl = { key = 'net/ipv4/conf/{tunnel}/x', value = '1' } }"), [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_wire_is_narrowed_only_where_one_follows_a_router() {
+        let fits = |text: &str| [REFERENCE, ROUTED, CHAIN, FOUR_WAYS].map(|recipe| read(text).fits(&recipe));
+        assert_eq!(fits("{ narrow_hop = { after = 1, bytes = 'underlay - 1' } }"), [false, true, true, false]);
+        assert_eq!(fits("{ narrow_hop = { after = 3, bytes = '1400' } }"), [false, false, true, true]);
+        assert_eq!(fits("{ drop_hop = { after = 5 } }"), [false, false, false, true]);
+        assert_eq!(fits("{ drop_time_exceeded = { router = 4 } }"), [false, false, true, true]);
+        assert_eq!(fits("{ drop_time_exceeded = {} }"), [false, true, true, true]);
+        assert_eq!(fits("{ stall_transfers = { node = 1, than = '1000' } }"), [true, true, false, true]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod echo;
 pub mod error;
+pub mod family;
 pub mod fault;
 pub mod harness;
 pub mod http;
@@ -28,6 +29,8 @@ pub mod schema;
 pub mod service;
 pub mod site;
 pub mod size;
+pub mod traffic;
+pub mod vxlan;
 pub mod wait;
 
 pub use error::{Error, Result};

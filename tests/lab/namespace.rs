@@ -97,6 +97,17 @@ impl Namespace {
         Ok(made)
     }
 
+    /// Lets it speak IPv6, its addresses usable the moment they are added. Whatever it is told by routers it leaves aside:
+    /// addresses and routes are the recipe's.
+    pub(crate) fn speak_six(&self) -> Result<()> {
+        for interface in ["all", "default"] {
+            for (key, value) in [("accept_dad", "0"), ("accept_ra", "0"), ("disable_ipv6", "0")] {
+                self.set(&format!("net/ipv6/conf/{interface}/{key}"), value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The name for people.
     pub fn name(&self) -> &str {
         &self.name

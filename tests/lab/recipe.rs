@@ -4,14 +4,19 @@
 //! subnets, MTUs, whether a bridge lies under the tunnel, whether peers share a subnet. A scenario speaks of roles
 //! (`nic`, `bridge`, `tunnel`, `pod`) and is played wherever those roles exist.
 
-use std::net::Ipv4Addr;
+mod address;
+mod routers;
 
 use serde::Deserialize;
 
+use crate::family::{Families, Family};
 use crate::size::Names;
 
-/// What VXLAN over IPv4 adds. Stated here again on purpose: the lab must not learn it from the code it tests.
-const VXLAN_OVERHEAD: u32 = 50;
+pub use routers::{End, Span};
+
+/// What VXLAN adds to an inner packet besides the outer IP header: inner Ethernet, VXLAN and UDP. Stated here again on
+/// purpose: the lab must not learn it from the code it tests.
+const VXLAN_HEADERS: u32 = 30;
 
 /// One cluster, as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub struct Recipe {
     pub nodes: &'static [&'static str],
     /// How the nodes reach one another.
     pub underlay: Underlay,
+    /// What they speak there.
+    pub families: Families,
     /// MTU of that network.
     pub underlay_mtu: u32,
     /// The NIC on it.
@@ -45,6 +52,20 @@ pub enum Underlay {
     Switched([u8; 3]),
     /// A router in front of each node, a wire between the routers: the first two bytes of all subnets.
     Routed([u8; 2]),
+    /// Routers in a row, a node behind each end.
+    Chain {
+        /// The first two bytes of all subnets.
+        network: [u8; 2],
+        /// How many, two at least.
+        routers: u8,
+    },
+    /// A router in front of each node, and ways of equal cost between the two, each through a router of its own.
+    Parallel {
+        /// The first two bytes of all subnets.
+        network: [u8; 2],
+        /// How many ways.
+        ways: u8,
+    },
 }
 
 /// A pod network over VXLAN.
@@ -64,6 +85,34 @@ pub struct Overlay {
     pub pod_bridge: Option<&'static str>,
     /// The first two bytes of all pod addresses.
     pub network: [u8; 2],
+    /// What pods speak.
+    pub families: Families,
+    /// The family of the tunnel's outer packets.
+    pub over: Family,
+    /// A tunnel that IPv6 has to itself, over IPv6: what Calico and Flannel make where pods speak both.
+    pub six: Option<Six>,
+}
+
+/// A second tunnel, for IPv6 over IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Six {
+    /// Its device.
+    pub tunnel: &'static str,
+    /// Its MTU. Pods have the smaller one of the two tunnels.
+    pub mtu: u32,
+}
+
+/// One tunnel device of a pod network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The device.
+    pub link: &'static str,
+    /// Its MTU.
+    pub mtu: u32,
+    /// The family of its outer packets.
+    pub over: Family,
+    /// The families of its inner packets.
+    pub carries: Families,
 }
 
 /// Whose way of programming a node is copied.
@@ -91,6 +140,8 @@ pub enum Role {
     Pod,
     /// The bridge that pods hang on.
     PodBridge,
+    /// The tunnel device that IPv6 has to itself.
+    TunnelSix,
     /// The port of a guest on the bridge, once a fault has put one there.
     Guest,
     /// What holds the management address.
@@ -104,6 +155,7 @@ pub const REFERENCE: Recipe = Recipe {
     name: "reference",
     nodes: &["master-1", "master-2", "app-worker"],
     underlay: Underlay::Switched([10, 0, 0]),
+    families: Families::V4,
     underlay_mtu: 1500,
     nic: "enp5s0",
     bridge: Some("vmbr1"),
@@ -118,6 +170,9 @@ pub const REFERENCE: Recipe = Recipe {
         mtu: 1450,
         pod_bridge: None,
         network: [10, 244],
+        families: Families::V4,
+        over: Family::V4,
+        six: None,
     }),
 };
 
@@ -126,6 +181,7 @@ pub const ROUTED: Recipe = Recipe {
     name: "routed",
     nodes: &["worker-a", "worker-b"],
     underlay: Underlay::Routed([172, 16]),
+    families: Families::V4,
     underlay_mtu: 1500,
     nic: "eth0",
     bridge: None,
@@ -140,6 +196,9 @@ pub const ROUTED: Recipe = Recipe {
         mtu: 1450,
         pod_bridge: Some("cni0"),
         network: [10, 42],
+        families: Families::V4,
+        over: Family::V4,
+        six: None,
     }),
 };
 
@@ -148,6 +207,7 @@ pub const JUMBO: Recipe = Recipe {
     name: "jumbo",
     nodes: &["rack1-node7", "rack2-node3"],
     underlay: Underlay::Switched([192, 168, 77]),
+    families: Families::V4,
     underlay_mtu: 9000,
     nic: "ens19",
     bridge: Some("br-storage"),
@@ -162,6 +222,9 @@ pub const JUMBO: Recipe = Recipe {
         mtu: 8950,
         pod_bridge: None,
         network: [10, 100],
+        families: Families::V4,
+        over: Family::V4,
+        six: None,
     }),
 };
 
@@ -170,6 +233,7 @@ pub const BRIDGED: Recipe = Recipe {
     name: "bridged",
     nodes: &["edge-a", "edge-b"],
     underlay: Underlay::Switched([10, 9, 8]),
+    families: Families::V4,
     underlay_mtu: 1450,
     nic: "eno2",
     bridge: Some("br0"),
@@ -184,6 +248,9 @@ pub const BRIDGED: Recipe = Recipe {
         mtu: 1400,
         pod_bridge: Some("cbr0"),
         network: [10, 43],
+        families: Families::V4,
+        over: Family::V4,
+        six: None,
     }),
 };
 
@@ -192,6 +259,7 @@ pub const PLAIN: Recipe = Recipe {
     name: "plain",
     nodes: &["db-1", "db-2"],
     underlay: Underlay::Routed([172, 30]),
+    families: Families::V4,
     underlay_mtu: 1500,
     nic: "ens3",
     bridge: None,
@@ -204,28 +272,182 @@ pub const PLAIN: Recipe = Recipe {
 /// Every recipe.
 pub const ALL: [Recipe; 5] = [REFERENCE, ROUTED, JUMBO, BRIDGED, PLAIN];
 
+/// Both families everywhere, as Calico does it: a tunnel for each, pods on routed veths with the smaller MTU of the two.
+pub const DUAL: Recipe = Recipe {
+    name: "dual",
+    nodes: &["alpha", "beta", "gamma"],
+    underlay: Underlay::Switched([10, 66, 0]),
+    families: Families::Both,
+    underlay_mtu: 1500,
+    nic: "enp1s0",
+    bridge: None,
+    management: "enp2s0",
+    management_bridge: None,
+    spare: "enp3s0",
+    overlay: Some(Overlay {
+        by: Cni::Calico,
+        tunnel: "vxlan.calico",
+        vni: 4096,
+        port: 4789,
+        mtu: 1450,
+        pod_bridge: None,
+        network: [10, 66],
+        families: Families::Both,
+        over: Family::V4,
+        six: Some(Six { tunnel: "vxlan-v6.calico", mtu: 1430 }),
+    }),
+};
+
+/// Nodes and pods that speak both families through one tunnel over IPv4.
+pub const MIXED: Recipe = Recipe {
+    name: "mixed",
+    nodes: &["zone1-a", "zone1-b"],
+    underlay: Underlay::Switched([10, 68, 0]),
+    families: Families::Both,
+    underlay_mtu: 1500,
+    nic: "ens160",
+    bridge: Some("br-cluster"),
+    management: "ens161",
+    management_bridge: None,
+    spare: "ens162",
+    overlay: Some(Overlay {
+        by: Cni::Calico,
+        tunnel: "vxlan.calico",
+        vni: 4096,
+        port: 4789,
+        mtu: 1450,
+        pod_bridge: None,
+        network: [10, 168],
+        families: Families::Both,
+        over: Family::V4,
+        six: None,
+    }),
+};
+
+/// IPv4 pods over nodes that have IPv6 alone, behind routers: 70 bytes of overhead.
+pub const SIX: Recipe = Recipe {
+    name: "six",
+    nodes: &["six-a", "six-b"],
+    underlay: Underlay::Routed([172, 26]),
+    families: Families::V6,
+    underlay_mtu: 1500,
+    nic: "eth0",
+    bridge: None,
+    management: "eth1",
+    management_bridge: None,
+    spare: "eth2",
+    overlay: Some(Overlay {
+        by: Cni::Flannel,
+        tunnel: "flannel.1",
+        vni: 1,
+        port: 8472,
+        mtu: 1430,
+        pod_bridge: Some("cni0"),
+        network: [10, 46],
+        families: Families::V4,
+        over: Family::V6,
+        six: None,
+    }),
+};
+
+/// IPv6 pods over nodes that have IPv4 alone, behind routers.
+pub const SIX_PODS: Recipe = Recipe {
+    name: "six-pods",
+    nodes: &["four-a", "four-b"],
+    underlay: Underlay::Routed([172, 24]),
+    families: Families::V4,
+    underlay_mtu: 1500,
+    nic: "eth0",
+    bridge: None,
+    management: "eth1",
+    management_bridge: None,
+    spare: "eth2",
+    overlay: Some(Overlay {
+        by: Cni::Flannel,
+        tunnel: "flannel-v6.1",
+        vni: 1,
+        port: 8472,
+        mtu: 1450,
+        pod_bridge: Some("cni0"),
+        network: [10, 64],
+        families: Families::V6,
+        over: Family::V4,
+        six: None,
+    }),
+};
+
+/// IPv6 and nothing else: Flannel over routers.
+pub const SIX_ALONE: Recipe = Recipe {
+    name: "six-alone",
+    nodes: &["only-a", "only-b"],
+    underlay: Underlay::Routed([172, 27]),
+    families: Families::V6,
+    underlay_mtu: 1500,
+    nic: "ens5",
+    bridge: None,
+    management: "ens6",
+    management_bridge: None,
+    spare: "ens7",
+    overlay: Some(Overlay {
+        by: Cni::Flannel,
+        tunnel: "flannel-v6.1",
+        vni: 1,
+        port: 8472,
+        mtu: 1430,
+        pod_bridge: Some("cni0"),
+        network: [10, 67],
+        families: Families::V6,
+        over: Family::V6,
+        six: None,
+    }),
+};
+
+/// Two machines with four routers in a row between them, both families. Another number of routers is
+/// `Recipe { underlay: Underlay::Chain { .. }, ..CHAIN }`.
+pub const CHAIN: Recipe = Recipe {
+    name: "chain",
+    nodes: &["near-1", "far-1"],
+    underlay: Underlay::Chain { network: [172, 20], routers: 4 },
+    families: Families::Both,
+    underlay_mtu: 1500,
+    nic: "ens6f0",
+    bridge: None,
+    management: "ens6f1",
+    management_bridge: None,
+    spare: "ens6f2",
+    overlay: None,
+};
+
+/// Two ways of equal cost between the nodes, both families, Calico with a tunnel for each.
+pub const TWO_WAYS: Recipe = Recipe {
+    name: "two-ways",
+    nodes: &["leaf1-n1", "leaf2-n1"],
+    underlay: Underlay::Parallel { network: [172, 21], ways: 2 },
+    families: Families::Both,
+    underlay_mtu: 1500,
+    nic: "eth0",
+    bridge: None,
+    management: "eth1",
+    management_bridge: None,
+    spare: "eth2",
+    overlay: DUAL.overlay,
+};
+
+/// The same with four ways.
+pub const FOUR_WAYS: Recipe = Recipe {
+    name: "four-ways",
+    nodes: &["leaf1-n2", "leaf2-n2"],
+    underlay: Underlay::Parallel { network: [172, 22], ways: 4 },
+    ..TWO_WAYS
+};
+
+/// The recipes that came with IPv6: in nodes, in pods, or in both.
+pub const SPEAKING_SIX: [Recipe; 5] = [DUAL, MIXED, SIX, SIX_PODS, SIX_ALONE];
+
+/// The recipes with more routers than one for each node.
+pub const FAR: [Recipe; 3] = [CHAIN, TWO_WAYS, FOUR_WAYS];
+
 impl Recipe {
-    /// The node's address on the cluster's network.
-    pub fn underlay_address(&self, node: usize) -> Ipv4Addr {
-        match self.underlay {
-            Underlay::Switched([a, b, c]) => Ipv4Addr::new(a, b, c, 11 + byte(node)),
-            Underlay::Routed([a, b]) => Ipv4Addr::new(a, b, 1 + byte(node), 10),
-        }
-    }
-
-    /// The node's address on the management network.
-    pub fn management_address(&self, node: usize) -> Ipv4Addr {
-        Ipv4Addr::new(192, 168, 0, 11 + byte(node))
-    }
-
-    /// The address of the router's side that a node sees, where there is a router.
-    pub fn router_address(&self, node: usize) -> Option<Ipv4Addr> {
-        match self.underlay {
-            Underlay::Switched(_) => None,
-            Underlay::Routed([a, b]) => Some(Ipv4Addr::new(a, b, 1 + byte(node), 1)),
-        }
-    }
-
     /// The node's name on one of its links, `None` where it has no such link.
     pub fn link(&self, role: Role) -> Option<&'static str> {
         match role {
@@ -235,6 +457,7 @@ impl Recipe {
             Role::Tunnel => self.overlay.map(|overlay| overlay.tunnel),
             Role::Pod => self.overlay.map(|overlay| overlay.by.pod_link()),
             Role::PodBridge => self.overlay.and_then(|overlay| overlay.pod_bridge),
+            Role::TunnelSix => self.overlay.and_then(|overlay| overlay.six).map(|six| six.tunnel),
             Role::Guest => self.bridge.map(guest_of),
             Role::Management => Some(self.management_bridge.unwrap_or(self.management)),
             Role::Spare => Some(self.spare),
@@ -254,45 +477,44 @@ impl Recipe {
     pub fn sizes(&self) -> Names {
         let mut names = Names::from([("underlay", self.underlay_mtu)]);
         if let Some(overlay) = self.overlay {
-            names.extend([("tunnel", overlay.mtu), ("overhead", VXLAN_OVERHEAD), ("port", u32::from(overlay.port))]);
+            let overhead = VXLAN_HEADERS + overlay.over.header();
+            names.extend([("tunnel", overlay.mtu), ("overhead", overhead), ("port", u32::from(overlay.port))]);
         }
         names
     }
 
     /// Whether routers lie between the nodes.
     pub const fn is_routed(&self) -> bool {
-        matches!(self.underlay, Underlay::Routed(_))
+        !matches!(self.underlay, Underlay::Switched(_))
+    }
+
+    /// Every family that anything here speaks.
+    pub fn spoken(&self) -> Families {
+        self.overlay.map_or(self.families, |overlay| self.families.with(overlay.families))
     }
 }
 
 impl Overlay {
-    /// The node's address on the tunnel device.
-    pub fn tunnel_address(&self, node: usize) -> Ipv4Addr {
-        self.address(node, 0)
+    /// Its tunnel devices.
+    pub fn tunnels(&self) -> Vec<Tunnel> {
+        let Self { tunnel: link, mtu, over, families: carries, .. } = *self;
+        match self.six {
+            None => vec![Tunnel { link, mtu, over, carries }],
+            Some(Six { tunnel, mtu: of_six }) => vec![
+                Tunnel { link, mtu, over, carries: Families::V4 },
+                Tunnel { link: tunnel, mtu: of_six, over: Family::V6, carries: Families::V6 },
+            ],
+        }
     }
 
-    /// The address of the node's pod.
-    pub fn pod_address(&self, node: usize) -> Ipv4Addr {
-        self.address(node, 2)
+    /// The tunnel that carries a family.
+    pub fn tunnel_of(&self, family: Family) -> Option<Tunnel> {
+        self.tunnels().into_iter().find(|tunnel| tunnel.carries.has(family))
     }
 
-    /// The node's pod addresses, as a prefix.
-    pub fn subnet(&self, node: usize) -> String {
-        let length = match self.by {
-            Cni::Calico => 26,
-            Cni::Flannel => 24,
-        };
-        format!("{}/{length}", self.tunnel_address(node))
-    }
-
-    /// The hardware address of the node's tunnel device.
-    pub fn tunnel_mac(&self, node: usize) -> String {
-        format!("66:0c:a1:1c:00:{:02x}", node + 1)
-    }
-
-    /// Address `host` of the node's block.
-    pub fn address(&self, node: usize, host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(self.network[0], self.network[1], 1 + byte(node), host)
+    /// MTU of pods: what every tunnel carries.
+    pub fn pod_mtu(&self) -> u32 {
+        self.six.map_or(self.mtu, |six| six.mtu.min(self.mtu))
     }
 }
 
@@ -317,8 +539,4 @@ impl Cni {
 /// A guest's port as the hypervisor names it whose bridge this is: Proxmox, else libvirt.
 fn guest_of(bridge: &str) -> &'static str {
     if bridge.starts_with("vmbr") { "veth102i0" } else { "vnet7" }
-}
-
-fn byte(node: usize) -> u8 {
-    u8::try_from(node).expect("a lab has a handful of nodes")
 }

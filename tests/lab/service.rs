@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
@@ -25,7 +25,7 @@ use crate::wait::{self, Look};
 use crate::{Error, Result};
 
 /// Where the agent listens in its node.
-pub const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9747);
+pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9747);
 
 /// A running agent. It is killed with this value.
 #[derive(Debug)]
@@ -243,11 +243,18 @@ pub fn configuration(recipe: &Recipe, node: usize) -> String {
 pub fn configuration_every(recipe: &Recipe, node: usize, interval: Duration) -> String {
     let mut text = format!("node: {}\npeers:\n  kernel: true\n  static:\n", recipe.nodes[node]);
     for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
-        let _ = write!(text, "    - {{ name: {name}, underlay: {}", recipe.underlay_address(peer));
+        let _ = write!(text, "    - {{ name: {name}, underlay: {}", in_yaml(recipe.underlay_address(peer)));
         if let Some(overlay) = recipe.overlay {
-            let _ = write!(text, ", overlay: {}, pod: {}", overlay.tunnel_address(peer), overlay.pod_address(peer));
+            let pods: Vec<_> = overlay.pod_addresses(peer).into_iter().map(in_yaml).collect();
+            let pods = if let [pod] = pods.as_slice() { pod.clone() } else { format!("[{}]", pods.join(", ")) };
+            let _ = write!(text, ", overlay: {}, pod: {pods}", in_yaml(overlay.tunnel_address(peer)));
         }
         text += " }\n";
     }
     text + &format!("probing: {{ interval: {}, confirm_rounds: 2 }}\n", duration::show(interval))
+}
+
+/// An address of IPv6 may end in a colon, which YAML takes for its own.
+fn in_yaml(address: IpAddr) -> String {
+    if address.is_ipv4() { address.to_string() } else { format!("\"{address}\"") }
 }

@@ -5,8 +5,9 @@
 
 use std::fmt::Write as _;
 
-use super::Cluster;
+use super::{Cluster, programmed};
 use crate::Result;
+use crate::family::Families;
 use crate::namespace::Namespace;
 
 /// Links, routes and neighbours of every namespace, at one time.
@@ -22,10 +23,9 @@ impl Cluster {
     /// # Errors
     /// If they cannot be read.
     pub fn memorise(&self) -> Result<Memory<'_>> {
-        let hosts = self.nodes.iter().map(|node| &node.host);
-        let pods = self.nodes.iter().filter_map(|node| node.pod.as_ref());
-        let all = hosts.chain(pods).chain([&self.switch]).chain(&self.routers);
-        let places = all.map(|namespace| Ok((namespace, lines(namespace)?))).collect::<Result<_>>()?;
+        let families = self.recipe.spoken().with(Families::V4);
+        let places =
+            self.namespaces().map(|namespace| Ok((namespace, lines(namespace, families)?))).collect::<Result<_>>()?;
         Ok(Memory { cluster: self, places })
     }
 }
@@ -39,18 +39,21 @@ impl Memory<'_> {
         for (namespace, lines) in &self.places {
             namespace.run("nft", ["flush", "ruleset"])?;
             namespace.feed("ip", &["-batch", "-"], lines)?;
-            namespace.sh("ip route flush cache")?;
+            programmed::forget_exceptions(namespace)?;
         }
         let Some(overlay) = self.cluster.recipe.overlay else { return Ok(()) };
-        (0..self.cluster.nodes.len()).try_for_each(|node| {
-            let entries = self.cluster.forwarding_lines(node, overlay);
-            self.cluster.host(node).feed("bridge", &["-batch", "-"], &entries)
-        })
+        for tunnel in overlay.tunnels() {
+            for node in 0..self.cluster.nodes.len() {
+                let entries = self.cluster.forwarding_lines(node, &tunnel)?;
+                self.cluster.host(node).feed("bridge", &["-batch", "-"], &entries)?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// In the kernel's order of links, which is the order of their making: a tunnel comes after what it sits on.
-fn lines(namespace: &Namespace) -> Result<String> {
+fn lines(namespace: &Namespace, families: Families) -> Result<String> {
     let mut lines = String::new();
     for link in namespace.sh("ip -o link show")?.lines() {
         let mut words = link.split_whitespace().skip(1);
@@ -60,18 +63,8 @@ fn lines(namespace: &Namespace) -> Result<String> {
         let mtu = words.skip_while(|word| *word != "mtu").nth(1).unwrap_or_default();
         let _ = writeln!(lines, "link set {name} mtu {mtu} {}", if up { "up" } else { "down" });
     }
-    let routes = namespace.sh("ip -4 route show table main")?;
-    // Connected routes first: the others need them to resolve their gateways.
-    let (connected, others): (Vec<_>, Vec<_>) = routes.lines().partition(|route| route.contains("scope link"));
-    connected.into_iter().chain(others).for_each(|route| {
-        let _ = writeln!(lines, "route replace {}", without(route, &["linkdown", "dead"]));
-    });
-    namespace.sh("ip -4 neighbour show nud permanent")?.lines().for_each(|entry| {
-        let _ = writeln!(lines, "neighbour replace {} nud permanent", without(entry, &["PERMANENT"]));
-    });
+    for &family in families.all() {
+        lines += &programmed::lines(namespace, family, None)?;
+    }
     Ok(lines)
-}
-
-fn without(line: &str, words: &[&str]) -> String {
-    line.split_whitespace().filter(|word| !words.contains(word)).collect::<Vec<_>>().join(" ")
 }

@@ -1,19 +1,23 @@
 //! Pods as Calico and Flannel hang them on a node.
 
-use std::net::Ipv4Addr;
-
 use crate::Result;
+use crate::family::Family;
 use crate::namespace::Namespace;
 use crate::recipe::{Cni, Overlay};
 
 const BRIDGE: &str = "a recipe with Flannel names its bridge";
 
+/// The hardware address that Calico gives to the host end of every pod's link, and the link-local address that comes of it:
+/// the gateway of pods that speak IPv6.
+const CALICO_MAC: &str = "ee:ee:ee:ee:ee:ee";
+const CALICO_GATEWAY: &str = "fe80::ecee:eeff:feee:eeee";
+
 /// A pod to be hung on a node.
 pub(crate) struct NewPod {
     /// The host end of its link.
     pub(crate) link: &'static str,
-    /// Its address, of the node's block.
-    pub(crate) address: Ipv4Addr,
+    /// Its number in the node's block, which is the last byte of its addresses.
+    pub(crate) number: u8,
     /// The MTU that both ends are born with.
     pub(crate) mtu: u32,
 }
@@ -22,61 +26,108 @@ impl NewPod {
     /// Adds it to a node.
     pub(crate) fn add(&self, host: &Namespace, pod: &Namespace, overlay: Overlay, node: usize) -> Result<()> {
         let Self { link, mtu, .. } = self;
-        let (on_host, in_pod) = match overlay.by {
-            Cni::Calico => self.calico(),
-            Cni::Flannel => self.flannel(overlay, node),
+        let of_calico = overlay.by == Cni::Calico;
+        let mac = if of_calico && overlay.families.has(Family::V6) {
+            format!("address {CALICO_MAC} ")
+        } else {
+            String::new()
         };
-        let wire = format!("link add {link} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}\n", pod.path());
+        let (mut on_host, mut in_pod) = if of_calico {
+            (format!("link set {link} up\n"), "link set eth0 up\n".to_owned())
+        } else {
+            Self::port(link, overlay)
+        };
+        for &family in overlay.families.all() {
+            let (more_on_host, more_in_pod) = match overlay.by {
+                Cni::Calico => self.calico(family, overlay, node),
+                Cni::Flannel => self.flannel(family, overlay, node),
+            };
+            on_host += &more_on_host;
+            in_pod += &more_in_pod;
+        }
+        let wire = format!("link add {link} {mac}mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}\n", pod.path());
         host.feed("ip", &["-batch", "-"], &(wire + &on_host))?;
-        if overlay.by == Cni::Calico {
+        if of_calico {
             host.set(&format!("net/ipv4/conf/{link}/proxy_arp"), "1")?;
             host.set(&format!("net/ipv4/neigh/{link}/proxy_delay"), "0")?;
         }
         pod.feed("ip", &["-batch", "-"], &in_pod)
     }
 
-    /// A route for each pod, and a gateway that only exists as a proxy ARP answer.
-    fn calico(&self) -> (String, String) {
-        let Self { link, address, .. } = self;
-        let host = format!("link set {link} up\nroute add {address} dev {link} scope link\n");
+    /// A route for each pod, and a gateway that only exists as a proxy ARP answer or a link-local address.
+    fn calico(&self, family: Family, overlay: Overlay, node: usize) -> (String, String) {
+        let (address, link, at_once) = (overlay.address_of(family, node, self.number), self.link, family.at_once());
+        let host = match family {
+            Family::V4 => format!("route add {address} dev {link} scope link\n"),
+            Family::V6 => format!("route add {address} dev {link}\n"),
+        };
+        let (gateway, to_gateway) = match family {
+            Family::V4 => ("169.254.1.1", "route add 169.254.1.1 dev eth0 scope link\n"),
+            Family::V6 => (CALICO_GATEWAY, ""),
+        };
+        let (length, everything) = (family.host_prefix(), family.everything());
         let pod = format!(
-            "link set eth0 up\naddress add {address}/32 dev eth0\nroute add 169.254.1.1 dev eth0 scope link\n\
-             route add default via 169.254.1.1\n"
+            "address add {address}/{length} dev eth0{at_once}\n{to_gateway}route add {everything} via {gateway} dev eth0\n"
         );
         (host, pod)
     }
 
-    /// A port of the bridge that is the pods' gateway.
-    fn flannel(&self, overlay: Overlay, node: usize) -> (String, String) {
-        let Self { link, address, .. } = self;
+    fn port(link: &str, overlay: Overlay) -> (String, String) {
         let bridge = overlay.pod_bridge.expect(BRIDGE);
-        let host = format!("link set {link} master {bridge} up\n");
-        let gateway = overlay.address(node, 1);
-        let pod = format!("link set eth0 up\naddress add {address}/24 dev eth0\nroute add default via {gateway}\n");
-        (host, pod)
+        (format!("link set {link} master {bridge} up\n"), "link set eth0 up\n".to_owned())
+    }
+
+    /// A port of the bridge that is the pods' gateway.
+    fn flannel(&self, family: Family, overlay: Overlay, node: usize) -> (String, String) {
+        let [address, gateway] = [self.number, 1].map(|host| overlay.address_of(family, node, host));
+        let (length, everything) = (on_bridge(family), family.everything());
+        let at_once = family.at_once();
+        let pod = format!(
+            "address add {address}/{length} dev eth0{at_once}\nroute add {everything} via {gateway} dev eth0\n"
+        );
+        (String::new(), pod)
     }
 }
 
 /// What a node sets for its pods: one on a bridge wants its packets to meet filters, as kubeadm does.
 pub(super) fn settings(host: &Namespace, overlay: Overlay) -> Result<()> {
     host.set("net/ipv4/ip_forward", "1")?;
-    match overlay.by {
-        Cni::Calico => Ok(()),
-        Cni::Flannel => host.set("net/bridge/bridge-nf-call-iptables", "1").map_err(|error| {
-            error.check("the kernel has the module br_netfilter loaded: `modprobe br_netfilter`, as root")
-        }),
+    if overlay.families.has(Family::V6) {
+        host.set("net/ipv6/conf/all/forwarding", "1")?;
     }
+    if overlay.by == Cni::Calico {
+        return Ok(());
+    }
+    let filters = |tables: &str| {
+        host.set(&format!("net/bridge/bridge-nf-call-{tables}"), "1").map_err(|error| {
+            error.check("the kernel has the module br_netfilter loaded: `modprobe br_netfilter`, as root")
+        })
+    };
+    filters("iptables")?;
+    if overlay.families.has(Family::V6) { filters("ip6tables") } else { Ok(()) }
 }
 
 /// What a node has of its pod network before its first pod: its block, or the pods' bridge.
 pub(super) fn ground(overlay: Overlay, node: usize) -> String {
-    match overlay.by {
-        Cni::Calico => format!("route add blackhole {} proto 80\n", overlay.subnet(node)),
-        Cni::Flannel => format!(
-            "link add {0} mtu {1} type bridge\nlink set {0} up\naddress add {2}/24 dev {0}\n",
-            overlay.pod_bridge.expect(BRIDGE),
-            overlay.mtu,
-            overlay.address(node, 1)
-        ),
+    let families = overlay.families.all().iter();
+    if overlay.by == Cni::Calico {
+        return families
+            .map(|&family| format!("route add blackhole {} proto 80\n", overlay.subnet(family, node)))
+            .collect();
+    }
+    let bridge = overlay.pod_bridge.expect(BRIDGE);
+    let address = |&family: &Family| {
+        let (address, length) = (overlay.address_of(family, node, 1), on_bridge(family));
+        format!("address add {address}/{length} dev {bridge}{}\n", family.at_once())
+    };
+    format!("link add {bridge} mtu {} type bridge\nlink set {bridge} up\n", overlay.pod_mtu())
+        + &families.map(address).collect::<String>()
+}
+
+/// The length of the prefix that pods on a bridge share.
+const fn on_bridge(family: Family) -> u8 {
+    match family {
+        Family::V4 => 24,
+        Family::V6 => 64,
     }
 }

@@ -1,14 +1,17 @@
 //! Links: down, or of another MTU.
 
 use super::Broken;
-use crate::cluster::{BACKBONE, Cluster};
+use crate::cluster::{Cluster, programmed};
+use crate::family::Family;
 use crate::namespace::Namespace;
 use crate::{Error, Result};
 
+/// The least MTU with which a link speaks IPv6 (RFC 8200 section 5).
+const LEAST_OF_SIX: u32 = 1280;
+
 /// Takes a link down. Healing brings back its routes and permanent neighbours too, which the kernel forgets.
 pub(super) fn down<'c>(namespace: &'c Namespace, link: &str) -> Result<Broken<'c>> {
-    let mut programmed = routes(namespace, link)?;
-    programmed += &neighbours(namespace, link)?;
+    let programmed = programmed_on(namespace, link)?;
     namespace.run("ip", ["link", "set", link, "down"])?;
     let link = link.to_owned();
     Ok(Broken::until(move || {
@@ -17,35 +20,39 @@ pub(super) fn down<'c>(namespace: &'c Namespace, link: &str) -> Result<Broken<'c
     }))
 }
 
-/// Connected routes first: the others need them to resolve their gateways.
-fn routes(namespace: &Namespace, link: &str) -> Result<String> {
-    let shown = namespace.run("ip", ["-4", "route", "show", "table", "main", "dev", link])?;
-    let (connected, others): (Vec<_>, Vec<_>) = shown.lines().partition(|line| line.contains("scope link"));
-    let line = |route: &str| {
-        let words: Vec<_> = route.split_whitespace().filter(|word| !["linkdown", "dead"].contains(word)).collect();
-        format!("route replace {} dev {link}\n", words.join(" "))
-    };
-    Ok(connected.into_iter().chain(others).map(line).collect())
+fn programmed_on(namespace: &Namespace, link: &str) -> Result<String> {
+    let mut lines = programmed::lines(namespace, Family::V4, Some(link))?;
+    if programmed::speaks_six(namespace)? {
+        lines += &programmed::lines(namespace, Family::V6, Some(link))?;
+    }
+    Ok(lines)
 }
 
-fn neighbours(namespace: &Namespace, link: &str) -> Result<String> {
-    let shown = namespace.run("ip", ["-4", "neighbour", "show", "dev", link, "nud", "permanent"])?;
-    let line =
-        |entry: &str| format!("neighbour replace {} dev {link} nud permanent\n", entry.replace(" PERMANENT", ""));
-    Ok(shown.lines().map(line).collect())
-}
-
-/// Gives a link another MTU.
+/// Gives a link another MTU. Below 1280 a link loses IPv6 with all its addresses, which healing brings back.
 pub(super) fn mtu<'c>(namespace: &'c Namespace, link: &str, bytes: u32) -> Result<Broken<'c>> {
     let before = mtu_of(namespace, link)?;
+    let programmed = if bytes < LEAST_OF_SIX { programmed_on(namespace, link)? } else { String::new() };
     set_mtu(namespace, link, bytes)?;
     let link = link.to_owned();
-    Ok(Broken::until(move || set_mtu(namespace, &link, before)))
+    Ok(Broken::until(move || {
+        set_mtu(namespace, &link, before)?;
+        namespace.feed("ip", &["-batch", "-"], &programmed)
+    }))
 }
 
-/// Gives the wire between the routers another MTU, at both ends: a wire has one.
+/// Gives every wire between routers another MTU, at both ends: a wire has one.
 pub(super) fn hop_mtu(cluster: &Cluster, bytes: u32) -> Result<Broken<'_>> {
-    cluster.routers.iter().try_fold(Broken::default(), |broken, router| Ok(broken.and(mtu(router, BACKBONE, bytes)?)))
+    let mut ends = cluster.recipe.spans().into_iter().flat_map(|span| span.ends);
+    ends.try_fold(Broken::default(), |broken, end| Ok(broken.and(mtu(&cluster.routers[end.router], &end.link, bytes)?)))
+}
+
+/// Healing lets the nodes forget what they have learned of a path. With IPv6 in it, a tunnel would lose large packets for
+/// up to ten minutes more: unlike IPv4, a node can cut neither its outer packets nor those that it forwards.
+pub(super) fn forgotten(cluster: &Cluster) -> Broken<'_> {
+    if !cluster.recipe.spoken().has(Family::V6) {
+        return Broken::default();
+    }
+    Broken::until(move || cluster.nodes.iter().try_for_each(|node| programmed::forget_exceptions(&node.host)))
 }
 
 pub(super) fn set_mtu(namespace: &Namespace, link: &str, bytes: u32) -> Result<()> {

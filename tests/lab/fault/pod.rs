@@ -3,6 +3,7 @@
 use super::Broken;
 use crate::Result;
 use crate::cluster::{Cluster, NewPod};
+use crate::family::Family;
 use crate::namespace::Namespace;
 
 /// Adds a pod of this MTU beside the node's first one. Healing removes it.
@@ -10,7 +11,10 @@ pub(super) fn another(cluster: &Cluster, node: usize, mtu: u32) -> Result<Broken
     let overlay = cluster.overlay()?;
     let link = overlay.by.another_pod_link();
     let pod = Namespace::new("another pod")?;
-    NewPod { link, address: overlay.address(node, 3), mtu }.add(cluster.host(node), &pod, overlay, node)?;
+    if overlay.families.has(Family::V6) {
+        pod.speak_six()?;
+    }
+    NewPod { link, number: 3, mtu }.add(cluster.host(node), &pod, overlay, node)?;
     Ok(Broken::until(move || {
         cluster.host(node).run("ip", ["link", "del", link])?;
         drop(pod);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Broken, Plane, link};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, programmed};
 use crate::echo::ping_by_memory;
 use crate::intruder::{TooBig, claim};
 use crate::namespace::Namespace;
@@ -112,7 +112,7 @@ pub(super) fn stale(cluster: &Cluster, node: usize, of: usize, bytes: u32) -> Re
         Ok(if learnt { Look::There(()) } else { Look::NotYet(route) })
     })?;
     narrow.heal()?;
-    Ok(Broken::until(move || host.sh("ip route flush cache").map(drop)))
+    Ok(Broken::until(move || programmed::forget_exceptions(host)))
 }
 
 /// Lets the peer forge an error about an echo reply that the node never sent it. Healing forgets what it taught.
@@ -131,5 +131,5 @@ pub(super) fn forged(cluster: &Cluster, node: usize, of: usize, plane: Plane, by
         let learnt = route.contains(&format!("mtu {bytes}")) || route.contains("mtu lock");
         Ok(if learnt { Look::There(()) } else { Look::NotYet(route) })
     })?;
-    Ok(Broken::until(move || host.sh("ip route flush cache").map(drop)))
+    Ok(Broken::until(move || programmed::forget_exceptions(host)))
 }

@@ -2,6 +2,11 @@
 //!
 //! Echo is the witness here, so that a fault is known to be real before the agent is asked about it.
 
+mod effect;
+mod families;
+mod faults;
+mod routers;
+
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
@@ -10,17 +15,28 @@ use lab::echo::{ping, ping_by_memory};
 use lab::fault::{Fault, Instead, make_all};
 use lab::harness::{self, test};
 use lab::namespace::Namespace;
-use lab::recipe::{self, JUMBO, PLAIN, REFERENCE, ROUTED, Recipe, Role};
+use lab::recipe::{self, JUMBO, PLAIN, REFERENCE, ROUTED, Role};
 use lab::size::Size;
 use lab::wait::{self, Look};
 use lab::{Error, Result};
+
+use effect::{Effect, Trip, send};
 
 fn main() -> ExitCode {
     harness::main(|| {
         let mut tests: Vec<_> = recipe::ALL
             .map(|recipe| test(format!("{} connects", recipe.name), move || Cluster::build(recipe).map(drop)))
             .into();
+        tests.extend(
+            recipe::SPEAKING_SIX
+                .into_iter()
+                .chain(recipe::FAR)
+                .map(|recipe| test(format!("{} connects", recipe.name), move || Cluster::build(recipe).map(drop))),
+        );
         tests.extend(effects().into_iter().map(Effect::into_test));
+        tests.extend(families::tests());
+        tests.extend(routers::tests());
+        tests.extend(faults::tests());
         tests.push(test("a namespace goes with its value", namespaces_vanish));
         tests.push(test("strict filtering refuses the peer's ARP and counts nothing", strict_refuses_arp));
         tests.push(test("the pods' gateway answers while a route covers it", proxy_needs_a_route));
@@ -31,79 +47,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// What a fault does to packets from node 0 to its peer.
-struct Effect {
-    recipe: Recipe,
-    fault: Fault,
-    breaks: &'static [Trip],
-    spares: &'static [Trip],
-}
-
-/// One kind of packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trip {
-    /// A small packet between node addresses.
-    Small,
-    /// A full-size packet between node addresses.
-    Full,
-    /// A packet of exactly this size between node addresses.
-    Sized(u32),
-    /// A full-size packet between node addresses, if the kernel's memory allows it.
-    Remembered,
-    /// A small packet to the peer's tunnel address.
-    Tunnel,
-    /// A full-size packet from pod to pod.
-    Pod,
-    /// A full-size packet between node 0 and the third node.
-    Other,
-}
-
-impl Effect {
-    fn into_test(self) -> libtest_mimic::Trial {
-        test(format!("{} {:?}", self.recipe.name, self.fault), move || self.play())
-    }
-
-    fn play(&self) -> Result<()> {
-        let cluster = Cluster::build(self.recipe)?;
-        let broken = self.fault.make(&cluster)?;
-        for &trip in self.breaks {
-            wait::until(&format!("{trip:?} to break"), || Ok(look(send(&cluster, trip).is_err())))?;
-        }
-        self.spares.iter().try_for_each(|&trip| send(&cluster, trip))?;
-        broken.heal()?;
-        for &trip in self.breaks.iter().chain(self.spares) {
-            wait::until(&format!("{trip:?} to heal"), || Ok(look(send(&cluster, trip).is_ok())))?;
-        }
-        Ok(())
-    }
-}
-
-fn look(holds: bool) -> Look<()> {
-    if holds { Look::There(()) } else { Look::NotYet("not so".into()) }
-}
-
-fn send(cluster: &Cluster, trip: Trip) -> Result<()> {
-    let recipe = cluster.recipe;
-    let underlay = |peer| recipe.underlay_address(peer);
-    let host = cluster.host(0);
-    match trip {
-        Trip::Small => ping(host, underlay(1), 84),
-        Trip::Full => ping(host, underlay(1), recipe.underlay_mtu),
-        Trip::Sized(size) => ping(host, underlay(1), size),
-        Trip::Remembered => ping_by_memory(host, underlay(1), recipe.underlay_mtu),
-        Trip::Other => ping(host, underlay(2), recipe.underlay_mtu),
-        Trip::Tunnel => ping(host, cluster.overlay()?.tunnel_address(1), 84),
-        Trip::Pod => {
-            let (overlay, pod) = (cluster.overlay()?, cluster.nodes[0].pod.as_ref());
-            let pod = pod.ok_or_else(|| Error::new("pinging from a pod", "there is none"))?;
-            ping(pod, overlay.pod_address(1), overlay.mtu)
-        }
-    }
-}
-
 fn effects() -> Vec<Effect> {
     use Trip::{Full, Other, Pod, Remembered, Sized, Small, Tunnel};
-    let effect = |recipe, fault, breaks, spares| Effect { recipe, fault, breaks, spares };
+    let effect = |recipe, fault, breaks, spares| Effect { recipe, family: None, fault, breaks, spares };
     let size = |text: &str| Size::try_from(text.to_owned()).expect("it is written below");
     let port_mtu = |bytes| Fault::PortMtu { node: 0, link: Role::Nic, bytes: size(bytes) };
     let sysctl = |key: &str, value: &str| Fault::Sysctl { node: 0, key: key.into(), value: value.into() };
@@ -161,11 +107,11 @@ fn strict_refuses_arp() -> Result<()> {
     let strict = Fault::Sysctl { node: 0, key: "net/ipv4/conf/{lower}/rp_filter".into(), value: "1".into() };
     let broken = make_all(&[Fault::AsymmetricRoute { node: 0, to: 1 }, strict], &cluster)?;
     let before = filtered(host)?;
-    assert!(send(&cluster, Trip::Small).is_err());
+    assert!(send(&cluster, None, Trip::Small).is_err());
     let counted = filtered(host)?;
     assert!(counted > before, "the peer still knows our hardware address: its answer comes, and is counted");
     peer.run("ip", ["neighbour", "flush", "to", &REFERENCE.underlay_address(0).to_string()])?;
-    assert!(send(&cluster, Trip::Small).is_err());
+    assert!(send(&cluster, None, Trip::Small).is_err());
     assert_eq!(filtered(host)?, counted, "the peer cannot resolve us, so nothing comes that could be counted");
     broken.heal()
 }
@@ -178,7 +124,7 @@ fn proxy_needs_a_route() -> Result<()> {
         let broken = Fault::DefaultRoute { node: 0, becomes }.make(&cluster)?;
         pod.sh("ip neighbour flush dev eth0")?;
         let pings = ping(pod, cluster.overlay()?.pod_address(1), 84).is_ok();
-        let answers = send(&cluster, Trip::Tunnel).is_ok();
+        let answers = send(&cluster, None, Trip::Tunnel).is_ok();
         assert!(answers, "the node itself is reached as ever");
         broken.heal()?;
         Ok(pings)
