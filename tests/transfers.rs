@@ -147,15 +147,15 @@ fn switched_off() -> Result<()> {
     };
     let mut here = Service::start_open(&cluster, 0, &off(0))?;
     here.until("the reason", |report| reasons(report).iter().any(|why| why.contains("probing.transfers")))?;
-    let refused = ask(&cluster, 1, cluster.overlay()?.tunnel_address(0).into(), "GET")?;
+    let refused = ask(&cluster, 1, cluster.overlay()?.tunnel_address(0), "GET")?;
     assert_eq!(refused.status, 403, "{}", refused.body);
     assert!(refused.body.contains("switched off"), "{}", refused.body);
     Ok(())
 }
 
 /// Asks an agent for bulk from a node.
-fn ask(cluster: &Cluster, from: usize, agent: IpAddr, method: &str) -> Result<Response> {
-    let agent = SocketAddr::new(agent, PORT);
+fn ask(cluster: &Cluster, from: usize, agent: impl Into<IpAddr>, method: &str) -> Result<Response> {
+    let agent = SocketAddr::new(agent.into(), PORT);
     let request = format!("{method} /transfer HTTP/1.1\r\nHost: {agent}\r\nConnection: close\r\n\r\n");
     http::send(cluster.host(from), agent, request.as_bytes())
 }
@@ -165,11 +165,11 @@ fn strangers() -> Result<()> {
     let _here = Service::start_open(&cluster, 0, &service::configuration(&REFERENCE, 0))?;
     let overlay = cluster.overlay()?;
     for address in [overlay.tunnel_address(0), REFERENCE.underlay_address(0)] {
-        let given = ask(&cluster, 1, address.into(), "GET")?;
+        let given = ask(&cluster, 1, address, "GET")?;
         assert_eq!((given.status, given.body.len() as u64), (200, BYTES), "a peer by {address}");
     }
     // The management network leads to the same node, by an address that nobody named.
-    let refused = ask(&cluster, 1, REFERENCE.management_address(0).into(), "GET")?;
+    let refused = ask(&cluster, 1, REFERENCE.management_address(0), "GET")?;
     assert_eq!(refused.status, 403, "{}", refused.body);
     let own = REFERENCE.management_address(1).to_string();
     assert!(refused.body.contains(&own) && refused.body.len() < 400, "{}", refused.body);
@@ -181,7 +181,7 @@ fn strangers() -> Result<()> {
 fn flood() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let mut pair = Pair::start(&cluster)?;
-    let agent = cluster.overlay()?.tunnel_address(0).into();
+    let agent = cluster.overlay()?.tunnel_address(0);
     let mut turned = 0;
     let since = Timestamp::now();
     while turned < 100 {
@@ -199,7 +199,7 @@ fn flood() -> Result<()> {
 fn slow_peer() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let mut pair = Pair::start(&cluster)?;
-    let agent = SocketAddr::new(cluster.overlay()?.tunnel_address(0).into(), PORT);
+    let agent = SocketAddr::from((cluster.overlay()?.tunnel_address(0), PORT));
     let half = format!("POST /transfer HTTP/1.1\r\nHost: {agent}\r\nContent-Length: 65536\r\n\r\n0123456789");
     let hang = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(agent)?;
