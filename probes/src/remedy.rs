@@ -13,13 +13,15 @@ mod delivery;
 mod flannel;
 mod host;
 mod network;
+mod offload;
 mod underlay;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::path::Hole;
 use crate::snapshot::Setup;
 use crate::snapshot::setup::Cni;
+use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
 pub use delivery::DeliveryFault;
@@ -214,6 +216,15 @@ pub enum Fix {
         /// What is known to be wrong.
         fault: DeliveryFault,
     },
+    /// A tunnel carries TCP.
+    TunnelOffload {
+        /// The tunnel device.
+        tunnel: String,
+        /// The peer's agent, through the tunnel.
+        agent: SocketAddr,
+        /// Which way bytes are lost.
+        direction: Direction,
+    },
     /// A tunnel is on the network of its far ends.
     TunnelUnderlay {
         /// The tunnel device.
@@ -282,6 +293,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }
         Fix::TunnelDelivers { .. } => delivery::tunnel_delivers(&group[0], setup),
+        Fix::TunnelOffload { tunnel, agent, direction } => offload::tunnel(tunnel, *agent, *direction, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()

@@ -22,6 +22,7 @@ use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::subject::Subject;
 use crate::tables::Tables;
+use crate::transfer::Made;
 use crate::units::{Family, IpSize};
 
 pub use cached::Cached;
@@ -75,6 +76,8 @@ pub struct Path {
     pub spread: Fact<Swept>,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
+    /// What the last transfer said; absent where none is made over it.
+    pub transfer: Fact<Made>,
 }
 
 impl Path {

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -52,9 +52,10 @@ pub(crate) fn network() -> Result<Cluster> {
     Ok(cluster)
 }
 
-fn subnet(address: Ipv4Addr) -> String {
-    let [a, b, c, _] = address.octets();
-    format!("{a}.{b}.{c}.0/24")
+fn subnet(address: IpAddr) -> String {
+    let text = address.to_string();
+    let network = text.rsplit_once('.').map_or(text.as_str(), |(network, _)| network);
+    format!("{network}.0/24")
 }
 
 /// Targets on the far node.

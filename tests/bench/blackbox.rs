@@ -2,8 +2,9 @@
 //!
 //! It is given a second for an answer. Its figures leave out the start of the server, which lives as long as the machine.
 
+use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -14,7 +15,7 @@ use lab::{Error, Result};
 use crate::bed::{Bed, Server};
 
 /// Where it listens in its node.
-const LISTENS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9115);
+const LISTENS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9115);
 
 /// One packet of 1,500 B that must not be fragmented.
 const CONFIGURATION: &str = "modules:
@@ -64,7 +65,7 @@ impl<'b> Blackbox<'b> {
     ///
     /// # Errors
     /// If it does not answer.
-    pub(crate) fn ask(&self, targets: &[Ipv4Addr], at_once: usize) -> Result<Asked> {
+    pub(crate) fn ask(&self, targets: &[impl fmt::Display + Sync], at_once: usize) -> Result<Asked> {
         let (asked, wall_ms, packets) = self.bed.metered(|| {
             let next = AtomicUsize::new(0);
             thread::scope(|scope| {
@@ -79,7 +80,7 @@ impl<'b> Blackbox<'b> {
 }
 
 /// Takes targets until none is left: how many do not answer.
-fn ask_in_turn(targets: &[Ipv4Addr], next: &AtomicUsize) -> Result<usize> {
+fn ask_in_turn(targets: &[impl fmt::Display + Sync], next: &AtomicUsize) -> Result<usize> {
     let mut refused = 0;
     while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
         let answer = http::get_here(LISTENS, &format!("/probe?module=full&target={target}"), "*/*")?;

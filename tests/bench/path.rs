@@ -3,7 +3,7 @@
 //! A tool that names sizes is right if it names the largest that passes. A tool that says yes or no is right if it says
 //! whether 1,500 B pass; how much does it cannot say.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::Command;
 
 use lab::Result;
@@ -75,7 +75,7 @@ struct Field<'b> {
     bed: &'b Bed<'b>,
     jail: Jail,
     blackbox: Blackbox<'b>,
-    peer: Ipv4Addr,
+    peer: IpAddr,
 }
 
 /// Plays all tools in all cases.

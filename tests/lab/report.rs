@@ -123,6 +123,21 @@ pub struct Path {
     pub packets_sent: u32,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
+    /// What a transfer over it said.
+    pub transfer: Option<Transfer>,
+}
+
+/// A TCP transfer with the peer's agent.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Transfer {
+    /// `passed`, `stalled` or `unknown`.
+    pub result: String,
+    /// Why nothing is known.
+    pub why: Option<String>,
+    /// `to_peer`, `from_peer` or `both`.
+    pub direction: Option<String>,
+    /// When it ended.
+    pub at: Option<Timestamp>,
 }
 
 /// Where packets vanish.
@@ -275,6 +290,13 @@ impl Report {
         self.paths.iter().find(|path| path.peer == peer && path.plane == plane)
     }
 
+    /// Whether every path through the tunnel had a transfer after `since`.
+    pub fn transferred_since(&self, since: Timestamp) -> bool {
+        let mut overlay = self.paths.iter().filter(|path| path.plane == "overlay").peekable();
+        let made = |path: &Path| path.transfer.as_ref().and_then(|transfer| transfer.at).is_some_and(|at| at >= since);
+        overlay.peek().is_some() && overlay.all(made)
+    }
+
     /// Whether every path was measured after `since`.
     pub fn measured_since(&self, since: Timestamp) -> bool {
         !self.paths.is_empty() && self.paths.iter().all(|path| path.probed_at.is_some_and(|at| at >= since))
@@ -307,6 +329,10 @@ impl fmt::Display for Report {
         for Path { peer, plane, verdict, path_mtu, expected_mtu, packets_sent, why, .. } in &self.paths {
             write!(f, "\n  path {peer} {plane}: {verdict} {path_mtu:?} of {expected_mtu:?}, {packets_sent} packets")?;
             why.iter().try_for_each(|why| write!(f, ", {why}"))?;
+        }
+        for Path { peer, transfer, .. } in &self.paths {
+            let Some(Transfer { result, why, direction, .. }) = transfer else { continue };
+            write!(f, "\n  transfer {peer}: {result} {direction:?} {why:?}")?;
         }
         self.not_concluded
             .iter()

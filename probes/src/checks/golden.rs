@@ -5,7 +5,7 @@ use crate::fact::Fact;
 use crate::history::Standing;
 use crate::path::spread::Fate;
 use crate::path::{Plane, Verdict, Way};
-use crate::snapshot::example::{Example, black_hole, limited, no_right, silent, swept};
+use crate::snapshot::example::{Example, black_hole, limited, made, no_right, silent, swept};
 use crate::snapshot::setup::{Cni, Host};
 use crate::snapshot::{Setup, Snapshot};
 use crate::units::{IpSize, LinkMtu};
@@ -30,7 +30,7 @@ fn rename(fix: &mut remedy::Fix, to: &str) {
             *tunnel = to.into()
         }
         remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
-        remedy::Fix::TunnelUnderlay { tunnel, .. } => *tunnel = to.into(),
+        remedy::Fix::TunnelUnderlay { tunnel, .. } | remedy::Fix::TunnelOffload { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
         _ => {}
     }
@@ -95,7 +95,7 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
     assert_eq!(raised, Vec::<String>::new());
     let measured = ["peer-", "path-", "overlay-", "pod-unreachable"];
     assert!(unread.iter().all(|line| measured.iter().any(|family| line.starts_with(family))), "{unread:#?}");
-    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2);
+    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2 + 2);
 }
 
 /// What is raised and stays loud: no other finding is its cause.
@@ -253,6 +253,33 @@ fn something_stays_loud_whatever_is_measured() {
             );
         }
     }
+}
+
+#[test]
+fn what_loses_packets_of_any_kind_explains_why_tcp_stalls() {
+    let stall = crate::transfer::Stall {
+        port: 9747,
+        direction: crate::transfer::Direction::ToPeer,
+        from_peer: 0,
+        to_peer: Some(0),
+        retransmits: Some(4),
+        segment: Some(1398),
+        stage: crate::transfer::Stage::Moving,
+        spoilt: Some(0),
+    };
+    let node = || Example::reference().transfer("master-2", Fact::Known(made(Some(stall))));
+    assert_eq!(loud(&node()), ["overlay-transfer-stalls master-2"]);
+    let small = node().verdict("master-2", Plane::Underlay, limited(1400, Some("10.0.0.1")));
+    assert_eq!(loud(&small), ["path-limited master-2"]);
+    let tunnel = node().verdict("master-2", Plane::Underlay, Verdict::Clear { mtu: IpSize::new(1400) });
+    assert_eq!(loud(&tunnel), ["overlay-fragmented master-2"]);
+    assert_eq!(loud(&node().with("vmbr1", |link| link.mtu = LinkMtu::new(1450))), ["tunnel-no-headroom vxlan.calico"]);
+    let another = node().verdict("master-3", Plane::Underlay, limited(1400, Some("10.0.0.1")));
+    assert_eq!(
+        loud(&another),
+        ["path-limited master-3", "overlay-transfer-stalls master-2"],
+        "not one peer's for another"
+    );
 }
 
 #[test]

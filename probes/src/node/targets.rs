@@ -69,6 +69,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 None => Fact::Unread(unread.clone()),
             },
             probed_at: last.and_then(|last| last.probed_at),
+            transfer: last.map_or(Fact::Absent, |last| last.transfer.clone()),
         };
         (key, path)
     };

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
@@ -16,6 +18,7 @@ use crate::loss::Losses;
 use crate::path::spread::{Fate, Swept};
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
+use crate::transfer::{Made, Stall};
 use crate::units::{Family, IpSize, LinkMtu, Mono};
 
 use super::topology::outer::{self, Answers};
@@ -34,6 +37,7 @@ pub(crate) struct Example {
     outers: BTreeMap<String, Fact<Measured>>,
     cached: BTreeMap<IpAddr, Cached>,
     swept: BTreeMap<IpAddr, Fact<Swept>>,
+    transfers: BTreeMap<String, Fact<Made>>,
 }
 
 /// An address from text.
@@ -107,6 +111,7 @@ impl Example {
             outers,
             cached,
             swept,
+            transfers: BTreeMap::new(),
         }
         .device("lo", "loopback", 65_536)
     }
@@ -338,6 +343,12 @@ impl Example {
         self
     }
 
+    /// What came of the transfer over a peer's overlay path; every one passes until told otherwise.
+    pub(crate) fn transfer(mut self, peer: &str, transfer: Fact<Made>) -> Self {
+        self.transfers.insert(peer.into(), transfer);
+        self
+    }
+
     /// Gives the kernel a path MTU to remember.
     pub(crate) fn remembers(mut self, address: &str, mtu: u32) -> Self {
         let cached = Cached { mtu: IpSize::new(mtu), locked: false, expires: None, renewed: 0, explained: false };
@@ -396,6 +407,9 @@ impl Example {
         let hop = route.and_then(|route| route.hops.first());
         let expected = hop.and_then(|hop| self.tables.link(hop.link)).map(|link| link.mtu.carries());
         let told = self.told(key);
+        let through = key.plane == Plane::Overlay
+            && hop.is_some_and(|hop| topology.chain(hop.link).iter().any(|&link| topology.tunnel(link).is_some()));
+        let moved = || self.transfers.get(&key.peer).cloned().unwrap_or(Fact::Known(made(None)));
         let clear = || Fact::Known(measured(Verdict::Clear { mtu: expected.unwrap_or(key.family().floor()) }));
         Path {
             expected,
@@ -406,6 +420,7 @@ impl Example {
             losses: Losses::default(),
             spread: self.spread(key),
             probed_at: None,
+            transfer: if through { moved() } else { Fact::Absent },
         }
     }
 
@@ -460,6 +475,11 @@ impl Example {
 pub(crate) fn swept(fates: &[Fate]) -> Swept {
     let ports = (40_448..).zip(fates.iter().copied()).collect();
     Swept { expected: Some(IpSize::new(1500)), ports, ..Swept::default() }
+}
+
+/// A transfer that was judged before.
+pub(crate) fn made(stall: Option<Stall>) -> Made {
+    Made { stall, at: Timestamp::UNIX_EPOCH, judged: true }
 }
 
 fn measured(verdict: Verdict) -> Measured {
