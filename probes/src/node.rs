@@ -19,6 +19,7 @@ mod judging;
 mod look;
 mod reading;
 pub(crate) mod rows;
+mod sweeps;
 mod targets;
 mod transfers;
 mod turns;
@@ -45,6 +46,7 @@ use crate::units::{Family, Mono, Now};
 use cache::Cache;
 use ground::Ground;
 use look::Look;
+use sweeps::Sweeps;
 use transfers::Transfers;
 use turns::Turns;
 
@@ -118,6 +120,7 @@ pub struct Node {
     ground: Ground,
     transfers: Transfers,
     turns: Turns,
+    sweeps: Sweeps,
     chance: u64,
     round_started: Mono,
     next_round: Mono,
@@ -157,6 +160,7 @@ impl Node {
             ground: Ground::default(),
             transfers: Transfers::new(identity.secret, now.mono),
             turns: Turns::default(),
+            sweeps: Sweeps::default(),
             chance: identity.secret,
             round_started: now.mono,
             next_round: now.mono,
@@ -285,6 +289,7 @@ impl Node {
             return Some(Output::ReadFacts);
         }
         self.tap_tunnels();
+        self.start_sweeps(now.mono);
         self.judge(Occasion::Round, now);
         self.wanted.pop_front()
     }
@@ -313,7 +318,10 @@ impl Node {
                 let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
                 path.outer = Fact::Known(Measured { verdict, ..*measured });
             }
-            Learned::Spread(_) => {}
+            Learned::Spread(swept) => {
+                path.spread = Fact::Known(*swept);
+                self.sweeps.end(key);
+            }
         }
     }
 

@@ -236,7 +236,13 @@ impl Prober {
                 Step::Done(learned) => {
                     let task = (run.target.key.clone(), run.target.task.kind());
                     self.by_task.remove(&task);
-                    self.finished.push_back((task.0, *learned));
+                    let learned = match *learned {
+                        Learned::Spread(swept) => {
+                            Learned::Spread(Box::new(swept.on_wire(self.first_port, &run.target.task)))
+                        }
+                        other => other,
+                    };
+                    self.finished.push_back((task.0, learned));
                     self.end_run(id, now);
                     return;
                 }

@@ -13,7 +13,7 @@ use crate::snapshot::topology::outer;
 use crate::snapshot::{Cached, Path, Snapshot};
 use crate::units::IpSize;
 
-use super::encapsulation;
+use super::{encapsulation, sweeps};
 
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
 const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
@@ -47,7 +47,7 @@ fn query(key: &PathKey, sources: &BTreeMap<IpAddr, IpAddr>) -> Query {
 
 /// Every path, with what was measured last as long as as much is expected of it. Where probing is impossible that is
 /// said of each.
-pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<PathKey, Path> {
+pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>, ecmp_ports: u16) -> BTreeMap<PathKey, Path> {
     let unread = probing.clone().err().unwrap_or(Unread::new(Source::Probes, Reason::NotYet));
     let path = |key: PathKey| {
         let expected = expected(node, &key);
@@ -63,11 +63,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
             losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
-            spread: match last {
-                _ if key.plane != Plane::Underlay => Fact::Absent,
-                Some(last) => last.spread.clone(),
-                None => Fact::Unread(unread.clone()),
-            },
+            spread: sweeps::kept(last, &key, ecmp_ports, || Fact::Unread(unread.clone())),
             probed_at: last.and_then(|last| last.probed_at),
             transfer: last.map_or(Fact::Absent, |last| last.transfer.clone()),
         };

@@ -120,7 +120,7 @@ impl Check for PathEcmpMtu {
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,
         ],
-        confirm: Confirm::Rounds,
+        confirm: Confirm::Sweeps,
         alert: Alert::Named { name: "MtuscopePathEcmpMtu", minutes: 2 },
     };
     type Evidence = Evidence;
