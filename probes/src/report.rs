@@ -316,7 +316,7 @@ pub struct PathRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hole: Option<Hole>,
     /// The hops, where they were looked at.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hops: Vec<HopRow>,
     /// What the network below the tunnel carries to the peer's tunnel end, measured by packets that were encapsulated here.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod broken;
+mod delivery;
 mod filter;
 mod hop;
 mod link;
@@ -19,6 +20,7 @@ mod words;
 use serde::Deserialize;
 
 pub use broken::Broken;
+pub use delivery::Becomes;
 pub use route::Instead;
 pub use words::{Manner, Plane, Traffic, Way};
 
@@ -224,6 +226,25 @@ pub enum Fault {
         /// The peer.
         of: usize,
     },
+    /// The route to a peer's pods, its tunnel address among them, is another one.
+    PodRoute {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        to: usize,
+        /// What becomes of it.
+        becomes: Becomes,
+    },
+    /// A tunnel's own packets are taken away as it sends them.
+    MuteTunnel {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// Which packets.
+        #[serde(default)]
+        of: Traffic,
+    },
     /// A port is taken out of its bridge.
     Unplug {
         /// On this node.
@@ -355,6 +376,8 @@ impl Fault {
             | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
+            | Self::PodRoute { .. }
+            | Self::MuteTunnel { .. }
             | Self::CorruptTcp { .. }
             | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
             Self::ForgedFragNeeded { plane, bytes, .. } => {
@@ -424,6 +447,8 @@ impl Fault {
             Self::DynamicFdb { node, of } => tunnel::dynamic_forwarding(cluster, *node, *of),
             Self::MissingNeighbour { node, of } => tunnel::no_neighbour(cluster, *node, *of),
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),
+            Self::PodRoute { node, to, becomes } => delivery::pod_route(cluster, *node, *to, *becomes),
+            Self::MuteTunnel { node, of } => delivery::mute(cluster, *node, *of),
             Self::Unplug { node, link } => bridge::unplug(cluster.host(*node), cluster.link(*link)?),
             Self::PortMtu { node, link, bytes } => {
                 bridge::port_mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?)

@@ -131,6 +131,7 @@ fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Resu
                 && finding.subject == subject
                 && finding.severity == expect.severity
                 && finding.silenced_by.is_some() == expect.silenced
+                && expect.is_shown_by(&finding.evidence)
                 && !finding.summary.is_empty()
                 && !finding.remedy.is_empty()
         })

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::fault::Fault;
 use crate::recipe::{self, Recipe, Role};
@@ -84,6 +85,25 @@ pub struct Expect {
     /// Whether another finding explains it.
     #[serde(default)]
     pub silenced: bool,
+    /// What its evidence must hold, among other things.
+    #[serde(default)]
+    pub evidence: BTreeMap<String, Value>,
+}
+
+impl Expect {
+    /// Whether evidence holds what it must.
+    pub fn is_shown_by(&self, evidence: &BTreeMap<String, Value>) -> bool {
+        self.evidence.iter().all(|(key, wanted)| evidence.get(key).is_some_and(|found| holds(found, wanted)))
+    }
+}
+
+fn holds(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, wanted)| found.get(key).is_some_and(|found| holds(found, wanted)))
+        }
+        _ => found == wanted,
+    }
 }
 
 /// What a finding is about, by its part in the recipe.
@@ -214,6 +234,17 @@ mod tests {
         let names: Vec<_> = scenarios[0].recipes().iter().map(|recipe| recipe.name).collect();
         assert_eq!(names, ["reference", "jumbo", "bridged"]);
         assert_eq!(scenarios[0].expect.subject.on(&recipe::JUMBO).as_deref(), Some("br-storage"));
+    }
+
+    #[test]
+    fn evidence_may_hold_more_than_it_must() {
+        let expect =
+            "expect = { subject = { link = \"bridge\" }, severity = \"critical\", evidence = { at = { ttl = 1 } } }";
+        let old = "expect = { subject = { link = \"bridge\" }, severity = \"critical\" }";
+        let scenarios = parse(&ONE.replace(old, expect)).unwrap();
+        let shown = |text: &str| scenarios[0].expect.is_shown_by(&serde_json::from_str(text).unwrap());
+        assert!(shown(r#"{"at": {"ttl": 1, "address": "10.9.0.1"}, "peer": "b"}"#));
+        assert!(!shown(r#"{"at": {"ttl": 2}}"#) && !shown(r#"{"peer": "b"}"#));
     }
 
     #[test]

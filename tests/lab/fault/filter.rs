@@ -20,12 +20,7 @@ pub(super) fn larger(cluster: &Cluster, node: usize, than: u32, way: Way) -> Res
 /// Packets vanish at random at the port that leads to a node. What makes neighbours is spared in both families.
 pub(super) fn loss(cluster: &Cluster, node: usize, percent: u8, way: Way, of: Traffic) -> Result<Broken<'_>> {
     let (namespace, port) = cluster.port(node);
-    let kind = match of {
-        Traffic::All => "meta protocol { ip, ip6 }",
-        Traffic::Icmp => "meta l4proto { icmp, ipv6-icmp }",
-        Traffic::Udp => "meta l4proto udp",
-        Traffic::Tcp => "meta l4proto tcp",
-    };
+    let kind = of.matching();
     // All of a hundred is no chance, and `nft` refuses to call it one.
     let chance = if percent < 100 { format!("numgen random mod 100 < {percent} ") } else { String::new() };
     let lose = |side| format!("{side} \"{port}\" {kind} {chance}drop");

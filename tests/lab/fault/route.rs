@@ -46,7 +46,11 @@ pub(super) fn mtu(cluster: &Cluster, node: usize, to: usize, bytes: u32) -> Resu
     let way = cluster.recipe.router_address(node).map(|router| format!("via {router} ")).unwrap_or_default();
     let route = format!("{peer} {way}dev {}", cluster.link(Role::Lower)?);
     host.sh(&format!("ip route add {route} mtu {bytes}"))?;
-    Ok(Broken::until(move || host.sh(&format!("ip route del {route}")).map(drop)))
+    Ok(Broken::until(move || {
+        host.sh(&format!("ip route del {route}"))?;
+        // A tunnel over it has taught the kernel what fits inside.
+        programmed::forget_exceptions(host)
+    }))
 }
 
 /// Sends a peer's packets out over the management network, from the cluster's address.

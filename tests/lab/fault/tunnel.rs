@@ -109,12 +109,15 @@ pub(super) fn corrupt(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
 }
 
 /// Breaks every tunnel that the pod network has.
-fn each<'c>(cluster: &Cluster, mut make: impl FnMut(Tunnel) -> Result<Broken<'c>>) -> Result<Broken<'c>> {
+pub(super) fn each<'c>(cluster: &Cluster, mut make: impl FnMut(Tunnel) -> Result<Broken<'c>>) -> Result<Broken<'c>> {
     cluster.overlay()?.tunnels().into_iter().try_fold(Broken::default(), |broken, tunnel| Ok(broken.and(make(tunnel)?)))
 }
 
 /// Breaks every family in every tunnel.
-fn each_inner<'c>(cluster: &Cluster, make: impl Fn(Tunnel, Family) -> Result<Broken<'c>>) -> Result<Broken<'c>> {
+pub(super) fn each_inner<'c>(
+    cluster: &Cluster,
+    make: impl Fn(Tunnel, Family) -> Result<Broken<'c>>,
+) -> Result<Broken<'c>> {
     each(cluster, |tunnel| {
         let mut families = tunnel.carries.all().iter();
         families.try_fold(Broken::default(), |broken, &family| Ok(broken.and(make(tunnel, family)?)))

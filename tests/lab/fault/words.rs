@@ -56,6 +56,18 @@ pub enum Traffic {
     Tcp,
 }
 
+impl Traffic {
+    /// How a filter matches it.
+    pub(super) const fn matching(self) -> &'static str {
+        match self {
+            Self::All => "meta protocol { ip, ip6 }",
+            Self::Icmp => "meta l4proto { icmp, ipv6-icmp }",
+            Self::Udp => "meta l4proto udp",
+            Self::Tcp => "meta l4proto tcp",
+        }
+    }
+}
+
 impl Way {
     /// Whether a direction is meant.
     pub(super) const fn is(self, there: bool) -> bool {

@@ -225,7 +225,7 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, why: Unreachable) -> Ev
     let mac = entry.and_then(|entry| entry.mac);
     let measured = signature::underlay(node, &key.peer);
     let signature = Signature::of(node, &key.peer, key.family());
-    let located = signature.tunnel(tunnel.is_some());
+    let located = signature.tunnel(signature::is_routed(node, key, path));
     Evidence {
         peer: key.peer.clone(),
         address: key.address,

@@ -180,8 +180,13 @@ fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Ev
     let tunnel_of = |path: &Path| path.via.iter().find_map(|&link| node.topology.tunnel(link));
     let overlay = node.paths_to(&key.peer, Plane::Overlay, key.family()).next().map(|(_, path)| path);
     let tunnel = overlay.and_then(tunnel_of);
-    let is_lost = |(key, _): &&(&PathKey, &Path)| lost.iter().any(|lost| lost.address == key.address);
-    let routed = tunnel.is_none() || paths.iter().filter(is_lost).all(|(_, path)| tunnel_of(path).is_some());
+    // Pods that answer do not tell where the others are lost.
+    let first = lost.first();
+    let routed = first.and_then(|lost| {
+        let (key, path) = paths.iter().find(|(key, _)| key.address == lost.address)?;
+        signature::is_routed(node, key, path).map(|routed| routed || tunnel.is_none())
+    });
+    let pod = first.map(|lost| Told::lost(node, lost.why));
     let signature = Signature::of(node, &key.peer, key.family());
     Evidence {
         peer: key.peer.clone(),
@@ -191,8 +196,7 @@ fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Ev
         overlay_verdict: overlay.and_then(name),
         tunnel: tunnel.map(|tunnel| tunnel.name.clone()),
         signature,
-        // Pods that answer do not tell where the others are lost.
-        located: Signature { pod: lost.first().map(|lost| Told::lost(node, lost.why)), ..signature }.pods(routed),
+        located: Signature { pod, ..signature }.pods(routed),
         lost,
     }
 }

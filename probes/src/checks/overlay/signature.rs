@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::below;
+use crate::fact::Fact;
 use crate::path::{PathKey, Plane, Refusal, Unreachable, Verdict};
 use crate::snapshot::{Path, Snapshot};
 use crate::units::Family;
@@ -113,29 +114,41 @@ impl Signature {
         }
     }
 
-    /// Where what does not deliver is broken. `routed`: whether this node's route leads into the tunnel.
-    pub(super) const fn tunnel(self, routed: bool) -> Located {
+    /// Where what does not deliver is broken. `routed`: whether this node's route leads into the tunnel, where it was read.
+    pub(super) const fn tunnel(self, routed: Option<bool>) -> Located {
         let Some(Told::Answers) = self.underlay else { return Located::Unknown };
-        match (self.overlay, self.outer) {
-            (Some(Told::PortClosed), _) => Located::PortOrRemoteEntry,
-            (Some(Told::NoRoute), _) => Located::LocalRoute,
-            (Some(Told::Silent | Told::NotSent), _) if !routed => Located::LocalRoute,
-            (Some(Told::Silent | Told::NotSent), Some(Told::Answers)) => Located::LocalEntry,
-            (Some(Told::NotSent), _) => Located::LocalEntry,
-            (Some(Told::Silent), Some(Told::Silent | Told::PortClosed)) => Located::PortOrRemoteEntry,
+        match (routed, self.overlay, self.outer) {
+            (_, None | Some(Told::Answers), _) => Located::Unknown,
+            (_, Some(Told::PortClosed), _) => Located::PortOrRemoteEntry,
+            (Some(false), ..) | (None, Some(Told::NoRoute), _) => Located::LocalRoute,
+            (_, Some(Told::Silent | Told::NotSent), Some(Told::Answers)) => Located::LocalEntry,
+            (_, Some(Told::NotSent), _) => Located::LocalEntry,
+            (_, Some(Told::Silent), Some(Told::Silent | Told::PortClosed)) => Located::PortOrRemoteEntry,
             _ => Located::Unknown,
         }
     }
 
-    /// Where pods that do not answer are lost. `routed`: whether this node's route to them leads into the tunnel.
-    pub(super) const fn pods(self, routed: bool) -> Located {
-        match (self.underlay, self.overlay, self.pod) {
-            (_, Some(Told::Answers), Some(Told::NoRoute)) => Located::LocalRoute,
-            (_, Some(Told::Answers), _) if !routed => Located::LocalRoute,
+    /// Where pods that do not answer are lost. `routed`: whether this node's route to them leads into the tunnel, where it
+    /// was read; whoever refuses what went in there is beyond it.
+    pub(super) const fn pods(self, routed: Option<bool>) -> Located {
+        match (routed, self.overlay, self.pod) {
+            (_, None, _) => Located::Unknown,
+            (Some(false), Some(Told::Answers), _) | (None, Some(Told::Answers), Some(Told::NoRoute)) => {
+                Located::LocalRoute
+            }
             (_, Some(Told::Answers), _) => Located::RemoteForwarding,
             (_, Some(_), _) => self.tunnel(routed),
-            _ => Located::Unknown,
         }
+    }
+}
+
+/// Whether the route to an address leads into a tunnel; `None` where it was not read.
+pub(super) fn is_routed(node: &Snapshot, key: &PathKey, path: &Path) -> Option<bool> {
+    let tunnelled = path.via.iter().any(|&link| node.topology.tunnel(link).is_some());
+    match node.lookups.get(&key.address)? {
+        Fact::Known(_) => Some(tunnelled),
+        Fact::Absent => Some(false),
+        Fact::Unread(_) => None,
     }
 }
 

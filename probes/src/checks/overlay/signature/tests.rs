@@ -25,7 +25,7 @@ fn seen_as(overlay: Verdict, pod: Verdict, outer: Verdict) -> Signature {
 
 fn row(overlay: Verdict, pod: Verdict, outer: Verdict) -> [Located; 2] {
     let signature = seen_as(overlay, pod, outer);
-    [signature.tunnel(true), signature.pods(true)]
+    [signature.tunnel(Some(true)), signature.pods(Some(true))]
 }
 
 #[test]
@@ -43,14 +43,27 @@ fn an_entry_of_this_node_is_missing_where_packets_without_it_are_answered() {
 }
 
 #[test]
-fn a_route_of_this_node_is_missing_where_a_router_knows_no_way() {
+fn a_route_of_this_node_is_missing_where_none_leads_into_the_tunnel() {
     let nowhere = || refused("192.168.0.1", Refusal::NetworkUnreachable);
-    assert_eq!(row(nowhere(), nowhere(), clear()), [Located::LocalRoute; 2]);
-    assert_eq!(row(nowhere(), nowhere(), silent()), [Located::LocalRoute; 2], "it went past the tunnel either way");
+    for outer in [clear(), silent()] {
+        let signature = seen_as(nowhere(), nowhere(), outer);
+        assert_eq!((signature.overlay, signature.pod), (Some(Told::NoRoute), Some(Told::NoRoute)));
+        assert_eq!([signature.tunnel(Some(false)), signature.pods(Some(false))], [Located::LocalRoute; 2]);
+        assert_eq!(
+            [signature.tunnel(None), signature.pods(None)],
+            [Located::LocalRoute; 2],
+            "the router's word is enough"
+        );
+        assert_ne!(signature.tunnel(Some(true)), Located::LocalRoute, "what went into the tunnel is refused beyond it");
+    }
     let quiet = seen_as(silent(), silent(), clear());
-    assert_eq!([quiet.tunnel(false), quiet.pods(false)], [Located::LocalRoute; 2], "and the router may keep quiet");
+    assert_eq!(
+        [quiet.tunnel(Some(false)), quiet.pods(Some(false))],
+        [Located::LocalRoute; 2],
+        "routers may keep quiet"
+    );
     let unsent = Verdict::Unreachable { why: Unreachable::NotSent { why: NotSent::NoRoute } };
-    assert_eq!(seen_as(unsent, silent(), clear()).tunnel(false), Located::LocalRoute);
+    assert_eq!(seen_as(unsent, silent(), clear()).tunnel(Some(false)), Located::LocalRoute);
 }
 
 #[test]
@@ -64,9 +77,10 @@ fn the_port_or_the_peers_entries_are_at_fault_where_no_encapsulated_packet_is_an
 fn the_peer_does_not_forward_where_its_tunnel_answers_and_its_pods_do_not() {
     assert_eq!(row(clear(), silent(), clear())[1], Located::RemoteForwarding);
     assert_eq!(row(black_hole(1300), silent(), silent())[1], Located::RemoteForwarding, "some size gets there");
-    let astray = seen_as(clear(), refused("192.168.0.1", Refusal::NetworkUnreachable), clear());
-    assert_eq!(astray.pods(true), Located::LocalRoute, "pods have a route of their own");
-    assert_eq!(seen_as(clear(), silent(), clear()).pods(false), Located::LocalRoute);
+    let there = seen_as(clear(), refused("10.244.2.1", Refusal::HostUnreachable), clear());
+    assert_eq!(there.pods(Some(true)), Located::RemoteForwarding, "the peer's own bridge does not find the pod");
+    assert_eq!(seen_as(clear(), silent(), clear()).pods(Some(false)), Located::LocalRoute, "pods have another route");
+    assert_eq!(seen_as(clear(), silent(), clear()).pods(None), Located::RemoteForwarding);
 }
 
 #[test]
@@ -77,7 +91,7 @@ fn a_node_that_does_not_answer_locates_nothing() {
         .verdict("master-2", Plane::Pod, silent());
     let signature = Signature::of(&node.snapshot(), "master-2", Family::Ipv4);
     assert_eq!((signature.underlay, signature.outer), (Some(Told::Silent), Some(Told::Silent)));
-    assert_eq!([signature.tunnel(true), signature.pods(true)], [Located::Unknown; 2]);
+    assert_eq!([signature.tunnel(Some(true)), signature.pods(Some(true))], [Located::Unknown; 2]);
 }
 
 #[test]
@@ -86,12 +100,12 @@ fn what_was_not_asked_counts_for_nothing() {
     for outer in [Fact::Absent, Fact::Unread(no_right())] {
         let node = lost().outer_fact("master-2", outer).snapshot();
         let signature = Signature::of(&node, "master-2", Family::Ipv4);
-        assert_eq!((signature.outer, signature.tunnel(true)), (None, Located::Unknown));
+        assert_eq!((signature.outer, signature.tunnel(Some(true))), (None, Located::Unknown));
     }
     let node = Example::reference().unmeasured("master-2", Plane::Overlay, no_right());
     let unmeasured =
         Signature::of(&node.verdict("master-2", Plane::Pod, silent()).snapshot(), "master-2", Family::Ipv4);
-    assert_eq!((unmeasured.overlay, unmeasured.pods(true)), (None, Located::Unknown));
+    assert_eq!((unmeasured.overlay, unmeasured.pods(Some(true))), (None, Located::Unknown));
 }
 
 #[test]
@@ -101,7 +115,7 @@ fn answers_that_this_node_takes_prove_nothing_of_the_way() {
         .outer_verdict("master-2", silent())
         .outer_verdict("master-3", silent());
     let signature = Signature::of(&node.snapshot(), "master-2", Family::Ipv4);
-    assert_eq!((signature.outer, signature.tunnel(true)), (None, Located::Unknown), "master-3's tunnel delivers");
+    assert_eq!((signature.outer, signature.tunnel(Some(true))), (None, Located::Unknown), "master-3's tunnel delivers");
 }
 
 #[test]
@@ -111,7 +125,7 @@ fn each_family_of_pods_is_looked_at_by_itself() {
     assert_eq!((four.pod, six.pod), (Some(Told::Answers), Some(Told::Silent)));
     assert_eq!(four.underlay, Some(Told::Answers), "the node's address is of another family");
     assert_eq!(
-        (six.overlay, six.pods(true)),
+        (six.overlay, six.pods(Some(true))),
         (None, Located::Unknown),
         "nothing of its tunnel was asked in that family"
     );
