@@ -168,9 +168,13 @@ fn parse(text: &str) -> Result<Vec<Scenario>> {
         if one.near_miss.is_empty() || one.fault.is_empty() {
             return Err(broken("it needs a fault and a near miss"));
         }
-        let known = |name: &String| recipe::every().any(|recipe| recipe.name == name && one.fits(&recipe));
+        let known = |name: &String| recipe::every().any(|recipe| recipe.name == name);
         if !one.recipes.iter().flatten().chain(&one.also).all(known) {
-            return Err(broken("it names a recipe that there is not, or that lacks something that it names"));
+            return Err(broken("it names a recipe that there is not"));
+        }
+        let plays = one.recipes();
+        if !one.also.iter().all(|name| plays.iter().any(|recipe| recipe.name == name)) {
+            return Err(broken("a recipe that it is to be played on besides lacks something that it names"));
         }
         if one.recipes().is_empty() {
             return Err(broken("no recipe has the things that it names"));
