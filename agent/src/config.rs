@@ -20,13 +20,10 @@ use std::io::{self, Read};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use probes::config::Config;
+use probes::config::{Config, PORT};
 
 pub(crate) use reader::{nearest, unusable};
 use tree::At;
-
-/// Port of the HTTP interface.
-pub const PORT: u16 = 9747;
 
 /// Largest configuration file that is read, in bytes: several thousand static peers fit.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -68,6 +65,12 @@ impl Settings {
             host_root: PathBuf::from("/"),
             metrics: MetricLimits::default(),
         }
+    }
+
+    /// What the deciding half needs. Peers' agents are taken to listen on this one's port.
+    pub fn for_probes(&self) -> Config {
+        let port = Some(self.listen.port()).filter(|port| *port != 0).unwrap_or(PORT);
+        Config { port, ..self.probes.clone() }
     }
 
     /// Reads `file`, or takes the defaults if there is none.
@@ -199,6 +202,13 @@ mod tests {
         assert_eq!(load(b""), Settings::load(None).map_err(|error| error.to_string()));
         assert_eq!(load(b"# all of it\n# commented out\n"), load(b""));
         assert_eq!(load(b"---\n"), load(b""));
+    }
+
+    #[test]
+    fn peers_agents_are_taken_to_listen_where_this_one_does() {
+        let port = |text: &str| load(text.as_bytes()).unwrap().for_probes().port;
+        assert_eq!(port("listen: 192.0.2.1:9000"), 9000);
+        assert_eq!((port(""), port("listen: '[::]:0'")), (9747, 9747));
     }
 
     #[test]

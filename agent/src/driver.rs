@@ -25,6 +25,7 @@ use crate::io::netlink::Netlink;
 use crate::io::netlink::events::{Event, Events};
 use crate::io::packets::{Packets, Received};
 use crate::io::rights;
+use crate::io::transfer::Transfers;
 
 /// Most packets handed to the kernel at once.
 const BATCH: usize = 128;
@@ -69,6 +70,7 @@ pub async fn drive(
         events,
         netlink: Netlink::open()?,
         wire: Wire { identity, epoch, packets: None, final_word: false },
+        transfers: Transfers::default(),
         host_root: given.host_root.clone(),
         orders,
         epoch,
@@ -88,6 +90,7 @@ struct World {
     events: Events,
     netlink: Netlink,
     wire: Wire,
+    transfers: Transfers,
     host_root: PathBuf,
     orders: watch::Receiver<Arc<Orders>>,
     epoch: Instant,
@@ -160,6 +163,7 @@ impl World {
                 let routes = self.netlink.routes(queries).await;
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
+            Output::Transfer(transfer) => self.transfers.start(transfer),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::TapTunnels(links) => {
                 if let Some(packets) = &mut self.wire.packets {
@@ -209,6 +213,7 @@ impl World {
                 self.host_root.clone_from(&orders.host_root);
                 node.on(Input::Reload(Box::new(orders.config.clone())), now(self.epoch));
             }
+            done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),
             () = sleep => {}
         }

@@ -7,3 +7,4 @@ pub mod host;
 pub mod netlink;
 pub mod packets;
 pub mod rights;
+pub mod transfer;

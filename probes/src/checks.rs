@@ -99,6 +99,8 @@ pub enum Confirm {
     AtOnce,
     /// Measured: as many rounds in agreement as the operator asks for.
     Rounds,
+    /// Measured by transfers, which rounds do not wait for: as many of them in agreement.
+    Transfers,
 }
 
 /// Whether somebody is alerted.
@@ -272,6 +274,7 @@ pub static ALL: &[Registered] = &[
     of::<links::PodMtuTooLarge>(),
     of::<links::PodMtuMixed>(),
     of::<paths::PeerUnreachable>(),
+    of::<paths::PathEcmpMtu>(),
     of::<paths::PathBlackHole>(),
     of::<paths::PathLimited>(),
     of::<paths::PathMtuAsymmetric>(),
@@ -280,6 +283,7 @@ pub static ALL: &[Registered] = &[
     of::<overlay::OverlayUnreachable>(),
     of::<overlay::OverlayMtuExceedsPath>(),
     of::<overlay::OverlayFragmented>(),
+    of::<overlay::OverlayTransferStalls>(),
     of::<overlay::PodUnreachable>(),
     of::<kernel::IpForwardOff>(),
     of::<kernel::RpFilterStrict>(),

@@ -22,7 +22,12 @@ pub struct Config {
     pub probing: Probing,
     /// What the operator means the network to be.
     pub expect: Expect,
+    /// The TCP port of every node's agent, this one's included.
+    pub port: u16,
 }
+
+/// The port of agents where nobody says otherwise.
+pub const PORT: u16 = 9747;
 
 impl Config {
     /// The defaults for a node of this name.
@@ -33,6 +38,7 @@ impl Config {
             peers: Peers::default(),
             probing: Probing::default(),
             expect: Expect::default(),
+            port: PORT,
         }
     }
 }
@@ -79,6 +85,8 @@ pub struct Probing {
     pub confirm_rounds: u32,
     /// Most packets sent in a second, over all paths: 1 to 100,000.
     pub packets_per_second: u32,
+    /// Whether transfers are made with peers' agents.
+    pub transfers: bool,
     /// Peers that are probed in every round, where there are too many to probe them all: 0 to 1,000. `None` probes them
     /// all: who names a peer by hand wants to know about that one, now.
     pub stable_peers: Option<u32>,
@@ -94,6 +102,7 @@ impl Default for Probing {
             interval: Duration::from_secs(30),
             confirm_rounds: 2,
             packets_per_second: 200,
+            transfers: true,
             stable_peers: Some(20),
             ecmp_ports: 25,
         }

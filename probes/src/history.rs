@@ -9,9 +9,9 @@
 //! at work, and counts once.
 //!
 //! What could not be looked at is held exactly as it was: it neither counts as seen nor as clean. So is a path whose turn
-//! to be measured did not come in this round: a measurement is one piece of evidence, however often it is looked at. What
-//! is no longer there to be looked at, a peer that left, is forgotten at once, even if it was the last one and nothing
-//! can be concluded.
+//! to be measured did not come in this round, and one about which no transfer has said anything new: a measurement is one
+//! piece of evidence, however often it is looked at. What is no longer there to be looked at, a peer that left, is
+//! forgotten at once, even if it was the last one and nothing can be concluded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,6 +41,19 @@ pub enum Occasion {
     Round,
     /// Between rounds, because the kernel told of a change: nothing was measured.
     Look,
+    /// Between rounds, because transfers ended: nothing else was measured.
+    Transfers,
+}
+
+impl Occasion {
+    /// Whether it can bring anything new about what is confirmed like this.
+    const fn bears_on(self, confirm: Confirm) -> bool {
+        match self {
+            Self::Round => true,
+            Self::Look => matches!(confirm, Confirm::AtOnce),
+            Self::Transfers => matches!(confirm, Confirm::Transfers),
+        }
+    }
 }
 
 /// Everything that has been raised lately.
@@ -85,20 +98,23 @@ impl History {
     }
 
     /// Takes in what the checks came to. On a look measured findings stay as they are, and in a round those about
-    /// subjects that were not measured in it.
+    /// subjects that were not measured in it. What was measured may differ with the means: by probes or by transfers.
     pub fn update(
         &mut self,
         outcomes: Vec<Outcome>,
         occasion: Occasion,
-        was_measured: impl Fn(&Subject) -> bool,
+        was_measured: impl Fn(Confirm, &Subject) -> bool,
         now: Now,
     ) {
         for outcome in outcomes {
-            let held = |subject: &Subject| match outcome.entry.confirm {
+            let confirm = outcome.entry.confirm;
+            let held = |subject: &Subject| match confirm {
                 Confirm::AtOnce => false,
-                Confirm::Rounds => occasion == Occasion::Look || !was_measured(subject),
+                Confirm::Rounds | Confirm::Transfers => !was_measured(confirm, subject),
             };
-            if let Ok(looked) = outcome.result {
+            if let Ok(looked) = outcome.result
+                && occasion.bears_on(confirm)
+            {
                 self.take(outcome.entry.code, looked, held, occasion, now);
             }
         }
@@ -146,7 +162,7 @@ impl History {
         for candidate in looked.raised.into_iter().filter(|candidate| !held(&candidate.subject)) {
             let needed = match candidate.entry.confirm {
                 Confirm::AtOnce => 1,
-                Confirm::Rounds => self.confirm_rounds,
+                Confirm::Rounds | Confirm::Transfers => self.confirm_rounds,
             };
             let subject = candidate.subject.clone();
             touched.insert(subject.clone());
@@ -180,7 +196,7 @@ impl Memory {
             self.seen_since = now.mono;
         }
         self.seen = self.seen.saturating_add(1);
-        let settled = occasion == Occasion::Round || now.mono.since(self.seen_since) >= SETTLED;
+        let settled = occasion != Occasion::Look || now.mono.since(self.seen_since) >= SETTLED;
         if self.since.is_none() && self.seen >= needed && settled {
             self.raise(now);
         }

@@ -28,5 +28,6 @@ pub mod snapshot;
 pub mod subject;
 pub mod tables;
 pub mod telemetry;
+pub mod transfer;
 pub mod units;
 pub mod wire;

@@ -6,6 +6,8 @@
 //! judges. If a probe met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
 //! failed, a counter that rose) is the evidence.
 //!
+//! At the end of a round bulk is moved over some of the tunnel's paths; no round waits for that.
+//!
 //! Between rounds and while probes are under way the kernel tells of changes. A change is looked at soon: the tables and
 //! routes are read, and what was read is judged and published beside what was measured last. Where the change moved the
 //! ground that a measurement stands on, the next round comes early.
@@ -18,6 +20,7 @@ mod look;
 mod reading;
 pub(crate) mod rows;
 mod targets;
+mod transfers;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,11 +39,13 @@ use crate::schedule::JITTER;
 use crate::snapshot::{Setup, Snapshot, Topology};
 use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, Telemetry, Traffic};
+use crate::transfer::{Transfer, Transferred};
 use crate::units::{Family, Mono, Now};
 
 use cache::Cache;
 use ground::Ground;
 use look::Look;
+use transfers::Transfers;
 use turns::Turns;
 
 /// How soon a round may follow the last one, if something moved.
@@ -63,6 +68,8 @@ pub enum Input {
     Datagram(Datagram),
     /// A transmit left, or did not.
     Sent(TransmitId, Sent),
+    /// What came of [`Output::Transfer`], up to ten seconds later.
+    Transferred(Box<Transferred>),
     /// Whether probing is possible from here on, and why not (no `CAP_NET_RAW`).
     Probing(Result<(), Unread>),
     /// The operator changed the settings.
@@ -78,6 +85,8 @@ pub enum Output {
     ReadRoutes(Vec<Query>),
     /// Send a packet or try a connection; answer with [`Input::Sent`].
     Transmit(Transmit),
+    /// Move bulk with a peer's agent, both ways; answer with [`Input::Transferred`]. Nothing waits for it.
+    Transfer(Transfer),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
     /// What comes out of these tunnels is to be looked at before this machine's filters see it: answers were missed.
@@ -107,6 +116,7 @@ pub struct Node {
     asked: Option<Asked>,
     look: Look,
     ground: Ground,
+    transfers: Transfers,
     turns: Turns,
     chance: u64,
     round_started: Mono,
@@ -145,6 +155,7 @@ impl Node {
             asked: None,
             look: Look::default(),
             ground: Ground::default(),
+            transfers: Transfers::new(identity.secret, now.mono),
             turns: Turns::default(),
             chance: identity.secret,
             round_started: now.mono,
@@ -173,6 +184,7 @@ impl Node {
             }
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
+            Input::Transferred(transferred) => self.on_transferred(&transferred, now),
             Input::Probing(probing) => {
                 self.probing = probing;
                 // Sockets that were opened anew know of no port.
@@ -251,6 +263,9 @@ impl Node {
         self.history.confirm_after(config.probing.confirm_rounds);
         self.telemetry.interval = config.probing.interval;
         self.snapshot.expect = config.expect.clone();
+        if config.probing.transfers != self.config.probing.transfers {
+            self.snapshot.paths.values_mut().for_each(|path| path.transfer = Fact::Absent);
+        }
         self.config = config;
         self.hasten(now);
     }

@@ -121,12 +121,12 @@ impl Prober {
         if matches!(sent, Sent::Failed(_)) {
             self.count(ErrorKind::SendFailed);
         }
-        let Some(key) = self.flights.key_of(id) else { return };
+        let Some(pending) = self.flights.pending(id) else { return };
         match sent {
-            Sent::Ok => self.on_left(key, now),
-            Sent::TcpAnswered => self.deliver(key, Answer::Carried { round_trip: None, fragment: None }, now),
-            Sent::TcpSilent => self.deliver(key, Answer::Silent, now),
-            Sent::Failed(errno) => self.on_failed(key, errno, now),
+            Sent::Ok => self.on_left(id, now),
+            Sent::TcpAnswered => self.deliver(pending.key, Answer::Carried { round_trip: None, fragment: None }, now),
+            Sent::TcpSilent => self.deliver(pending.key, Answer::Silent, now),
+            Sent::Failed(errno) => self.on_failed(id, errno, now),
         }
     }
 
@@ -273,25 +273,23 @@ impl Prober {
         }
     }
 
-    fn on_left(&mut self, key: Key, now: Mono) {
-        let Some(flight) = self.flights.get(key).filter(|flight| flight.left.is_none()) else { return };
-        self.flights.mark_left(key, now);
-        if let Some(run) = self.runs.get_mut(&flight.run) {
-            run.course.on_sent(flight.probe, now);
-            self.pump(flight.run, now);
+    fn on_left(&mut self, id: TransmitId, now: Mono) {
+        let Some(pending) = self.flights.leave(id, now) else { return };
+        if let Some(run) = self.runs.get_mut(&pending.run) {
+            run.course.on_sent(pending.probe, now);
+            self.pump(pending.run, now);
         }
     }
 
-    fn on_failed(&mut self, key: Key, errno: i32, now: Mono) {
-        let Some(flight) = self.flights.get(key) else { return };
-        self.flights.retire(key, now);
-        self.answer(flight.run, flight.probe, Answer::NotSent { why: errno::why(errno) }, now);
+    fn on_failed(&mut self, id: TransmitId, errno: i32, now: Mono) {
+        let Some(pending) = self.flights.fail(id, now) else { return };
+        self.answer(pending.run, pending.probe, Answer::NotSent { why: errno::why(errno) }, now);
     }
 
-    /// Passes an answer on to the search whose probe it is about. Whoever is answered has sent.
+    /// Passes an answer on to the course whose probe it is about. Whoever is answered has sent.
     fn deliver(&mut self, key: Key, answer: Answer, now: Mono) {
-        self.on_left(key, now);
         let Some(flight) = self.flights.get(key) else { return };
+        self.on_left(flight.transmit, now);
         if matches!(answer, Answer::Carried { .. }) {
             self.flights.retire(key, now);
         }

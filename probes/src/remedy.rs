@@ -13,13 +13,15 @@ mod delivery;
 mod flannel;
 mod host;
 mod network;
+mod offload;
 mod underlay;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::path::Hole;
 use crate::snapshot::Setup;
 use crate::snapshot::setup::Cni;
+use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
 pub use delivery::DeliveryFault;
@@ -148,6 +150,23 @@ pub enum Fix {
         /// The links that packets leave by, the tunnel first.
         links: Vec<String>,
     },
+    /// All paths of equal cost to an address carry this size.
+    EqualPathsCarry {
+        /// The far end.
+        to: IpAddr,
+        /// The UDP port there that was asked.
+        port: u16,
+        /// The size that each should carry.
+        size: IpSize,
+        /// A source port whose path does.
+        good: u16,
+        /// A source port whose path does not.
+        bad: u16,
+        /// Hops that say so, and the MTU that they report.
+        hops: Vec<(IpAddr, Option<IpSize>)>,
+        /// Whether some paths lose it with nobody saying so.
+        silent: bool,
+    },
     /// The kernel forgets the path MTU that it has cached for an address, and does not learn it again.
     ForgetPathMtu {
         /// The address.
@@ -196,6 +215,15 @@ pub enum Fix {
         underlay: Option<IpAddr>,
         /// What is known to be wrong.
         fault: DeliveryFault,
+    },
+    /// A tunnel carries TCP.
+    TunnelOffload {
+        /// The tunnel device.
+        tunnel: String,
+        /// The peer's agent, through the tunnel.
+        agent: SocketAddr,
+        /// Which way bytes are lost.
+        direction: Direction,
     },
     /// A tunnel is on the network of its far ends.
     TunnelUnderlay {
@@ -257,6 +285,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::PathCarries { .. } => network::path_carries(&group[0]),
         Fix::WayBackCarries { .. } => network::way_back_carries(&group[0]),
         Fix::PathKeeps { to, peer, links } => network::path_keeps(*to, peer, links),
+        Fix::EqualPathsCarry { .. } => network::equal_paths_carry(&group[0]),
         Fix::ForgetPathMtu { to, locked } => network::forget_path_mtu(*to, *locked),
         Fix::PodsAnswer { peer, pod } => delivery::pods_answer(peer, *pod, setup),
         Fix::PodsRouted { peer, pod, tunnel } => delivery::pods_routed(peer, *pod, tunnel.as_deref(), setup),
@@ -264,6 +293,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }
         Fix::TunnelDelivers { .. } => delivery::tunnel_delivers(&group[0], setup),
+        Fix::TunnelOffload { tunnel, agent, direction } => offload::tunnel(tunnel, *agent, *direction, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{Df, NeighbourState};
 use crate::path::{Hole, HopRow, Limit, Plane, VerdictName, Way};
 use crate::telemetry::Telemetry;
+use crate::transfer::Direction;
+use crate::transfer::admission::Guests;
 use crate::units::{Family, IpSize, LinkMtu};
 
 pub use ladder::Ladder;
@@ -29,8 +31,10 @@ pub struct Published {
     pub report: Arc<Report>,
     /// Counters for metrics.
     pub telemetry: Telemetry,
-    /// Candidates that were seen and wait for another round to confirm them.
+    /// What is still open: candidates that wait for more evidence, and transfers under way.
     pub pending: usize,
+    /// Whom this node makes transfers with.
+    pub guests: Guests,
 }
 
 /// What one machine knows.
@@ -312,7 +316,7 @@ pub struct PathRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hole: Option<Hole>,
     /// The hops, where they were looked at.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hops: Vec<HopRow>,
     /// What the network below the tunnel carries to the peer's tunnel end, measured by packets that were encapsulated here.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -331,6 +335,37 @@ pub struct PathRow {
     /// When it was last measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probed_at: Option<Timestamp>,
+    /// What the last TCP transfer with the peer's agent said; absent where none is made over this path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferRow>,
+}
+
+/// A TCP transfer with a peer's agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TransferRow {
+    /// What it says.
+    pub result: TransferResult,
+    /// Why nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Which way bytes are lost, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// What a transfer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferResult {
+    /// All of it arrived, both ways.
+    Passed,
+    /// It stalled.
+    Stalled,
+    /// None was made yet, or nothing could be concluded.
+    Unknown,
 }
 
 /// What the network below a tunnel carries, in sizes of the outer packet.

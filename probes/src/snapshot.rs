@@ -17,10 +17,12 @@ use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Counters, LinkIndex, Route};
 use crate::loss::Losses;
+use crate::path::spread::Swept;
 use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::subject::Subject;
 use crate::tables::Tables;
+use crate::transfer::Made;
 use crate::units::{Family, IpSize};
 
 pub use cached::Cached;
@@ -69,8 +71,13 @@ pub struct Path {
     pub outer: Fact<Measured>,
     /// What it lost lately.
     pub losses: Losses,
+    /// What became of many source ports, the last time that they were swept. `Absent` where no sweep is made: it is the
+    /// underlay whose paths are many.
+    pub spread: Fact<Swept>,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
+    /// What the last transfer said; absent where none is made over it.
+    pub transfer: Fact<Made>,
 }
 
 impl Path {

@@ -67,6 +67,8 @@ pub struct Telemetry {
     pub peer_sources: BTreeMap<&'static str, PeerSource>,
     /// How often the kernel's multicast messages came faster than they were taken, and some were lost.
     pub overruns: u64,
+    /// Transfers that stalled.
+    pub transfer_stalls: u64,
     /// Duration of the last round.
     pub round: Option<Duration>,
     /// When the last round ended.

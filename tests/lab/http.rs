@@ -37,6 +37,16 @@ pub fn get(from: &Namespace, server: SocketAddr, path: &str, accept: &str) -> Re
     from.inside(|| get_here(server, path, accept))?.map_err(|error| error.while_doing(format!("in {}", from.name())))
 }
 
+/// Sends a request as it is given, which must ask for the connection to be closed.
+///
+/// # Errors
+/// As [`get`].
+pub fn send(from: &Namespace, server: SocketAddr, request: &[u8]) -> Result<Response> {
+    let doing = || format!("asking {server} in {}", from.name());
+    let answer = from.inside(|| exchange(server, request))?.map_err(|error| Error::new(doing(), error))?;
+    parse(&answer).ok_or_else(|| Error::new(doing(), format!("no HTTP answer: {answer:?}")))
+}
+
 /// As [`get`], from where the caller is.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::fault::make_all;
 use crate::matrix;
 use crate::recipe::Recipe;
 use crate::report::Report;
-use crate::scenario::{NearMiss, Scenario};
+use crate::scenario::{Agents, NearMiss, Scenario};
 use crate::service::{self, Service};
 use crate::{Error, Result};
 
@@ -22,9 +22,9 @@ const QUIET_ROUNDS: usize = 3;
 pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let given = make_all(&scenario.given, &cluster)?;
-    let mut service = Service::start_with(&cluster, 0, &configuration(scenario, &recipe, 0)?)?;
+    let (mut service, peers) = start(scenario, &cluster)?;
     let process = service.id();
-    healthy(&mut service, &recipe)?;
+    healthy(&mut service, &recipe, scenario.agents)?;
     for near_miss in &scenario.near_miss {
         miss(scenario, near_miss, &cluster, &mut service)
             .map_err(|error| error.while_doing(format!("near miss `{}`", near_miss.title)))?;
@@ -34,7 +34,21 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
         return Err(Error::new("looking at the agent", "it is another process than at the start"));
     }
     stop(service)?;
+    peers.into_iter().try_for_each(stop)?;
     given.heal()
+}
+
+/// The agent of node 0, and those of the others where there are any.
+fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, Vec<Service<'c>>)> {
+    let configuration = |node| configuration(scenario, &cluster.recipe, node);
+    match scenario.agents {
+        Agents::One => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
+        Agents::All => {
+            let start = |node| Service::start_open(cluster, node, &configuration(node)?);
+            let peers = cluster.peers(0).map(start).collect::<Result<_>>()?;
+            Ok((start(0)?, peers))
+        }
+    }
 }
 
 /// The configuration of a node on which a scenario is played.
@@ -58,23 +72,23 @@ pub fn configuration(scenario: &Scenario, recipe: &Recipe, node: usize) -> Resul
 pub fn stay_healthy(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let mut service = Service::start(&cluster, 0)?;
-    healthy(&mut service, &recipe)?;
-    rounds(&mut service, |report| match report.findings.first() {
+    healthy(&mut service, &recipe, Agents::One)?;
+    rounds(&mut service, Agents::One, |report| match report.findings.first() {
         None => Ok(()),
         Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
     })?;
     stop(service)
 }
 
-/// Waits until nothing is found and every path is measured and clear.
-fn healthy(service: &mut Service<'_>, recipe: &Recipe) -> Result<Report> {
+/// Waits until nothing is found and every path is measured and clear; where peers run agents, by transfers too.
+fn healthy(service: &mut Service<'_>, recipe: &Recipe, agents: Agents) -> Result<Report> {
     let planes: &[&str] = if recipe.overlay.is_some() { &["underlay", "overlay", "pod"] } else { &["underlay"] };
     let since = Timestamp::now();
     service.until("a healthy report without any finding", |report| {
         let clear =
             |peer, plane| report.path(peer, plane).is_some_and(|path| path.verdict == "clear" && path.packets_sent > 0);
         report.is_well()
-            && report.measured_since(since)
+            && measured_since(report, since, agents)
             && recipe.nodes[1..].iter().all(|peer| planes.iter().all(|plane| clear(peer, plane)))
     })
 }
@@ -83,16 +97,16 @@ fn miss(scenario: &Scenario, near_miss: &NearMiss, cluster: &Cluster, service: &
     let made = make_all(&near_miss.make, cluster)?;
     if near_miss.make.len() > 1 {
         // The agent hears of every step, and what is half made may well be what the code is about.
-        round(service, |_| Ok(()))?;
+        round(service, scenario.agents, |_| Ok(()))?;
     }
-    rounds(service, |report| {
+    rounds(service, scenario.agents, |report| {
         if report.has(&scenario.code) {
             return Err(Error::new("watching", format!("{} was raised:\n{report}", scenario.code)));
         }
         Ok(())
     })?;
     made.heal()?;
-    healthy(service, &cluster.recipe).map(drop)
+    healthy(service, &cluster.recipe, scenario.agents).map(drop)
 }
 
 fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Result<()> {
@@ -100,11 +114,12 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     let subject = subject.ok_or_else(|| Error::new("naming the subject", "this recipe has none"))?;
     let broken = make_all(&scenario.fault, cluster)?;
     raised(scenario, &subject, service)?;
-    let settled = rounds(service, |_| Ok(()))?;
+    let settled = rounds(service, scenario.agents, |_| Ok(()))?;
     probes_left(scenario, &subject, &settled)?;
     matrix::check(&scenario.name(&cluster.recipe), &settled)?;
     broken.heal()?;
-    healthy(service, &cluster.recipe).map(drop).map_err(|error| error.while_doing("after healing"))
+    let healed = healthy(service, &cluster.recipe, scenario.agents);
+    healed.map(drop).map_err(|error| error.while_doing("after healing"))
 }
 
 fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Result<Report> {
@@ -133,23 +148,27 @@ fn probes_left(scenario: &Scenario, subject: &str, report: &Report) -> Result<()
 }
 
 /// Watches until every path was measured anew several times; every report on the way is looked at.
-fn rounds(service: &mut Service<'_>, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+fn rounds(service: &mut Service<'_>, agents: Agents, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
     let mut last = service.report()?;
     for _ in 0..QUIET_ROUNDS {
-        last = round(service, &mut look)?;
+        last = round(service, agents, &mut look)?;
     }
     Ok(last)
 }
 
 /// Watches until every path was measured anew.
-fn round(service: &mut Service<'_>, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+fn round(service: &mut Service<'_>, agents: Agents, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
     let since = Timestamp::now();
     let mut failed = None;
     let last = service.until("every path to be measured anew", |report| {
         failed = look(report).err();
-        failed.is_some() || report.measured_since(since)
+        failed.is_some() || measured_since(report, since, agents)
     })?;
     failed.map_or(Ok(last), Err)
+}
+
+fn measured_since(report: &Report, since: Timestamp, agents: Agents) -> bool {
+    report.measured_since(since) && (agents == Agents::One || report.transferred_since(since))
 }
 
 fn stop(service: Service<'_>) -> Result<()> {

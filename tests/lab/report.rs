@@ -102,14 +102,86 @@ pub struct Path {
     pub path_mtu: Option<u32>,
     /// What it should carry, in bytes.
     pub expected_mtu: Option<u32>,
+    /// The largest packet that was seen to arrive there, in bytes.
+    pub forward_mtu: Option<u32>,
+    /// The largest packet that was seen to come back whole, in bytes.
+    pub reverse_mtu: Option<u32>,
     /// The hop that limits it.
     pub limited_by: Option<LimitedBy>,
+    /// On which way larger packets vanish.
+    pub way: Option<String>,
+    /// Between which hops larger packets vanish.
+    pub hole: Option<Hole>,
+    /// The hops, where they were looked at.
+    #[serde(default)]
+    pub hops: Vec<Hop>,
+    /// What the network below the tunnel carries.
+    pub outer: Option<Outer>,
     /// What the kernel remembers, in bytes.
     pub cached_mtu: Option<u32>,
     /// Packets sent for the last measurement.
     pub packets_sent: u32,
     /// When it was measured.
     pub probed_at: Option<Timestamp>,
+    /// What a transfer over it said.
+    pub transfer: Option<Transfer>,
+}
+
+/// A TCP transfer with the peer's agent.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Transfer {
+    /// `passed`, `stalled` or `unknown`.
+    pub result: String,
+    /// Why nothing is known.
+    pub why: Option<String>,
+    /// `to_peer`, `from_peer` or `both`.
+    pub direction: Option<String>,
+    /// When it ended.
+    pub at: Option<Timestamp>,
+}
+
+/// Where packets vanish.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hole {
+    /// The last hop that saw the size.
+    pub after: Option<HopAt>,
+    /// The first that did not.
+    pub before: HopAt,
+}
+
+/// A hop, by its distance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HopAt {
+    /// Hops from the node.
+    pub ttl: u8,
+    /// Its address.
+    pub address: Option<String>,
+}
+
+/// What was seen of one hop.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hop {
+    /// Hops from the node.
+    pub ttl: u8,
+    /// Its address.
+    pub address: Option<String>,
+    /// The shortest time to its answer, in seconds.
+    pub round_trip_seconds: Option<f64>,
+    /// The largest packet that it saw, in bytes.
+    pub carried: Option<u32>,
+    /// Whether it is the target.
+    pub target: bool,
+}
+
+/// What the network below a tunnel carries.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Outer {
+    /// The verdict.
+    pub verdict: String,
+    /// The largest outer packet that passed, in bytes.
+    pub path_mtu: Option<u32>,
+    /// Between which hops larger packets vanish.
+    pub hole: Option<Hole>,
 }
 
 /// A hop that limits a path.
@@ -218,6 +290,13 @@ impl Report {
         self.paths.iter().find(|path| path.peer == peer && path.plane == plane)
     }
 
+    /// Whether every path through the tunnel had a transfer after `since`.
+    pub fn transferred_since(&self, since: Timestamp) -> bool {
+        let mut overlay = self.paths.iter().filter(|path| path.plane == "overlay").peekable();
+        let made = |path: &Path| path.transfer.as_ref().and_then(|transfer| transfer.at).is_some_and(|at| at >= since);
+        overlay.peek().is_some() && overlay.all(made)
+    }
+
     /// Whether every path was measured after `since`.
     pub fn measured_since(&self, since: Timestamp) -> bool {
         !self.paths.is_empty() && self.paths.iter().all(|path| path.probed_at.is_some_and(|at| at >= since))
@@ -250,6 +329,10 @@ impl fmt::Display for Report {
         for Path { peer, plane, verdict, path_mtu, expected_mtu, packets_sent, why, .. } in &self.paths {
             write!(f, "\n  path {peer} {plane}: {verdict} {path_mtu:?} of {expected_mtu:?}, {packets_sent} packets")?;
             why.iter().try_for_each(|why| write!(f, ", {why}"))?;
+        }
+        for Path { peer, transfer, .. } in &self.paths {
+            let Some(Transfer { result, why, direction, .. }) = transfer else { continue };
+            write!(f, "\n  transfer {peer}: {result} {direction:?} {why:?}")?;
         }
         self.not_concluded
             .iter()

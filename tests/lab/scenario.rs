@@ -53,8 +53,22 @@ pub struct Scenario {
     pub expect: Expect,
     /// What looks like it and must not raise the code. At least one.
     pub near_miss: Vec<NearMiss>,
+    /// Where agents run.
+    #[serde(default)]
+    pub agents: Agents,
     /// The recipes to play it on, if not all that have the things named.
     pub recipes: Option<Vec<String>>,
+}
+
+/// The nodes that an agent runs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agents {
+    /// Node 0 alone: it needs nobody else to find what is wrong.
+    #[default]
+    One,
+    /// Every node: they make transfers with one another.
+    All,
 }
 
 /// The finding that must appear.

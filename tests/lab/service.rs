@@ -58,6 +58,18 @@ impl<'c> Service<'c> {
         Ok(service)
     }
 
+    /// As [`Self::start_with`], but where the agent listens by default: peers reach it through the tunnel too.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_open(cluster: &'c Cluster, node: usize, configuration: &str) -> Result<Self> {
+        let mut service = Self::launch(cluster, node, configuration, |command, config| {
+            command.arg("--config").arg(config);
+        })?;
+        service.await_ready()?;
+        Ok(service)
+    }
+
     /// Starts the agent with options of its own, which are told the path of the configuration.
     ///
     /// # Errors

@@ -116,6 +116,7 @@ fn unmeasured(address: IpAddr) -> PathRow {
         loss_ratio: None,
         packets_sent: 0,
         probed_at: None,
+        transfer: None,
     }
 }
 

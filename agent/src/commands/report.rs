@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     logs::to_stderr(colour)?;
     let settings = settings(args)?;
     let done = |published: &probes::report::Published| published.pending == 0;
-    let rounds = rounds::last(settings.probes, &settings.host_root, args.wait, done);
+    let rounds = rounds::last(settings.for_probes(), &settings.host_root, args.wait, done);
     let published = super::runtime()?.block_on(rounds)?;
     print::result(&*published.report, args.output, colour, text::report)?;
     if !rights::raise().net_raw {

@@ -10,9 +10,9 @@ impl Settings {
     /// The keys, as in `probing.interval`, that have another value in `new`.
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
         let Self { probes, listen, host_root, metrics } = self;
-        let Config { node, vantage: _, peers, probing, expect } = probes;
+        let Config { node, vantage: _, peers, probing, expect, port: _ } = probes;
         let Peers { kernel, gateway: _, fixed, this_machine: _ } = peers;
-        let Probing { interval, confirm_rounds, packets_per_second, stable_peers, ecmp_ports } = probing;
+        let Probing { interval, confirm_rounds, packets_per_second, transfers, stable_peers, ecmp_ports } = probing;
         let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;
         let MetricLimits { named_peers, findings } = metrics;
         let now = &new.probes;
@@ -25,6 +25,7 @@ impl Settings {
             ("probing.interval", *interval != now.probing.interval),
             ("probing.confirm_rounds", *confirm_rounds != now.probing.confirm_rounds),
             ("probing.packets_per_second", *packets_per_second != now.probing.packets_per_second),
+            ("probing.transfers", *transfers != now.probing.transfers),
             ("probing.stable_peers", *stable_peers != now.probing.stable_peers),
             ("probing.ecmp_ports", *ecmp_ports != now.probing.ecmp_ports),
             ("expect.underlay_mtu", *underlay_mtu != now.expect.underlay_mtu),
@@ -51,7 +52,7 @@ mod tests {
         for key in ["node", "listen", "host_root", "peers.kernel", "peers.static", "expect.sysctls"] {
             assert!(changed.contains(&key), "{key}: {changed:?}");
         }
-        assert_eq!(changed.len(), 16, "{changed:?}");
+        assert_eq!(changed.len(), 17, "{changed:?}");
     }
 
     #[test]

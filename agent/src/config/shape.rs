@@ -52,7 +52,7 @@ fn absolute(text: &str) -> Option<PathBuf> {
 }
 
 fn probing(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) {
-    let keys = ["interval", "confirm_rounds", "packets_per_second", "stable_peers", "ecmp_ports"];
+    let keys = ["interval", "confirm_rounds", "packets_per_second", "transfers", "stable_peers", "ecmp_ports"];
     let section = reader.section("probing", top.find("probing"), &keys);
     let default = Probing::default();
     let hour = Duration::from_secs(3600);
@@ -62,6 +62,7 @@ fn probing(reader: &mut Reader<'_>, top: &Section<'_>, settings: &mut Settings) 
         packets_per_second: reader
             .number(&section, "packets_per_second", 1..=100_000)
             .unwrap_or(default.packets_per_second),
+        transfers: reader.flag(&section, "transfers").unwrap_or(default.transfers),
         stable_peers: reader.number(&section, "stable_peers", 0..=1000).or(default.stable_peers),
         ecmp_ports: ecmp_ports(reader, &section).unwrap_or(default.ecmp_ports),
     };
@@ -248,6 +249,7 @@ mod tests {
             interval: Duration::from_secs(90),
             confirm_rounds: 3,
             packets_per_second: 500,
+            transfers: false,
             stable_peers: Some(30),
             ecmp_ports: 16,
         };

@@ -17,6 +17,7 @@ use probes::report::{
     Report, Role, SCHEMA, SettingRow, Severity, Status, Summary, TunnelRow, Vantage, ladder,
 };
 use probes::telemetry::{ErrorKind, PeerSource, Telemetry, Traffic};
+use probes::transfer::admission::Guests;
 use probes::units::{Family, IpSize, LinkMtu};
 use serde_json::json;
 
@@ -70,6 +71,7 @@ pub(crate) fn path(peer: &str, plane: Plane, address: &str, verdict: VerdictName
         loss_ratio: (verdict != VerdictName::Unknown).then_some(if answered { 0.0 } else { 1.0 }),
         packets_sent: 2,
         probed_at: Some(noon()),
+        transfer: None,
     }
 }
 
@@ -124,7 +126,7 @@ pub(crate) fn published() -> Published {
         checks: checks(),
     };
     report.ladders = ladder::of(&report);
-    Published { report: Arc::new(report), telemetry: telemetry(), pending: 0 }
+    Published { report: Arc::new(report), telemetry: telemetry(), pending: 0, guests: Guests::default() }
 }
 
 fn link(name: &str, kind: &str, role: Role, mtu: u32) -> LinkRow {

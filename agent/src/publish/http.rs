@@ -5,11 +5,14 @@
 //! may be, and how long a connection lives in all, which also ends one that does not read its answer. Connections are
 //! not kept alive: scrapes are seconds apart, and an idle connection would hold one of few places.
 //!
+//! [`transfers`] is where peers' agents move bulk, and the only place that takes anything in.
+//!
 //! The listening socket can be changed while it runs. Where file descriptors run out, one that was held in reserve goes
 //! to whoever asks what is wrong.
 
 mod pages;
 mod server;
+mod transfers;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -51,6 +54,8 @@ pub struct Bounds {
     pub headers: usize,
     /// Time for a request's head.
     pub head_time: Duration,
+    /// How long a body that is taken in may stand still.
+    pub body_pause: Duration,
     /// Life of a connection, from accepting it to the last byte.
     pub connection_time: Duration,
 }
@@ -62,6 +67,8 @@ impl Default for Bounds {
             head_bytes: 16 * 1024,
             headers: 64,
             head_time: Duration::from_secs(5),
+            // Longer than what the sender calls a stall, so that it is the one to say so.
+            body_pause: Duration::from_secs(5),
             connection_time: Duration::from_secs(15),
         }
     }

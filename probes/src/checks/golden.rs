@@ -1,9 +1,11 @@
 //! The words of every example on each set-up, for a reader, and machines that the whole catalogue must judge alike.
 
 use super::{ALL, Candidate, judge_all};
+use crate::fact::Fact;
 use crate::history::Standing;
+use crate::path::spread::Fate;
 use crate::path::{Plane, Verdict, Way};
-use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
+use crate::snapshot::example::{Example, black_hole, limited, made, no_right, silent, swept};
 use crate::snapshot::setup::{Cni, Host};
 use crate::snapshot::{Setup, Snapshot};
 use crate::units::{IpSize, LinkMtu};
@@ -28,7 +30,7 @@ fn rename(fix: &mut remedy::Fix, to: &str) {
             *tunnel = to.into()
         }
         remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
-        remedy::Fix::TunnelUnderlay { tunnel, .. } => *tunnel = to.into(),
+        remedy::Fix::TunnelUnderlay { tunnel, .. } | remedy::Fix::TunnelOffload { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
         _ => {}
     }
@@ -93,7 +95,7 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
     assert_eq!(raised, Vec::<String>::new());
     let measured = ["peer-", "path-", "overlay-", "pod-unreachable"];
     assert!(unread.iter().all(|line| measured.iter().any(|family| line.starts_with(family))), "{unread:#?}");
-    assert_eq!(unread.len(), 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2);
+    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2 + 2);
 }
 
 /// What is raised and stays loud: no other finding is its cause.
@@ -161,8 +163,8 @@ fn a_small_port_of_a_bridge_explains_what_vanishes_and_not_who_is_silent() {
 fn a_link_that_took_the_default_route_along_explains_the_pods_that_lost_their_gateway() {
     let without = |down: &str| {
         let mut node = Example::reference().with(down, |link| (link.up, link.carrier) = (false, None));
-        node.lookups.insert(crate::snapshot::setup::POD_GATEWAY, crate::fact::Fact::Absent);
-        let crate::fact::Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
+        node.lookups.insert(crate::snapshot::setup::POD_GATEWAY, Fact::Absent);
+        let Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
         routes.retain(|route| route.prefix > 0);
         loud(&node)
     };
@@ -254,6 +256,33 @@ fn something_stays_loud_whatever_is_measured() {
 }
 
 #[test]
+fn what_loses_packets_of_any_kind_explains_why_tcp_stalls() {
+    let stall = crate::transfer::Stall {
+        port: 9747,
+        direction: crate::transfer::Direction::ToPeer,
+        from_peer: 0,
+        to_peer: Some(0),
+        retransmits: Some(4),
+        segment: Some(1398),
+        stage: crate::transfer::Stage::Moving,
+        spoilt: Some(0),
+    };
+    let node = || Example::reference().transfer("master-2", Fact::Known(made(Some(stall))));
+    assert_eq!(loud(&node()), ["overlay-transfer-stalls master-2"]);
+    let small = node().verdict("master-2", Plane::Underlay, limited(1400, Some("10.0.0.1")));
+    assert_eq!(loud(&small), ["path-limited master-2"]);
+    let tunnel = node().verdict("master-2", Plane::Underlay, Verdict::Clear { mtu: IpSize::new(1400) });
+    assert_eq!(loud(&tunnel), ["overlay-fragmented master-2"]);
+    assert_eq!(loud(&node().with("vmbr1", |link| link.mtu = LinkMtu::new(1450))), ["tunnel-no-headroom vxlan.calico"]);
+    let another = node().verdict("master-3", Plane::Underlay, limited(1400, Some("10.0.0.1")));
+    assert_eq!(
+        loud(&another),
+        ["path-limited master-3", "overlay-transfer-stalls master-2"],
+        "not one peer's for another"
+    );
+}
+
+#[test]
 fn one_wrong_mtu_is_one_loud_finding_where_it_is_declared() {
     let sized = |links: &[&str], mtu| {
         links.iter().fold(Example::reference(), |node, link| node.with(link, |link| link.mtu = LinkMtu::new(mtu)))
@@ -319,6 +348,23 @@ fn a_tunnel_that_does_not_deliver_explains_the_pods_behind_it_and_no_node() {
         .verdict("master-2", Plane::Pod, black_hole(1300))
         .verdict("master-3", Plane::Underlay, silent());
     assert_eq!(loud(&node), ["peer-unreachable master-3", "overlay-unreachable master-2"]);
+}
+
+#[test]
+fn paths_that_differ_explain_what_was_met_on_the_one_that_was_measured() {
+    let sweep = |fate| Fact::Known(swept(&[Fate::Carried, Fate::Carried, fate, fate]));
+    let node = Example::reference().verdict("master-2", Plane::Underlay, black_hole(1400)).verdict(
+        "master-2",
+        Plane::Overlay,
+        black_hole(1350),
+    );
+    assert_eq!(loud(&node.clone().sweeps("10.0.0.12", sweep(Fate::Swallowed))), ["path-ecmp-mtu master-2"]);
+    let alike = Fact::Known(swept(&[Fate::Swallowed; 4]));
+    assert_eq!(loud(&node.sweeps("10.0.0.12", alike)), ["path-black-hole master-2"], "no flow is better off");
+    let silent = Example::reference().verdict("master-2", Plane::Overlay, silent());
+    assert_eq!(loud(&silent.clone().sweeps("10.0.0.12", sweep(Fate::Dead))), ["path-ecmp-mtu master-2"]);
+    let small = loud(&silent.sweeps("10.0.0.12", sweep(Fate::Swallowed)));
+    assert_eq!(small, ["path-ecmp-mtu master-2", "overlay-unreachable master-2"], "small packets pass every path");
 }
 
 #[test]

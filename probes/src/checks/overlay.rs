@@ -3,12 +3,14 @@
 mod below;
 pub mod overlay_fragmented;
 pub mod overlay_mtu_exceeds_path;
+pub mod overlay_transfer_stalls;
 pub mod overlay_unreachable;
 pub mod pod_unreachable;
 pub mod signature;
 
 pub use overlay_fragmented::OverlayFragmented;
 pub use overlay_mtu_exceeds_path::OverlayMtuExceedsPath;
+pub use overlay_transfer_stalls::OverlayTransferStalls;
 pub use overlay_unreachable::OverlayUnreachable;
 pub use pod_unreachable::PodUnreachable;
 

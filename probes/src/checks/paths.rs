@@ -5,6 +5,7 @@
 
 pub mod fit;
 pub mod path_black_hole;
+pub mod path_ecmp_mtu;
 pub mod path_limited;
 pub mod path_lossy;
 pub mod path_mtu_asymmetric;
@@ -12,6 +13,7 @@ pub mod path_mtu_cache_stale;
 pub mod peer_unreachable;
 
 pub use path_black_hole::PathBlackHole;
+pub use path_ecmp_mtu::PathEcmpMtu;
 pub use path_limited::PathLimited;
 pub use path_lossy::PathLossy;
 pub use path_mtu_asymmetric::PathMtuAsymmetric;

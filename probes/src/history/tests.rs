@@ -18,6 +18,7 @@ const fn entry(code: &'static str, confirm: Confirm) -> Entry {
 }
 
 static MEASURED: Entry = entry("measured", Confirm::Rounds);
+static MOVED: Entry = entry("moved", Confirm::Transfers);
 static READ: Entry = entry("read", Confirm::AtOnce);
 
 fn subject() -> Subject {
@@ -64,7 +65,7 @@ fn blind_on_subject(entry: &'static Entry) -> Vec<Outcome> {
 }
 
 /// Everything was measured in this round.
-fn all(_: &Subject) -> bool {
+fn all(_: Confirm, _: &Subject) -> bool {
     true
 }
 
@@ -188,7 +189,7 @@ fn measured_findings_wait_for_rounds_and_not_for_looks() {
 
 #[test]
 fn what_was_not_measured_in_this_round_neither_confirms_nor_clears() {
-    let none = |_: &Subject| false;
+    let none = |_: Confirm, _: &Subject| false;
     let mut history = History::new(2);
     history.update(raised(&MEASURED), Occasion::Round, all, at(0));
     assert_eq!(history.doubts().collect::<Vec<_>>(), [(&subject(), true)]);
@@ -206,10 +207,56 @@ fn what_was_not_measured_in_this_round_neither_confirms_nor_clears() {
 
 #[test]
 fn what_is_read_from_the_kernel_waits_for_no_measurement() {
-    let none = |_: &Subject| false;
+    let none = |_: Confirm, _: &Subject| false;
     let mut history = History::new(2);
     history.update(raised(&READ), Occasion::Round, none, at(0));
     assert!(stands(&history));
     history.update(clean(&READ), Occasion::Round, none, at(1));
     assert!(!stands(&history));
+}
+
+/// Nothing new was said about anything.
+fn nothing(_: Confirm, _: &Subject) -> bool {
+    false
+}
+
+#[test]
+fn a_transfer_counts_once_however_often_it_is_judged() {
+    let mut history = History::new(2);
+    history.update(raised(&MOVED), Occasion::Transfers, all, at(0));
+    for second in 1..20 {
+        history.update(raised(&MOVED), Occasion::Round, nothing, at(second));
+        assert!(!stands(&history) && history.pending() == 1, "{second}");
+    }
+    history.update(raised(&MOVED), Occasion::Round, all, at(20));
+    assert!(stands(&history));
+    history.update(blind_on_subject(&MOVED), Occasion::Transfers, all, at(21));
+    assert!(stands(&history), "an agent that is gone clears nothing");
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(22));
+    assert!(!stands(&history), "one that passes does");
+}
+
+#[test]
+fn a_flapping_transfer_is_not_clean_twice_for_one_that_passed() {
+    let mut history = History::new(1);
+    history.update(raised(&MOVED), Occasion::Transfers, all, at(0));
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(1));
+    history.update(raised(&MOVED), Occasion::Transfers, all, at(20));
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(21));
+    history.update(clean(&MOVED), Occasion::Round, nothing, at(22));
+    assert!(stands(&history), "it takes two that pass by now");
+    history.update(clean(&MOVED), Occasion::Transfers, all, at(40));
+    assert!(!stands(&history));
+}
+
+#[test]
+fn transfers_bring_nothing_new_about_anything_else() {
+    let mut history = History::new(2);
+    history.update(raised(&MEASURED), Occasion::Round, all, at(0));
+    history.update(raised(&MEASURED), Occasion::Transfers, all, at(1));
+    assert!(!stands(&history));
+    history.update(clean(&MEASURED), Occasion::Transfers, all, at(2));
+    assert_eq!(history.pending(), 1);
+    history.update(raised(&MOVED), Occasion::Look, all, at(3));
+    assert_eq!(history.pending(), 1, "nor does a look about transfers");
 }

@@ -9,7 +9,7 @@ use super::Counters;
 use crate::fact::{Reason, Source, Unread};
 
 /// The counters that the product uses: section, the kernel's name, the product's name.
-const USED: [(&str, &str, &str); 11] = [
+const USED: [(&str, &str, &str); 12] = [
     ("TcpExt", "IPReversePathFilter", "reverse_path_filter"),
     ("Ip", "FragFails", "fragmentation_failed"),
     ("Ip", "FragOKs", "fragmentation_ok"),
@@ -18,10 +18,13 @@ const USED: [(&str, &str, &str); 11] = [
     ("Ip", "ReasmOKs", "reassembly_ok"),
     ("Ip", "ReasmFails", "reassembly_failed"),
     ("Ip", "InAddrErrors", "input_address_errors"),
+    ("Tcp", "InCsumErrors", TCP_CHECKSUM_ERRORS),
     ("Udp", "InCsumErrors", "udp_checksum_errors"),
     ("Icmp", "OutRateLimitHost", "icmp_out_rate_limit_host"),
     ("Icmp", "OutRateLimitGlobal", "icmp_out_rate_limit_global"),
 ];
+
+const TCP_CHECKSUM_ERRORS: &str = "tcp_checksum_errors";
 
 /// Reads a sysctl that is on or off: 1 for every value but 0, as the kernel takes it.
 ///
@@ -53,6 +56,14 @@ pub fn counters(snmp: &str, netstat: &str) -> Result<Counters, Unread> {
     read("/proc/net/snmp", snmp, &mut counters)?;
     read("/proc/net/netstat", netstat, &mut counters)?;
     Ok(counters)
+}
+
+/// How many TCP segments came in with a wrong checksum, as the text of `/proc/net/snmp` has it; `None` where it does not
+/// say.
+pub fn tcp_checksum_errors(snmp: &str) -> Option<u64> {
+    let mut counters = Counters::new();
+    read("/proc/net/snmp", snmp, &mut counters).ok()?;
+    counters.get(TCP_CHECKSUM_ERRORS).copied()
 }
 
 fn read(file: &str, text: &str, counters: &mut Counters) -> Result<(), Unread> {
@@ -106,8 +117,8 @@ Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams Reas
 Ip: 1 64 9026 0 17 0 20 19 1 5 3 10
 Icmp: InMsgs OutRateLimitGlobal OutRateLimitHost
 Icmp: 4 2 6
-Tcp: RtoAlgorithm MaxConn
-Tcp: 1 -1
+Tcp: RtoAlgorithm MaxConn InCsumErrors
+Tcp: 1 -1 3
 Udp: InDatagrams InCsumErrors
 Udp: 100 8
 ";
@@ -130,9 +141,11 @@ Udp: 100 8
             ("reassembly_ok", 19),
             ("reassembly_required", 20),
             ("reverse_path_filter", 42),
+            ("tcp_checksum_errors", 3),
             ("udp_checksum_errors", 8),
         ];
         assert_eq!(counters(SNMP, NETSTAT), Ok(Counters::from(expected)));
+        assert_eq!((tcp_checksum_errors(SNMP), tcp_checksum_errors("Tcp: MaxConn\nTcp: -1\n")), (Some(3), None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::checks::{self, Outcome};
+use crate::checks::{self, Confirm, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::{Occasion, Standing};
 use crate::kernel::{LinkIndex, NeighbourState};
@@ -27,19 +27,33 @@ impl Node {
         excuse_gateway(&mut self.snapshot);
         match occasion {
             Occasion::Round => self.cache.judge(&mut self.snapshot, self.cache_read),
-            Occasion::Look => self.cache.recall(&mut self.snapshot),
+            Occasion::Look | Occasion::Transfers => self.cache.recall(&mut self.snapshot),
+        }
+        self.mark_transfers();
+        if occasion == Occasion::Round {
+            self.start_transfers(now);
         }
         let outcomes = checks::judge_all(&self.snapshot);
         let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
-        self.history.update(outcomes, occasion, |subject| self.turns.cover(subject), now);
+        let moved = self.new_transfers();
+        let was_measured = |confirm, subject: &Subject| match confirm {
+            Confirm::AtOnce => true,
+            Confirm::Rounds => self.turns.cover(subject),
+            Confirm::Transfers => moved.contains(subject),
+        };
+        self.history.update(outcomes, occasion, was_measured, now);
+        if occasion != Occasion::Look {
+            self.judged_transfers();
+        }
         self.finish_telemetry(occasion, now);
         let report = self.report(not_concluded, conclusions, now);
         self.wanted.push_back(Output::Publish(Arc::new(Published {
             report: Arc::new(report),
             telemetry: self.telemetry.clone(),
-            pending: self.history.pending(),
+            pending: self.history.pending() + self.open_transfers(),
+            guests: self.transfers.guests(),
         })));
     }
 
@@ -60,7 +74,7 @@ impl Node {
         let whole = lookups.into_iter().all(|route| !matches!(route, Fact::Unread(_)));
         let sources = &mut self.telemetry.sources;
         sources.entry(Source::Lookup).and_modify(|known| known.1 = whole).or_insert((Default::default(), whole));
-        if occasion == Occasion::Look {
+        if occasion != Occasion::Round {
             return;
         }
         let round = now.mono.since(self.round_started);

@@ -55,6 +55,8 @@ impl Node {
             *known = PeerSource { peers, succeeded: succeeded.or(known.succeeded) };
         }
         self.snapshot.setup = Setup::new(&tables);
+        let changed = self.snapshot.peers != merged.peers;
+        self.transfers.meet(&merged.peers, changed, self.config.probing.transfers);
         self.snapshot.peers = merged.peers;
         self.snapshot.tables = tables;
         self.wanted.push_back(Output::ReadRoutes(targets::queries(&self.snapshot)));

@@ -8,12 +8,14 @@ use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, RouteRow, SettingRow, TunnelRow,
+    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, RouteRow, SettingRow, TransferResult,
+    TransferRow, TunnelRow,
 };
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
+use crate::transfer::Made;
 use crate::units::IpSize;
 
 pub(super) fn links(node: &Snapshot) -> Vec<LinkRow> {
@@ -88,6 +90,23 @@ fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
         loss_ratio: known.and(measured).and_then(|_| path.losses.total().ratio()),
         packets_sent: measured.map_or(0, Measured::packets),
         probed_at: path.probed_at,
+        transfer: transfer(&path.transfer),
+    }
+}
+
+fn transfer(transfer: &Fact<Made>) -> Option<TransferRow> {
+    match transfer.read() {
+        Ok(None) => None,
+        Ok(Some(Made { stall, at, .. })) => Some(TransferRow {
+            result: if stall.is_some() { TransferResult::Stalled } else { TransferResult::Passed },
+            why: None,
+            direction: stall.map(|stall| stall.direction),
+            at: Some(*at),
+        }),
+        Err(unread) => {
+            let why = Some(unread.reason.to_string());
+            Some(TransferRow { result: TransferResult::Unknown, why, direction: None, at: None })
+        }
     }
 }
 

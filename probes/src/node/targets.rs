@@ -63,7 +63,13 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
             losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
+            spread: match last {
+                _ if key.plane != Plane::Underlay => Fact::Absent,
+                Some(last) => last.spread.clone(),
+                None => Fact::Unread(unread.clone()),
+            },
             probed_at: last.and_then(|last| last.probed_at),
+            transfer: last.map_or(Fact::Absent, |last| last.transfer.clone()),
         };
         (key, path)
     };

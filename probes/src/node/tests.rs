@@ -1,6 +1,7 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
 mod changes;
+mod transfers;
 mod turns;
 
 use std::net::IpAddr;
@@ -39,6 +40,8 @@ struct World {
     tapped: Vec<LinkIndex>,
     /// How often the ports of tunnels were told.
     ports: usize,
+    /// Transfers that are wanted and not answered.
+    transfers: Vec<Transfer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,7 @@ impl World {
             readings: 0,
             tapped: Vec::new(),
             ports: 0,
+            transfers: Vec::new(),
         }
     }
 
@@ -88,6 +92,7 @@ impl World {
                 self.node.on(Input::Routes(Box::new(raw)), at(self.time));
             }
             Output::Transmit(transmit) => self.transmit(&transmit),
+            Output::Transfer(transfer) => self.transfers.push(transfer),
             Output::WatchTunnelPorts(_) => self.ports += 1,
             Output::TapTunnels(links) => self.tapped = links,
             Output::Publish(_) => {}

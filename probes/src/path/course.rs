@@ -6,6 +6,9 @@
 //! known – a size that vanishes on the way back was seen by every hop on the way there. Sizes of a task for
 //! the network below a tunnel are those of outer packets, and so are its hops.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use super::direction::{Direction, Found, Ways, largest_error};
@@ -17,6 +20,9 @@ use super::{Answer, Carrier, Encapsulation, Learned, Measured, Probe, SOURCES, S
 use crate::kernel::TunnelKind;
 use crate::overhead;
 use crate::units::{Family, IpSize, Mono};
+
+/// Most sizes that hops named whose fate at every hop is looked at: a forger could name any number.
+const NAMED: usize = 3;
 
 /// One task under way. Told ([`Self::on_sent`], [`Self::on_answer`]) and asked ([`Self::poll`]).
 #[derive(Clone, Debug)]
@@ -226,7 +232,8 @@ impl Course {
             Verdict::BlackHole { drops, .. } => Some(*drops),
             _ => None,
         };
-        let mut sizes: Vec<_> = self.named.iter().copied().chain([self.lane.expected]).chain(drops).collect();
+        let named = self.named.iter().rev().take(NAMED).copied();
+        let mut sizes: Vec<_> = named.chain([self.lane.expected]).chain(drops).collect();
         sizes.extend(verdict.path_mtu());
         sizes.retain(|&size| size > self.lane.small && size <= self.lane.expected);
         sizes.sort_unstable_by(|one, other| other.cmp(one));
@@ -254,8 +261,8 @@ impl Course {
     }
 }
 
-/// What the hops add to what was known: how far away the hop is that signals, and that a hole between two hops is on the
-/// way there.
+/// What the hops add to what was known: how far away the hop is that signals, and that a hole between two hops is on
+/// the way there.
 fn place(measured: &mut Measured) {
     let hops = &measured.hops;
     if let Verdict::Limited { by, .. } | Verdict::BlackHole { by: Some(by), .. } = &mut measured.verdict {

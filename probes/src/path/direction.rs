@@ -8,11 +8,11 @@
 //!    multiples of eight bytes, so the MTU there is one of eight, from the largest fragment on: an answer comes back
 //!    whole exactly if it is no larger. Three echoes find it by halving.
 //! 3. **A size vanishes.** A padded ICMP timestamp request is answered by 40 bytes, whatever its size. If a small one is
-//!    answered, then the size that vanishes is asked for again and again, as [`Doubt`] does. One answer: it arrived, so
-//!    the way back loses it, and what the way there carries beyond is searched upward (`upward`). Only silence: the
-//!    way there loses it. Where timestamps are filtered, and over IPv6, which has none, a UDP datagram to a closed port does
-//!    the same: its answer, port unreachable, is at most [`largest_error`] long, so a path that carries less tells
-//!    nothing apart. It always leaves from the same source port, for another one may take another path.
+//!    answered, then the size that vanishes is asked for again and again, as a grave [`Doubt`] does. One answer: it
+//!    arrived, so the way back loses it, and what the way there carries beyond is searched upward (`upward`). Only
+//!    silence: the way there loses it. Where timestamps are filtered, and over IPv6, which has none, a UDP datagram to
+//!    a closed port does the same: its answer, port unreachable, is at most [`largest_error`] long, so a path that
+//!    carries less tells nothing apart. All leave from one source port, for another one may take another path.
 //!
 //! Whatever is not settled within the budget stays unknown: a way that is not known is not guessed.
 
@@ -222,7 +222,7 @@ impl Direction {
 
     fn arrives(&self, carrier: Carrier) -> Phase {
         let drops = self.drops.unwrap_or(self.lane.expected);
-        Phase::Arrives(carrier, Doubt::new(Probe::new(carrier, drops), Probe::new(carrier, self.lane.small)))
+        Phase::Arrives(carrier, Doubt::grave(Probe::new(carrier, drops), Probe::new(carrier, self.lane.small)))
     }
 
     fn judge(&mut self) -> Option<Phase> {

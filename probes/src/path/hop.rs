@@ -4,21 +4,22 @@
 //! answers has seen the whole packet. So a small probe asks each hop for its name, and a large one beside it whether it
 //! came so far.
 //!
-//! 1. **One hop after the other**, small and large in step, for an answer costs a round trip and no more. A hop that keeps
-//!    silent for [`STALL`] does not hold up those behind it: up to [`WINDOW`] of them are waited for at once. It ends
-//!    at the target, at a hop that refuses, behind [`SILENT_RUN`] hops that say nothing, or after [`MOST_HOPS`].
-//! 2. **A size that does not get to a hop that answers small ones is not sent further.** The next smaller size of interest
+//! 1. **One hop after the other**, small and large in step, for an answer costs a round trip and no more. A hop that
+//!    keeps silent for [`STALL`] does not hold up those behind it: up to [`WINDOW`] of them are waited for at once. It
+//!    ends at the target, at a hop that refuses, behind [`SILENT_RUN`] hops that say nothing, or after [`MOST_HOPS`].
+//! 2. **A size that does not get to a hop that answers small ones goes no further.** The next smaller size of interest
 //!    goes on from there. So does it where a hop says "too big".
 //! 3. **The hole** is behind the last hop that saw the size, and before the first one that only sees small packets.
 //!    Nothing is claimed from less than [`Doubt`] asks for: silent again and again, while small ones are answered there
-//!    before and after. At the target itself the search has asked already, but its silence says nothing where the way
-//!    back may be the hole: so the target ends a hole only if the way is known to be the one there. A size that any
-//!    later hop sees, or that a hop calls too big, has no hole.
+//!    before and after. Meanwhile every hop behind it is asked once with the size, for some routers answer no large
+//!    packets and pass them on. At the target itself the search has asked already, but its silence says nothing where
+//!    the way back may be the hole: so the target ends a hole only if the way is known to be the one there. A size that
+//!    any later hop sees, or that a hop calls too big, has no hole.
 //!
 //! On a path that loses nothing this takes at most four packets for each hop and size: small and large at each, and four
 //! more where the size vanishes. Two packets a hop stay below what routers allow (Linux: six errors at once to one
-//! asker, then one a second); the large one leaves first, so a limit that others have used up silences the small
-//! one as well, and a hop that answers no small ones proves nothing.
+//! asker, then one a second); the large one leaves first, so a limit that others have used up silences the small one as
+//! well, and a hop that answers no small ones proves nothing.
 //!
 //! Two addresses at one distance are equal-cost paths: the first to answer is named, the other one kept beside it.
 

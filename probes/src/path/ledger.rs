@@ -3,6 +3,9 @@
 //! The stages after the search ask the same of every probe: whether it left, was answered, or was silent for long
 //! enough. A probe is known by what it is (carrier, size, hops), so a repeat adds to the same [`Tries`]. Packets that
 //! the stage did not ask for count as well when they leave: the stage before may have left some behind.
+//!
+//! Datagrams of one size and source port cannot be told apart on the wire, and so are not by the prober: of those, the
+//! next one is handed out when the one before has left. Probes leave in the order in which they were asked for.
 
 mod doubt;
 
@@ -12,7 +15,7 @@ use std::time::Duration;
 pub(super) use self::doubt::{Doubt, Judged};
 use super::search::tries::Tries;
 use super::search::{FAILURES, PATIENCE, PATIENCE_ROUND_TRIPS};
-use super::{NotSent, Probe};
+use super::{Carrier, NotSent, Probe};
 use crate::units::{IpSize, Mono};
 
 /// The probes of one stage.
@@ -20,6 +23,8 @@ use crate::units::{IpSize, Mono};
 pub(super) struct Ledger {
     tries: BTreeMap<Probe, Tries>,
     queue: VecDeque<Probe>,
+    /// Handed out, and not known to have left.
+    handed: Vec<Probe>,
     /// Most packets that may leave.
     budget: u32,
     slowest: Duration,
@@ -35,6 +40,7 @@ impl Ledger {
         Self {
             tries: BTreeMap::new(),
             queue: VecDeque::new(),
+            handed: Vec::new(),
             budget,
             slowest: round_trip.unwrap_or_default(),
             sent: 0,
@@ -55,7 +61,19 @@ impl Ledger {
 
     /// The next probe to send.
     pub(super) fn next(&mut self) -> Option<Probe> {
-        self.queue.pop_front()
+        let waits = |probe: &Probe| matches!(probe.carrier, Carrier::Sweep { .. }) && self.handed.contains(probe);
+        if self.queue.front().is_some_and(waits) {
+            return None;
+        }
+        let probe = self.queue.pop_front()?;
+        self.handed.push(probe);
+        Some(probe)
+    }
+
+    fn on_fate(&mut self, probe: Probe) {
+        if let Some(index) = self.handed.iter().position(|&handed| handed == probe) {
+            self.handed.swap_remove(index);
+        }
     }
 
     /// Forgets what has not been handed out.
@@ -75,6 +93,7 @@ impl Ledger {
     /// `probe` left.
     pub(super) fn on_sent(&mut self, probe: Probe, now: Mono) {
         self.sent += 1;
+        self.on_fate(probe);
         if let Some(tries) = self.tries.get_mut(&probe) {
             tries.on_left(now);
         }
@@ -90,6 +109,7 @@ impl Ledger {
 
     /// The kernel here did not send `probe`. A filter here is silence; anything else is no try at all.
     pub(super) fn on_not_sent(&mut self, probe: Probe, why: NotSent, now: Mono) {
+        self.on_fate(probe);
         let Some(tries) = self.tries.get_mut(&probe) else { return };
         if why == NotSent::Filtered {
             return tries.on_filtered(now);
@@ -191,7 +211,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::Carrier;
 
     const PROBE: Probe = Probe::new(Carrier::Timestamp, IpSize::new(1500));
 
@@ -223,6 +242,19 @@ mod tests {
         ledger.on_silent(other);
         assert_eq!((ledger.room(), ledger.sent(), ledger.of(other).is_none()), (0, 1, true));
         assert_eq!(ledger.slowest(), Duration::ZERO);
+    }
+
+    #[test]
+    fn datagrams_that_look_the_same_leave_one_after_the_other_and_nothing_overtakes_them() {
+        let sweep = Probe::new(Carrier::Sweep { source: 1 }, IpSize::new(1500));
+        let mut ledger = Ledger::new(9, None);
+        for probe in [sweep, sweep, PROBE, PROBE] {
+            ledger.ask(probe);
+        }
+        assert_eq!((ledger.next(), ledger.next()), (Some(sweep), None));
+        ledger.on_not_sent(sweep, NotSent::Filtered, at(0));
+        assert_eq!((ledger.next(), ledger.next()), (Some(sweep), Some(PROBE)));
+        assert_eq!(ledger.next(), Some(PROBE), "what can be told apart leaves at once");
     }
 
     #[test]

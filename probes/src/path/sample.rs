@@ -48,7 +48,8 @@ impl Sample {
 
     /// `probe` left at `now`.
     pub fn on_sent(&mut self, probe: Probe, now: Mono) {
-        if probe == self.probe && self.sent < self.asked {
+        // One more than is open was left behind by the search.
+        if probe == self.probe && self.sent + self.refused < self.asked {
             self.sent += 1;
             self.last = Some(now);
         }
@@ -124,6 +125,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_reference_that_the_search_left_behind_takes_nobodys_place() {
+        let mut sample = sample();
+        let Step::Send(probe) = sample.poll(Mono::default()) else { panic!("{sample:?}") };
+        sample.on_answer(probe, Answer::NotSent { why: NotSent::NoRoute }, Mono::default());
+        sample.on_sent(probe, Mono::default());
+        assert_eq!((sample.asked, sample.sent, sample.refused), (1, 0, 1));
     }
 
     #[test]

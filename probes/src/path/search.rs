@@ -275,6 +275,8 @@ impl Search {
             return self.sizes.get(&middle).is_some_and(Tries::pending) || self.ask(middle);
         }
         self.top = fits;
+        // A reference that never leaves would be waited for without end.
+        self.lane.small = self.lane.small.min(fits);
         if fits == below {
             let why = Unreachable::NotSent { why: NotSent::TooLarge };
             self.finish(Verdict::Unreachable { why }, now);

@@ -251,7 +251,8 @@ impl Spread {
 
     fn on_not_sent(&mut self, probe: Probe, why: NotSent, now: Mono) {
         self.failures += 1;
-        if why == NotSent::TooLarge || self.failures >= FAILURES {
+        let is_spent = self.spent() >= budget(self.ports.len());
+        if why == NotSent::TooLarge || self.failures >= FAILURES || is_spent {
             return self.finish(now);
         }
         self.later.push((now + RETRY, probe));

@@ -46,12 +46,21 @@ pub(super) struct Flight {
     pub left: Option<Mono>,
 }
 
+/// A transmit of which nobody has said what became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub key: Key,
+    pub run: RunId,
+    pub probe: Probe,
+    left: bool,
+}
+
 /// Every probe under way.
 #[derive(Clone, Debug)]
 pub(super) struct Flights {
     secret: u64,
     under_way: BTreeMap<Key, Flight>,
-    by_transmit: BTreeMap<TransmitId, Key>,
+    pending: BTreeMap<TransmitId, Pending>,
     quarantine: VecDeque<(Mono, Key)>,
     quarantined: BTreeSet<Key>,
 }
@@ -61,7 +70,7 @@ impl Flights {
         Self {
             secret,
             under_way: BTreeMap::new(),
-            by_transmit: BTreeMap::new(),
+            pending: BTreeMap::new(),
             quarantine: VecDeque::new(),
             quarantined: BTreeSet::new(),
         }
@@ -98,25 +107,41 @@ impl Flights {
     }
 
     pub(super) fn insert(&mut self, key: Key, flight: Flight) {
-        self.by_transmit.insert(flight.transmit, key);
+        let Flight { run, probe, transmit, .. } = flight;
+        self.pending.insert(transmit, Pending { key, run, probe, left: false });
         // A UDP probe that is repeated is known as the one before: whichever of them is answered, it was answered.
-        if let Some(before) = self.under_way.insert(key, flight) {
-            self.by_transmit.remove(&before.transmit);
-        }
+        self.under_way.insert(key, flight);
     }
 
     pub(super) fn get(&self, key: Key) -> Option<Flight> {
         self.under_way.get(&key).copied()
     }
 
-    pub(super) fn key_of(&self, transmit: TransmitId) -> Option<Key> {
-        self.by_transmit.get(&transmit).copied()
+    pub(super) fn pending(&self, transmit: TransmitId) -> Option<Pending> {
+        self.pending.get(&transmit).copied()
     }
 
-    pub(super) fn mark_left(&mut self, key: Key, now: Mono) {
-        if let Some(flight) = self.under_way.get_mut(&key) {
+    /// Takes in that a transmit left; `None` if that is known. A TCP attempt stays pending, for it reports once more.
+    pub(super) fn leave(&mut self, transmit: TransmitId, now: Mono) -> Option<Pending> {
+        let pending = self.pending.get_mut(&transmit).filter(|pending| !pending.left)?;
+        pending.left = true;
+        let pending = *pending;
+        if !matches!(pending.key, Key::Tcp { .. }) {
+            self.pending.remove(&transmit);
+        }
+        if let Some(flight) = self.under_way.get_mut(&pending.key).filter(|flight| flight.transmit == transmit) {
             flight.left = Some(now);
         }
+        Some(pending)
+    }
+
+    /// Takes in that a transmit did not leave.
+    pub(super) fn fail(&mut self, transmit: TransmitId, now: Mono) -> Option<Pending> {
+        let pending = self.pending.remove(&transmit)?;
+        if self.get(pending.key).is_some_and(|flight| flight.transmit == transmit) {
+            self.retire(pending.key, now);
+        }
+        Some(pending)
     }
 
     /// UDP probes to this address and port, of whatever path.
@@ -146,7 +171,7 @@ impl Flights {
     /// Forgets a probe and keeps its sequence in quarantine.
     pub(super) fn retire(&mut self, key: Key, now: Mono) {
         let Some(flight) = self.under_way.remove(&key) else { return };
-        self.by_transmit.remove(&flight.transmit);
+        self.pending.remove(&flight.transmit);
         if self.quarantined.insert(key) {
             self.quarantine.push_back((now + QUARANTINE, key));
         }

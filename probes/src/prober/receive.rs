@@ -153,25 +153,35 @@ impl Prober {
         }
     }
 
-    /// An error about the outside of a packet that was encapsulated here. It is known by source port and length.
+    /// An error about the outside of a packet that was encapsulated here. It is known by what is inside, where enough of
+    /// it is quoted; else by source port and length, which repeats and probes with fewer hops to go share.
     fn on_encapsulated_error(&mut self, complainer: Complainer<'_>, to: IpAddr, udp: &quote::Datagram<'_>) {
-        let size = IpSize::new(u32::from(udp.length)).plus(Family::of(to).header());
-        let port = udp.source;
-        let is_it = |flight: &Flight| {
-            matches!(flight.probe.carrier, Carrier::Vxlan { source } if self.port(source) == port)
-                && flight.probe.size == size
-        };
-        let towards =
-            |run: &&Run| run.target.task.encapsulation().is_some_and(|how| (how.vtep, how.port) == (to, udp.port));
-        let keys = self.runs.values().filter(towards).flat_map(|run| &run.flights).copied();
-        let keys: Vec<_> = keys.filter(|&key| self.flights.get(key).as_ref().is_some_and(is_it)).collect();
-        if keys.is_empty() {
+        let complainer = outer(complainer);
+        if let Some(Quote { to, body: Body::Icmp(echo) }) = quote::inside_vxlan(udp.payload) {
+            return self.on_icmp_error(complainer, to, &echo, 0);
+        }
+        let keys = self.encapsulated(to, udp);
+        let expired = matches!(complainer.complaint, Complaint::Refused(Refusal::TtlExceeded));
+        if keys.is_empty() || (expired && keys.len() > 1) {
             return self.count(ErrorKind::Unmatched);
         }
-        let complainer = outer(complainer);
         for key in keys {
             self.complain(key, complainer, 0);
         }
+    }
+
+    /// Probes under way that were encapsulated here and look like this from outside.
+    fn encapsulated(&self, to: IpAddr, udp: &quote::Datagram<'_>) -> Vec<Key> {
+        let size = IpSize::new(u32::from(udp.length)).plus(Family::of(to).header());
+        let is_it = |flight: &Flight| {
+            let same_port =
+                matches!(flight.probe.carrier, Carrier::Vxlan { source } if self.port(source) == udp.source);
+            same_port && flight.probe.size == size
+        };
+        let towards = |how: Encapsulation| (how.vtep, how.port) == (to, udp.port);
+        let runs = self.runs.values().filter(|run| run.target.task.encapsulation().is_some_and(towards));
+        let keys = runs.flat_map(|run| &run.flights).copied();
+        keys.filter(|&key| self.flights.get(key).as_ref().is_some_and(is_it)).collect()
     }
 
     /// The packet inside is a probe, or it is what pods send: theirs is no error of ours, and says nothing of a probe.

@@ -34,6 +34,16 @@ pub(super) fn restart_here() -> Vec<String> {
     ]
 }
 
+/// Felix tells by the kernel's version whether offload is broken, and can be told.
+pub(super) fn no_offload() -> Vec<String> {
+    vec![
+        "$ kubectl patch felixconfiguration default --type merge \
+         -p '{\"spec\":{\"featureDetectOverride\":\"ChecksumOffloadBroken=true\"}}'"
+            .into(),
+        "Calico from 3.25 on switches it off by itself, unless that setting says otherwise.".into(),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -117,6 +117,35 @@ fn mended(to: IpAddr, size: IpSize) -> [String; 2] {
     ["To see that it is mended:".into(), format!("$ mtuscope probe {to}; {ping} -c 3 -M do -s {payload} {to}")]
 }
 
+/// A hop that speaks is named. One that does not is found with `traceroute`, which sends what a sweep sends.
+pub(super) fn equal_paths_carry(fix: &Fix) -> Vec<String> {
+    let Fix::EqualPathsCarry { to, port, size, good, bad, hops, silent } = fix else { return Vec::new() };
+    let (traceroute, policy) = match Family::of(*to) {
+        Family::Ipv4 => ("traceroute", "net.ipv4.fib_multipath_hash_policy"),
+        Family::Ipv6 => ("traceroute -6", "net.ipv6.fib_multipath_hash_policy"),
+    };
+    let raise = hops.iter().map(|(hop, mtu)| {
+        let now = mtu.map(|mtu| format!(", {mtu} B,")).unwrap_or_default();
+        format!(
+            "{hop} has a next hop that carries less{now} than those beside it: raise the MTU of that link to {size} B."
+        )
+    });
+    let trace = |source: u16| format!("$ {traceroute} -n -q 1 -F -U -p {port} --sport={source} {to} {size}");
+    let follow = [
+        "Follow a flow that arrives and one that vanishes; the link behind the last hop of the second is bad:".into(),
+        trace(*good),
+        trace(*bad),
+    ];
+    let choose = [
+        "Whoever has several next hops or a bond chooses by the ports of a flow; this node may be one:".to_owned(),
+        format!("$ ip route get {to}; sysctl {policy}; grep -H Policy /proc/net/bonding/*"),
+        "Until it is mended, take the bad link out of its group (next hops, port channel, bond).".into(),
+        "To see that it is mended:".into(),
+        format!("$ mtuscope probe --ecmp {to}"),
+    ];
+    raise.chain(follow.into_iter().filter(|_| *silent)).chain(choose).collect()
+}
+
 /// A route's `mtu` is whoever's who made the route.
 pub(super) fn route_mtu(to: &str, link: &str, from: IpSize, mtu: IpSize) -> Vec<String> {
     vec![
@@ -185,6 +214,31 @@ pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, reso
 mod tests {
     use super::*;
     use crate::path::HopAt;
+
+    #[test]
+    fn paths_of_equal_cost_are_followed_by_the_ports_that_take_them() {
+        let carry = |to: &str, hops: &[&str], silent| {
+            let hops = hops.iter().map(|hop| (hop.parse().unwrap(), Some(IpSize::new(1400)))).collect();
+            let (to, size) = (to.parse().unwrap(), IpSize::new(1500));
+            let fix = Fix::EqualPathsCarry { to, port: 33_440, size, good: 40_448, bad: 40_450, hops, silent };
+            equal_paths_carry(&fix).join("\n")
+        };
+        insta::assert_snapshot!(carry("10.0.0.12", &["10.0.9.1"], true), @r#"
+10.0.9.1 has a next hop that carries less, 1400 B, than those beside it: raise the MTU of that link to 1500 B.
+Follow a flow that arrives and one that vanishes; the link behind the last hop of the second is bad:
+$ traceroute -n -q 1 -F -U -p 33440 --sport=40448 10.0.0.12 1500
+$ traceroute -n -q 1 -F -U -p 33440 --sport=40450 10.0.0.12 1500
+Whoever has several next hops or a bond chooses by the ports of a flow; this node may be one:
+$ ip route get 10.0.0.12; sysctl net.ipv4.fib_multipath_hash_policy; grep -H Policy /proc/net/bonding/*
+Until it is mended, take the bad link out of its group (next hops, port channel, bond).
+To see that it is mended:
+$ mtuscope probe --ecmp 10.0.0.12
+"#);
+        let told = carry("10.0.0.12", &["10.0.9.1"], false);
+        assert!(!told.contains("traceroute"), "the hop is known: {told}");
+        let six = carry("fd00::12", &[], true);
+        assert!(six.contains("traceroute -6 ") && six.contains("net.ipv6.fib_multipath_hash_policy"), "{six}");
+    }
 
     #[test]
     fn the_size_to_ping_with_leaves_out_the_headers() {

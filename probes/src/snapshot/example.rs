@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
@@ -13,8 +15,10 @@ use crate::kernel::{
     Route, RouteKind, Tunnel, TunnelKind,
 };
 use crate::loss::Losses;
+use crate::path::spread::{Fate, Swept};
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
+use crate::transfer::{Made, Stall};
 use crate::units::{Family, IpSize, LinkMtu, Mono};
 
 use super::topology::outer::{self, Answers};
@@ -32,6 +36,8 @@ pub(crate) struct Example {
     addressed: BTreeMap<IpAddr, Fact<Measured>>,
     outers: BTreeMap<String, Fact<Measured>>,
     cached: BTreeMap<IpAddr, Cached>,
+    swept: BTreeMap<IpAddr, Fact<Swept>>,
+    transfers: BTreeMap<String, Fact<Made>>,
 }
 
 /// An address from text.
@@ -91,10 +97,23 @@ impl Example {
         };
         let counters_before = tables.counters.clone();
         let counters_untroubled = tables.counters.clone();
-        let (peers, lookups, verdicts, cached) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (addressed, outers) = (BTreeMap::new(), BTreeMap::new());
-        Self { tables, counters_before, counters_untroubled, peers, lookups, verdicts, addressed, outers, cached }
-            .device("lo", "loopback", 65_536)
+        let (cached, swept) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            tables,
+            counters_before,
+            counters_untroubled,
+            peers,
+            lookups,
+            verdicts,
+            addressed,
+            outers,
+            cached,
+            swept,
+            transfers: BTreeMap::new(),
+        }
+        .device("lo", "loopback", 65_536)
     }
 
     /// master-1: vmbr0 on enp4s0 for management, vmbr1 on enp5s0 for Kubernetes, Calico's VXLAN, two pods, two peers.
@@ -318,6 +337,18 @@ impl Example {
         self
     }
 
+    /// What a sweep of a peer's address came to; every port carries until told otherwise.
+    pub(crate) fn sweeps(mut self, address: &str, spread: Fact<Swept>) -> Self {
+        self.swept.insert(ip(address), spread);
+        self
+    }
+
+    /// What came of the transfer over a peer's overlay path; every one passes until told otherwise.
+    pub(crate) fn transfer(mut self, peer: &str, transfer: Fact<Made>) -> Self {
+        self.transfers.insert(peer.into(), transfer);
+        self
+    }
+
     /// Gives the kernel a path MTU to remember.
     pub(crate) fn remembers(mut self, address: &str, mtu: u32) -> Self {
         let cached = Cached { mtu: IpSize::new(mtu), locked: false, expires: None, renewed: 0, explained: false };
@@ -376,6 +407,9 @@ impl Example {
         let hop = route.and_then(|route| route.hops.first());
         let expected = hop.and_then(|hop| self.tables.link(hop.link)).map(|link| link.mtu.carries());
         let told = self.told(key);
+        let through = key.plane == Plane::Overlay
+            && hop.is_some_and(|hop| topology.chain(hop.link).iter().any(|&link| topology.tunnel(link).is_some()));
+        let moved = || self.transfers.get(&key.peer).cloned().unwrap_or(Fact::Known(made(None)));
         let clear = || Fact::Known(measured(Verdict::Clear { mtu: expected.unwrap_or(key.family().floor()) }));
         Path {
             expected,
@@ -384,7 +418,20 @@ impl Example {
             measured: told.unwrap_or_else(clear),
             outer: self.outer_of(key, hop, topology),
             losses: Losses::default(),
+            spread: self.spread(key),
             probed_at: None,
+            transfer: if through { moved() } else { Fact::Absent },
+        }
+    }
+
+    fn spread(&self, key: &PathKey) -> Fact<Swept> {
+        if let Some(swept) = self.swept.get(&key.address) {
+            return swept.clone();
+        }
+        match self.verdicts.get(&(key.peer.clone(), key.plane)) {
+            _ if key.plane != Plane::Underlay => Fact::Absent,
+            Some(Fact::Unread(why)) => Fact::Unread(why.clone()),
+            _ => Fact::Known(swept(&[Fate::Carried; 25])),
         }
     }
 
@@ -422,6 +469,17 @@ impl Example {
             priority: 0,
         }
     }
+}
+
+/// A sweep in which the ports from 40,448 on met these fates.
+pub(crate) fn swept(fates: &[Fate]) -> Swept {
+    let ports = (40_448..).zip(fates.iter().copied()).collect();
+    Swept { expected: Some(IpSize::new(1500)), ports, ..Swept::default() }
+}
+
+/// A transfer that was judged before.
+pub(crate) fn made(stall: Option<Stall>) -> Made {
+    Made { stall, at: Timestamp::UNIX_EPOCH, judged: true }
 }
 
 fn measured(verdict: Verdict) -> Measured {

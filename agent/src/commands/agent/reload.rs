@@ -226,7 +226,7 @@ impl Terms {
 }
 
 fn orders(settings: &Settings) -> Orders {
-    Orders { config: settings.probes.clone(), host_root: settings.host_root.clone() }
+    Orders { config: settings.for_probes(), host_root: settings.host_root.clone() }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use probes::report::Published;
 use super::super::exposition::{Format, quality};
 use super::super::metrics::{self, Scrape, process::Process};
 use super::super::text::{self, Style};
-use super::Site;
+use super::{Bounds, Site, transfers};
 
 const INDEX: &str = "mtuscope: why packets of the size that pods send do not arrive.
 
@@ -20,12 +20,14 @@ const INDEX: &str = "mtuscope: why packets of the size that pods send do not arr
 /report?format=text   the same for people
 /metrics              for Prometheus
 /livez, /readyz       health
+/transfer             for peers' agents, which try whether TCP carries bulk through the tunnel
 ";
 
 pub(super) const NOT_READY: &str = "the first round is not finished yet; try again in a few seconds\n";
 
-pub(super) fn router(site: Arc<Site>) -> Router {
+pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
     let live = || get(|| async { plain(StatusCode::OK, "ok\n") });
+    let transfers = transfers::router(site.published.clone(), bounds.body_pause);
     Router::new()
         .route("/", get(|| async { plain(StatusCode::OK, INDEX) }))
         .route("/report", get(report))
@@ -38,9 +40,10 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is nothing here; / lists what there is\n") })
         .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
         .with_state(site)
+        .merge(transfers)
 }
 
-fn body(status: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
     let mut response = (status, body.into()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -49,7 +52,7 @@ fn body(status: StatusCode, kind: &'static str, body: impl Into<axum::body::Body
     response
 }
 
-fn plain(status: StatusCode, text: impl Into<axum::body::Body>) -> Response {
+pub(super) fn plain(status: StatusCode, text: impl Into<axum::body::Body>) -> Response {
     body(status, "text/plain; charset=utf-8", text)
 }
 

@@ -6,12 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::transfers::Caller;
 use super::{Bounds, Site, pages};
 
 /// Pause after a failed accept: without one, running out of file descriptors would spin.
@@ -28,7 +33,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let Some(first) = listeners.recv().await else { return Ok(()) };
     let mut listener = TcpListener::from_std(first)?;
-    let router = pages::router(Arc::new(site));
+    let router = pages::router(Arc::new(site), bounds);
     let places = Arc::new(Semaphore::new(bounds.connections));
     let reserve = Arc::new(Reserve::default());
     reserve.refill();
@@ -117,13 +122,24 @@ impl Reserve {
 }
 
 async fn connection(stream: TcpStream, router: Router, bounds: Bounds, place: OwnedSemaphorePermit) {
+    // Who has left already is not waited for.
+    let Ok(from) = stream.peer_addr() else { return };
+    // Also what is still to be sent when the connection is closed here: the kernel would try for minutes.
+    if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.connection_time)) {
+        tracing::debug!(%error, "an HTTP connection without a limit on what it leaves behind");
+    }
+    let service = TowerToHyperService::new(router);
+    let named = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Caller(from.ip()));
+        service.call(request)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .keep_alive(false)
         .header_read_timeout(bounds.head_time)
         .max_headers(bounds.headers)
         .max_buf_size(bounds.head_bytes);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = http.serve_connection(TokioIo::new(stream), named);
     match tokio::time::timeout(bounds.connection_time, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection failed"),

@@ -1,5 +1,7 @@
 //! The server over loopback sockets, good and bad clients alike.
 
+mod transfers;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;

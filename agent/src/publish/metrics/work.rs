@@ -25,6 +25,7 @@ pub(super) fn families(published: Option<&Published>) -> Vec<Family> {
     let telemetry = published.map_or(&fallback, |published| &published.telemetry);
     let mut all = Vec::from(traffic(telemetry));
     all.push(errors(telemetry));
+    all.push(stalls(telemetry));
     all.push(overruns(telemetry));
     all.extend(peers(telemetry));
     all.extend(sources(telemetry));
@@ -74,6 +75,11 @@ fn errors(telemetry: &Telemetry) -> Family {
         family.push([label("reason", kind.name())], telemetry.errors.get(&kind).copied().unwrap_or(0));
     }
     family
+}
+
+fn stalls(telemetry: &Telemetry) -> Family {
+    let help = "Transfers with peers' agents through a tunnel that stalled.";
+    Family::counter("transfer_stalls", help).with([], telemetry.transfer_stalls)
 }
 
 fn overruns(telemetry: &Telemetry) -> Family {
@@ -133,6 +139,7 @@ mod tests {
         assert_eq!(count("probe_packets_lost"), 6);
         assert_eq!(count("search_packets"), 6);
         assert_eq!(count("probe_errors"), ErrorKind::ALL.len());
+        assert_eq!(count("transfer_stalls"), 1);
         assert_eq!(count("netlink_overruns"), 1);
         assert_eq!(count("last_round_timestamp"), 0, "no round has ended");
         assert_eq!(count("probe_interval"), 0, "not known yet");

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
+use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::PeerUnreachable;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
@@ -69,6 +69,7 @@ impl Check for BridgeNoUplink {
         silences: &[
             PeerUnreachable::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
             PodUnreachable::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
         ],

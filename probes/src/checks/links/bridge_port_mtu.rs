@@ -14,7 +14,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::paths::PathBlackHole;
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, small, words};
 use crate::fact::Unread;
@@ -72,7 +72,12 @@ impl Check for BridgePortMtu {
         meaning: "The machine sends packets as large as the bridge's MTU, and the port by which they leave drops the \
                   large ones without an error or a counter: pings work and transfers hang.",
         look: &["ip -br link show master BRIDGE", "ip link show dev BRIDGE", "bridge fdb show br BRIDGE"],
-        silences: &[PathBlackHole::ENTRY.code, OverlayMtuExceedsPath::ENTRY.code, OverlayFragmented::ENTRY.code],
+        silences: &[
+            PathBlackHole::ENTRY.code,
+            OverlayMtuExceedsPath::ENTRY.code,
+            OverlayFragmented::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
+        ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeBridgePortMtu", minutes: 5 },
     };

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
+use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Fact, Reason, Source, Unread};
@@ -89,6 +89,7 @@ impl Check for LinkDown {
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
             PodUnreachable::ENTRY.code,
             DefaultRouteMissing::ENTRY.code,
         ],

@@ -9,7 +9,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::paths::{PathBlackHole, PathLimited};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::{Reason, Source, Unread};
@@ -70,6 +70,7 @@ impl Check for TunnelNoHeadroom {
             OverlayFragmented::ENTRY.code,
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeTunnelNoHeadroom", minutes: 5 },

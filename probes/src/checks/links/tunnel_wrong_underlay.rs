@@ -29,7 +29,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::declared::DeclaredMtuDiffers;
-use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
+use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::PeerUnreachable;
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::config::Prefix;
@@ -135,6 +135,7 @@ impl Check for TunnelWrongUnderlay {
         silences: &[
             PeerUnreachable::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
             PodUnreachable::ENTRY.code,
             PodMtuTooLarge::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,

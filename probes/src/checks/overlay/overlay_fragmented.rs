@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::overlay::OverlayTransferStalls;
 use crate::checks::paths::some_peer;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
@@ -79,7 +80,7 @@ impl Check for OverlayFragmented {
     const ENTRY: Entry = Entry {
         code: "overlay-fragmented",
         area: Area::Overlay,
-        severities: &[Severity::Warning],
+        severities: &[Severity::Warning, Severity::Critical],
         title: "full packets of the tunnel arrive in fragments",
         meaning: "Full packets get through the tunnel, but wrapped they are larger than the network below carries and are \
                   cut on the way. That is slow, and turns into a black hole where fragments are filtered.",
@@ -89,7 +90,7 @@ impl Check for OverlayFragmented {
             "nstat -az IpFragCreates IpReasmReqds IpReasmFails",
             "tcpdump -ni LOWER 'ip[6:2] & 0x3fff != 0'",
         ],
-        silences: &[],
+        silences: &[OverlayTransferStalls::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayFragmented", minutes: 15 },
     };
@@ -101,7 +102,9 @@ impl Check for OverlayFragmented {
         for (key, path) in node.paths.iter().filter(|(key, _)| key.plane == Plane::Overlay) {
             match evidence(node, key, path) {
                 Err(why) => judgement.unread.push((Subject::path(key), why)),
-                Ok(Some(evidence)) => judgement.raise(Subject::path(key), Severity::Warning, evidence),
+                Ok(Some(evidence)) => {
+                    judgement.raise_breaking(Subject::path(key), Severity::Warning, evidence, vec![Subject::path(key)])
+                }
                 Ok(None) => {}
             }
         }

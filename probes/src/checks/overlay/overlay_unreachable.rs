@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::PodUnreachable;
+use crate::checks::overlay::{OverlayTransferStalls, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, peer_unreachable, some_peer};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
@@ -87,7 +87,12 @@ impl Check for OverlayUnreachable {
             "bridge fdb show dev TUNNEL",
             "tcpdump -ni LOWER udp port PORT",
         ],
-        silences: &[PathBlackHole::ENTRY.code, PathLimited::ENTRY.code, PodUnreachable::ENTRY.code],
+        silences: &[
+            PathBlackHole::ENTRY.code,
+            PathLimited::ENTRY.code,
+            PodUnreachable::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
+        ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayUnreachable", minutes: 2 },
     };
@@ -100,7 +105,8 @@ impl Check for OverlayUnreachable {
             match path.verdict() {
                 Err(why) => judgement.unread.push((Subject::path(key), why)),
                 Ok(Verdict::Unreachable { why }) if !peer_is_lost(node, key) => {
-                    judgement.raise(Subject::path(key), Severity::Critical, evidence(node, key, path, *why));
+                    let (subject, evidence) = (Subject::path(key), evidence(node, key, path, *why));
+                    judgement.raise_breaking(subject.clone(), Severity::Critical, evidence, vec![subject]);
                 }
                 Ok(_) => {}
             }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::overhead::likely_device_mtu;
@@ -80,7 +80,14 @@ impl Check for PathBlackHole {
         meaning: "Small packets to the peer arrive, larger ones are lost and nobody says so. Handshakes and pings work \
                   while transfers hang.",
         look: &["mtuscope probe ADDRESS", "ping -M do -s SIZE ADDRESS", "ip -s link", "nft list ruleset"],
-        silences: &[BLACK_HOLE, LIMITED, ASYMMETRIC, OverlayMtuExceedsPath::ENTRY.code, OverlayFragmented::ENTRY.code],
+        silences: &[
+            BLACK_HOLE,
+            LIMITED,
+            ASYMMETRIC,
+            OverlayMtuExceedsPath::ENTRY.code,
+            OverlayFragmented::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
+        ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathBlackHole", minutes: 2 },
     };

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
+use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::path::{Limit, PathKey, Plane, Verdict};
@@ -61,7 +61,13 @@ impl Check for PathLimited {
         meaning: "A hop or a link of this machine takes only smaller packets and says so. Senders that obey lose some \
                   speed; those that never hear of it, because a filter or a tunnel is in between, hang.",
         look: &["mtuscope probe ADDRESS", "tracepath -n ADDRESS", "ip route get ADDRESS", "ip route show cache"],
-        silences: &[LIMITED, BLACK_HOLE, OverlayMtuExceedsPath::ENTRY.code, OverlayFragmented::ENTRY.code],
+        silences: &[
+            LIMITED,
+            BLACK_HOLE,
+            OverlayMtuExceedsPath::ENTRY.code,
+            OverlayFragmented::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
+        ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathLimited", minutes: 2 },
     };

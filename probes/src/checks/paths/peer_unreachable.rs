@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayUnreachable, PodUnreachable};
+use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::{Hop, NeighbourState};
@@ -66,6 +66,7 @@ impl Check for PeerUnreachable {
         silences: &[
             OverlayUnreachable::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             PodUnreachable::ENTRY.code,

@@ -343,9 +343,9 @@ proptest! {
         vanishes in proptest::option::of((90u32..1500, any::<bool>())),
     ) {
         let told = unleash(Hops::new(sight(Family::Ipv4, &sizes, vanishes)), &happenings);
-        prop_assert_eq!(told.out.sent, told.sent);
+        prop_assert_eq!(told.out.sent, told.sent());
         let most = u32::from(MOST_HOPS) * 4 * (sizes.len() as u32 + 2);
-        prop_assert!(told.sent <= most, "{} packets", told.sent);
+        prop_assert!(told.sent() <= most, "{} packets", told.sent());
         let answered: Vec<_> = told.carried.iter().chain(&told.expired).chain(&told.refused).collect();
         for row in &told.out.hops {
             let at_hop = |size: &IpSize| answered.iter().any(|probe| probe.ttl == Some(row.ttl) && probe.size == *size);

@@ -411,6 +411,17 @@ fn who_could_not_be_tried_is_not_unreachable() {
 }
 
 #[test]
+fn a_reference_that_is_too_large_here_gives_way_to_what_fits() {
+    for local in 68..84 {
+        let run = drive(1500, Network { local: Some(local), ..silent([]) });
+        assert_eq!(*run.verdict(), Verdict::Unreachable { why: Unreachable::Silent });
+        assert_eq!(run.sizes.iter().filter(|&&size| size == local).count(), 3, "{local}: {:?}", run.sizes);
+        let run = drive(1500, Network { local: Some(local), ..Network::clean() });
+        assert_eq!(run.verdict().path_mtu(), Some(size(local)));
+    }
+}
+
+#[test]
 fn a_neighbour_that_fails_after_three_seconds_is_seen() {
     let refusal = refused(router(0), Refusal::HostUnreachable);
     let run = drive(1500, silent([("echo", (Duration::from_millis(3080), refusal))]));

@@ -31,7 +31,8 @@ pub(in crate::path) fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 #[derive(Debug)]
 pub(in crate::path) struct Told<T> {
     pub out: T,
-    pub sent: u32,
+    /// Probes that left.
+    pub left: Vec<Probe>,
     /// Probes that the target was said to have answered.
     pub carried: Vec<Probe>,
     /// Probes that some hop was said to have seen.
@@ -40,15 +41,21 @@ pub(in crate::path) struct Told<T> {
     pub refused: Vec<Probe>,
 }
 
+impl<T> Told<T> {
+    pub(in crate::path) fn sent(&self) -> u32 {
+        self.left.len() as u32
+    }
+}
+
 /// Lets all that happen to a machine, then leaves it in silence until it ends.
 pub(in crate::path) fn unleash<M: Machine>(mut machine: M, happenings: &[Happening]) -> Told<M::Yield> {
     let mut now = Mono::default();
     let mut happenings = happenings.iter();
     let (mut asked, mut waiting) = (Vec::new(), Vec::new());
-    let (mut sent, mut carried, mut expired, mut refused) = (0, Vec::new(), Vec::new(), Vec::new());
+    let (mut left, mut carried, mut expired, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..20_000 {
         let wait = match machine.poll(now) {
-            Step::Done(out) => return Told { out: *out, sent, carried, expired, refused },
+            Step::Done(out) => return Told { out: *out, left, carried, expired, refused },
             Step::Send(probe) => {
                 asked.push(probe);
                 waiting.push(probe);
@@ -60,7 +67,7 @@ pub(in crate::path) fn unleash<M: Machine>(mut machine: M, happenings: &[Happeni
         let Some(&Happening { what, pick, size, who, millis }) = happenings.next() else {
             match waiting.pop() {
                 Some(probe) => {
-                    sent += 1;
+                    left.push(probe);
                     machine.on_sent(probe, now);
                 }
                 None => now = wait,
@@ -73,7 +80,7 @@ pub(in crate::path) fn unleash<M: Machine>(mut machine: M, happenings: &[Happeni
             if what == 0 {
                 machine.on_answer(probe, Answer::NotSent { why: refusal(who) }, now);
             } else {
-                sent += 1;
+                left.push(probe);
                 machine.on_sent(probe, now);
             }
             continue;

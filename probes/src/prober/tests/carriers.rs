@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use super::super::receive;
 use super::*;
 use crate::path::course::Stage;
-use crate::path::{Carrier, Encapsulation, spread};
+use crate::path::{Carrier, Encapsulation, Way, spread};
 
 const HERE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x11);
 const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x12);
@@ -178,6 +178,20 @@ fn a_sweep_leaves_from_its_own_ports_and_port_unreachable_by_the_target_answers_
 }
 
 #[test]
+fn each_of_several_sweep_probes_that_are_known_as_one_is_known_to_have_left() {
+    let mut prober = prober();
+    let run = idle(&mut prober, sweep());
+    let probe = Probe::new(Carrier::Sweep { source: 1 }, IpSize::new(1500));
+    prober.outbox.extend([(run, probe); 3]);
+    let transmits: Vec<_> = std::iter::from_fn(|| prober.poll_transmit(micros(0))).take(3).collect();
+    for transmit in &transmits {
+        assert!(prober.flights.pending(transmit.id).is_some(), "nobody said what became of it");
+        prober.on_sent(transmit.id, Sent::Ok, micros(0));
+        assert!(prober.flights.pending(transmit.id).is_none());
+    }
+}
+
+#[test]
 fn a_repeated_sweep_probe_is_answered_by_an_answer_to_either() {
     let mut prober = prober();
     let run = idle(&mut prober, sweep());
@@ -239,6 +253,24 @@ fn a_tunnel_and_what_is_encapsulated_beside_it_are_told_apart() {
 }
 
 #[test]
+fn hops_below_a_tunnel_are_told_apart_by_what_is_inside() {
+    let mut prober = prober();
+    let run = idle(&mut prober, outer());
+    let probe = |ttl| Probe { ttl: Some(ttl), ..Probe::new(Carrier::Vxlan { source: 3 }, IpSize::new(1500)) };
+    let transmits = [1, 2].map(|ttl| send(&mut prober, run, probe(ttl), micros(0)));
+    let error = |length| seen(&transmits[1]).error(ROUTER, 11, 0, 0, length);
+    receive(&mut prober, error(28), micros(100));
+    assert_eq!(errors(&prober), [(ErrorKind::Unmatched, 1)], "it may be about either");
+    receive(&mut prober, error(548), micros(100));
+    assert_eq!(errors(&prober), [(ErrorKind::Unmatched, 1)]);
+    let mut forged = seen(&transmits[1]);
+    let originate = 28 + 22 + 20 + 8;
+    forged.packet[originate] ^= 1;
+    receive(&mut prober, forged.error(ROUTER, 11, 0, 0, 548), micros(100));
+    assert_eq!(errors(&prober), [(ErrorKind::Unmatched, 1), (ErrorKind::Forged, 1)]);
+}
+
+#[test]
 fn a_probe_with_few_hops_to_go_expires_where_others_go_round_in_circles() {
     let mut prober = prober();
     let run = idle(&mut prober, underlay(PEER));
@@ -268,4 +300,45 @@ fn sweeps_wait_until_nothing_else_is_to_be_sent_and_no_round_waits_for_them() {
     assert!(matches!(first.means, Means::Icmp { .. }), "the measurement goes first");
     prober.stop(&underlay(PEER).key, micros(0));
     assert!(prober.is_idle());
+}
+
+#[test]
+fn an_ipv6_black_hole_is_told_to_be_on_the_way_there() {
+    let mut prober = prober();
+    prober.start(six(), micros(0));
+    let mut now = micros(0);
+    for _ in 0..1000 {
+        while let Some(transmit) = prober.poll_transmit(now) {
+            prober.on_sent(transmit.id, Sent::Ok, now);
+            let body = whole_or_none(&transmit.means);
+            let header = if matches!(transmit.means, Means::Udp { .. }) { 48 } else { 40 };
+            let (carried, expires) = (header + body.len() <= 1400, transmit.ttl == Some(1));
+            let quoted = |next| if expires { error6(3, 0, 0, next, &body) } else { error6(1, 4, 0, next, &body) };
+            let answer = match &transmit.means {
+                Means::Icmp { .. } if expires => (ROUTER6, quoted(58)),
+                Means::Icmp { .. } if carried => (PEER6, reply6(&transmit)),
+                Means::Udp { source, .. } if carried => {
+                    let [a, b] = source.to_be_bytes();
+                    let [c, d] = transmit.to.port().to_be_bytes();
+                    let [e, f] = u16::try_from(body.len() + 8).unwrap().to_be_bytes();
+                    let datagram = [&[a, b, c, d, e, f, 0, 0], &body[..]].concat();
+                    (PEER6, error6(1, 4, 0, 17, &datagram))
+                }
+                _ => continue,
+            };
+            prober.on_datagram(&from6(answer.0, answer.1, now + SOON));
+        }
+        if let Some((_, learned)) = prober.poll_learned(now) {
+            let measured = mtu(learned);
+            assert_eq!(measured.verdict.path_mtu(), Some(IpSize::new(1400)));
+            assert_eq!(measured.way, Some(Way::Forward), "{measured:?}");
+            return;
+        }
+        now = now.max(prober.poll_timeout().expect("a path is under measurement"));
+    }
+    panic!("the measurement does not end: {:?}", prober.runs.values().next().map(|run| run.course.stage()));
+}
+
+fn whole_or_none(means: &Means) -> Vec<u8> {
+    if matches!(means, Means::Tcp { .. }) { Vec::new() } else { whole(means) }
 }

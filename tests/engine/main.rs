@@ -14,6 +14,8 @@ use lab::report::{Path, ProbeReport};
 use lab::{Error, Result, service};
 use libtest_mimic::Trial;
 
+mod far;
+
 fn main() -> ExitCode {
     harness::main(|| {
         let mut tests = vec![
@@ -32,20 +34,27 @@ fn main() -> ExitCode {
             test("another process with the same id does not raise the dead", same_id_elsewhere),
         ];
         tests.extend(black_holes());
+        tests.extend(far::tests());
         tests
     })
 }
 
 /// What `mtuscope probe` says of one address, and its exit status.
 fn probe(cluster: &Cluster, address: impl Into<IpAddr>) -> Result<(Path, i32)> {
-    let address = address.into();
-    let output = service::run(cluster.host(0), &["probe", &address.to_string(), "--output", "json"])?;
+    let address = address.into().to_string();
+    let (path, code) = probe_with(cluster, &[&address])?;
+    assert_eq!(path.peer, address, "the peer is the address as given");
+    Ok((path, code))
+}
+
+/// The same with other arguments.
+fn probe_with(cluster: &Cluster, arguments: &[&str]) -> Result<(Path, i32)> {
+    let output = service::run(cluster.host(0), &[&["probe", "--output", "json"], arguments].concat())?;
     let code = output.status.code().ok_or_else(|| Error::new("running `probe`", output.status))?;
     let (text, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let report =
         ProbeReport::parse(&text).map_err(|error| error.check(format!("it exited with {code} and said {log}")))?;
     let path = report.paths.into_iter().next().ok_or_else(|| Error::new("running `probe`", "it lists no path"))?;
-    assert_eq!(path.peer, address.to_string(), "the peer is the address as given");
     Ok((path, code))
 }
 
