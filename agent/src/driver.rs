@@ -253,11 +253,12 @@ fn take(received: Received, node: &mut Node, epoch: Instant) {
     }
 }
 
-fn now(epoch: Instant) -> Now {
+pub(crate) fn now(epoch: Instant) -> Now {
     Now { mono: Mono::new(epoch.elapsed()), wall: Timestamp::now() }
 }
 
-fn identity() -> Result<Identity, Unread> {
+/// What makes this process's probes its own.
+pub(crate) fn identity() -> Result<Identity, Unread> {
     let random = |error| {
         let what = format!("getrandom: no random identity for probes: {error}");
         Unread::new(Source::Probes, Reason::Failed { what })

@@ -11,5 +11,6 @@ pub mod io;
 mod logs;
 pub mod outcome;
 pub mod publish;
+pub mod survey;
 
 pub use app::run;

@@ -19,6 +19,13 @@ fn wrong_usage_and_wrong_configuration_are_status_two_with_empty_output() {
         (&["report", "--config", "/no/such/file"], "/no/such/file: cannot open"),
         (&["agent", "--config", path], ":2:1: unknown key `nods`; did you mean `node`?"),
         (&["checks", "nonsense"], "there is no code `nonsense`"),
+        (&["probe", "0.0.0.0"], "argument: `0.0.0.0`: it is the unspecified address"),
+        (&["probe", "10.0.0.0/24", "fe80::1%eth0"], "argument: `fe80::1%eth0`: "),
+        (&["probe", "-f", "/no/such/list"], "cannot read the targets in /no/such/list: "),
+        (&["probe", "-f", path], "`probing: { interval: never }`"),
+        (&["probe", "-4", "fd00::2"], "is no ipv4 address"),
+        (&["probe", "-6", "-S", "127.0.0.1", "localhost"], "--source names an ipv4 address"),
+        (&["probe", "-"], "there is nothing to probe"),
     ] {
         let (status, out, err) = finished(arguments);
         assert_eq!((status, out.as_str()), (Some(2), ""), "{arguments:?}");

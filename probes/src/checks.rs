@@ -99,6 +99,8 @@ pub enum Confirm {
     AtOnce,
     /// Measured: as many rounds in agreement as the operator asks for.
     Rounds,
+    /// Measured by sweeps over source ports, which rounds do not wait for: as many of them in agreement.
+    Sweeps,
     /// Measured by transfers, which rounds do not wait for: as many of them in agreement.
     Transfers,
 }

@@ -110,7 +110,7 @@ impl History {
             let confirm = outcome.entry.confirm;
             let held = |subject: &Subject| match confirm {
                 Confirm::AtOnce => false,
-                Confirm::Rounds | Confirm::Transfers => !was_measured(confirm, subject),
+                Confirm::Rounds | Confirm::Sweeps | Confirm::Transfers => !was_measured(confirm, subject),
             };
             if let Ok(looked) = outcome.result
                 && occasion.bears_on(confirm)
@@ -162,7 +162,7 @@ impl History {
         for candidate in looked.raised.into_iter().filter(|candidate| !held(&candidate.subject)) {
             let needed = match candidate.entry.confirm {
                 Confirm::AtOnce => 1,
-                Confirm::Rounds | Confirm::Transfers => self.confirm_rounds,
+                Confirm::Rounds | Confirm::Sweeps | Confirm::Transfers => self.confirm_rounds,
             };
             let subject = candidate.subject.clone();
             touched.insert(subject.clone());

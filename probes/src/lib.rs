@@ -5,7 +5,8 @@
 //! bans the rest, and the gate fails if an I/O crate turns up among its dependencies.
 //!
 //! The way of a packet: [`kernel`] turns messages into facts, [`path`] decides which size to try next, [`prober`]
-//! sends for all paths, [`node`] owns them all, the catalogue judges, and [`report`] is what leaves.
+//! sends for all paths, [`node`] owns them all, the catalogue judges, and [`report`] is what leaves. [`survey`] measures
+//! paths that somebody named, once, and judges nothing.
 #![forbid(unsafe_code)]
 
 pub mod checks;
@@ -26,6 +27,7 @@ pub mod schedule;
 pub mod silence;
 pub mod snapshot;
 pub mod subject;
+pub mod survey;
 pub mod tables;
 pub mod telemetry;
 pub mod transfer;

@@ -19,7 +19,8 @@ mod judging;
 mod look;
 mod reading;
 pub(crate) mod rows;
-mod targets;
+mod sweeps;
+pub(crate) mod targets;
 mod transfers;
 mod turns;
 
@@ -27,11 +28,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Expect};
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
 use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
-use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
+use crate::path::{Learned, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
@@ -45,6 +46,7 @@ use crate::units::{Family, Mono, Now};
 use cache::Cache;
 use ground::Ground;
 use look::Look;
+use sweeps::Sweeps;
 use transfers::Transfers;
 use turns::Turns;
 
@@ -118,6 +120,7 @@ pub struct Node {
     ground: Ground,
     transfers: Transfers,
     turns: Turns,
+    sweeps: Sweeps,
     chance: u64,
     round_started: Mono,
     next_round: Mono,
@@ -144,7 +147,7 @@ impl Node {
             cache: Cache::default(),
             cache_read: now.mono,
             telemetry: fresh_telemetry(&config),
-            snapshot: nothing_known(&config),
+            snapshot: nothing_known(config.expect.clone()),
             version: version.into(),
             directory: Directory::default(),
             probing: Ok(()),
@@ -157,6 +160,7 @@ impl Node {
             ground: Ground::default(),
             transfers: Transfers::new(identity.secret, now.mono),
             turns: Turns::default(),
+            sweeps: Sweeps::default(),
             chance: identity.secret,
             round_started: now.mono,
             next_round: now.mono,
@@ -285,6 +289,7 @@ impl Node {
             return Some(Output::ReadFacts);
         }
         self.tap_tunnels();
+        self.start_sweeps(now.mono);
         self.judge(Occasion::Round, now);
         self.wanted.pop_front()
     }
@@ -297,24 +302,12 @@ impl Node {
 
     fn learn(&mut self, key: &PathKey, learned: Learned, now: Now) {
         let Some(path) = self.snapshot.paths.get_mut(key) else { return };
-        match learned {
-            Learned::Mtu(measured) => {
-                self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(&measured);
-                match measured.verdict.path_mtu() {
-                    Some(_) => path.losses.push(now.mono, measured.references()),
-                    // What is not there loses everything, and says nothing about the path when it is back.
-                    None => path.losses.clear(),
-                }
-                let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
-                path.measured = Fact::Known(Measured { verdict, ..*measured });
-                path.probed_at = Some(now.wall);
-            }
-            Learned::Outer(measured) => {
-                let verdict = own_words(measured.verdict.clone(), &self.snapshot.tables);
-                path.outer = Fact::Known(Measured { verdict, ..*measured });
-            }
-            Learned::Spread(_) => {}
+        if let Learned::Mtu(measured) = &learned {
+            self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(measured);
+        } else if let Learned::Spread(_) = learned {
+            self.sweeps.end(key);
         }
+        path.take(learned, &self.snapshot.tables, now);
     }
 
     fn met_trouble(&self) -> bool {
@@ -323,17 +316,8 @@ impl Node {
     }
 }
 
-/// A limit that this machine itself signals – a tunnel whose outer packet does not fit – has no hop's address.
-fn own_words(verdict: Verdict, tables: &Tables) -> Verdict {
-    let own = |by: Limit| Limit { address: by.address.filter(|&address| !tables.is_own(address)), ..by };
-    match verdict {
-        Verdict::Limited { mtu, by } => Verdict::Limited { mtu, by: own(by) },
-        Verdict::BlackHole { carries, drops, by } => Verdict::BlackHole { carries, drops, by: by.map(own) },
-        other => other,
-    }
-}
-
-fn nothing_known(config: &Config) -> Snapshot {
+/// A snapshot before anything was read.
+pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
     let tables = Tables::unread();
     Snapshot {
         counters_before: tables.counters.clone(),
@@ -345,7 +329,7 @@ fn nothing_known(config: &Config) -> Snapshot {
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),
         paths: BTreeMap::<PathKey, _>::new(),
-        expect: config.expect.clone(),
+        expect,
     }
 }
 
@@ -372,4 +356,4 @@ impl Traffic {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

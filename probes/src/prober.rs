@@ -234,9 +234,15 @@ impl Prober {
                     return;
                 }
                 Step::Done(learned) => {
+                    let learned = match *learned {
+                        Learned::Spread(swept) => {
+                            Learned::Spread(Box::new(swept.on_wire(self.first_port, &run.target.task)))
+                        }
+                        learned => learned,
+                    };
                     let task = (run.target.key.clone(), run.target.task.kind());
                     self.by_task.remove(&task);
-                    self.finished.push_back((task.0, *learned));
+                    self.finished.push_back((task.0, learned));
                     self.end_run(id, now);
                     return;
                 }
@@ -325,6 +331,8 @@ mod errno {
     pub(super) const EAGAIN: i32 = 11;
     const EACCES: i32 = 13;
     const EMSGSIZE: i32 = 90;
+    /// No address of the packet's family to send from: IPv6 is off.
+    const EADDRNOTAVAIL: i32 = 99;
     const ENETDOWN: i32 = 100;
     const ENETUNREACH: i32 = 101;
     const EHOSTDOWN: i32 = 112;
@@ -333,7 +341,7 @@ mod errno {
     pub(super) const fn why(errno: i32) -> NotSent {
         match errno {
             EMSGSIZE => NotSent::TooLarge,
-            ENETDOWN | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH => NotSent::NoRoute,
+            EADDRNOTAVAIL | ENETDOWN | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH => NotSent::NoRoute,
             EPERM | EACCES => NotSent::Filtered,
             other => NotSent::Other(other),
         }

@@ -3,6 +3,7 @@
 //! A value that is not known is absent, never zero.
 
 pub mod ladder;
+pub mod spread;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use crate::transfer::admission::Guests;
 use crate::units::{Family, IpSize, LinkMtu};
 
 pub use ladder::Ladder;
+pub use spread::SpreadRow;
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "mtuscope.report/v1";
@@ -321,6 +323,9 @@ pub struct PathRow {
     /// What the network below the tunnel carries to the peer's tunnel end, measured by packets that were encapsulated here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outer: Option<OuterRow>,
+    /// What became of the expected size over equal-cost paths, where they were told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadRow>,
     /// Path MTU that the kernel has cached, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_mtu: Option<IpSize>,
@@ -496,6 +501,33 @@ pub struct NotConcluded {
 pub struct ProbeReport {
     /// Always `mtuscope.probe/v1`.
     pub schema: &'static str,
-    /// One path for each address, in the order given.
+    /// One path for each address, in the order given; a name has one for each of its addresses.
     pub paths: Vec<PathRow>,
+    /// What was named and has no path above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_probed: Vec<NotProbed>,
+}
+
+/// What was named and not probed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NotProbed {
+    /// The target as given.
+    pub peer: String,
+    /// Which of its addresses; absent if the name has none that could be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The kind of reason.
+    pub kind: WhyNotProbed,
+    /// The reason in words.
+    pub why: String,
+}
+
+/// Why something that was named was not probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyNotProbed {
+    /// The name was not resolved.
+    Unresolved,
+    /// No route leads to this address of the name, and one does to another: no program would use this one.
+    NoRoute,
 }

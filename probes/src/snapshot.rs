@@ -18,12 +18,12 @@ use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Counters, LinkIndex, Route};
 use crate::loss::Losses;
 use crate::path::spread::Swept;
-use crate::path::{Measured, PathKey, Plane, Verdict};
+use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::transfer::Made;
-use crate::units::{Family, IpSize};
+use crate::units::{Family, IpSize, Now};
 
 pub use cached::Cached;
 pub use setup::Setup;
@@ -93,6 +93,37 @@ impl Path {
             }
             measured => Ok(&measured.verdict),
         }
+    }
+
+    /// Takes in what was learned of it.
+    pub(crate) fn take(&mut self, learned: Learned, tables: &Tables, now: Now) {
+        let known = |measured: Measured| {
+            let verdict = own_words(measured.verdict, tables);
+            Fact::Known(Measured { verdict, ..measured })
+        };
+        match learned {
+            Learned::Mtu(measured) => {
+                match measured.verdict.path_mtu() {
+                    Some(_) => self.losses.push(now.mono, measured.references()),
+                    // What is not there loses everything, and says nothing about the path when it is back.
+                    None => self.losses.clear(),
+                }
+                self.measured = known(*measured);
+                self.probed_at = Some(now.wall);
+            }
+            Learned::Outer(measured) => self.outer = known(*measured),
+            Learned::Spread(swept) => self.spread = Fact::Known(*swept),
+        }
+    }
+}
+
+/// A limit that this machine itself signals – a tunnel whose outer packet does not fit – has no hop's address.
+fn own_words(verdict: Verdict, tables: &Tables) -> Verdict {
+    let own = |by: Limit| Limit { address: by.address.filter(|&address| !tables.is_own(address)), ..by };
+    match verdict {
+        Verdict::Limited { mtu, by } => Verdict::Limited { mtu, by: own(by) },
+        Verdict::BlackHole { carries, drops, by } => Verdict::BlackHole { carries, drops, by: by.map(own) },
+        other => other,
     }
 }
 
@@ -232,5 +263,19 @@ mod tests {
         let node = node.snapshot();
         assert!(node.carries(&path(Plane::Underlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv4)));
         assert!(!node.carries(&path(Plane::Underlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv6)));
+    }
+
+    #[test]
+    fn a_limit_of_this_machine_names_no_hop() {
+        let own = |address: &str| Limit { address: Some(address.parse().unwrap()), reported_mtu: None, ttl: None };
+        let mut tables = Tables::unread();
+        tables.addresses = Fact::Known(crate::kernel::address::decode(&crate::kernel::golden::addresses()).rows);
+        let mtu = IpSize::new(1350);
+        let told = |address: &str| match own_words(Verdict::Limited { mtu, by: own(address) }, &tables) {
+            Verdict::Limited { by, .. } => by.address,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told("10.0.0.11"), None, "vmbr1's own address");
+        assert_eq!(told("10.0.0.1"), Some("10.0.0.1".parse().unwrap()));
     }
 }

@@ -447,6 +447,11 @@ pub const SPEAKING_SIX: [Recipe; 5] = [DUAL, MIXED, SIX, SIX_PODS, SIX_ALONE];
 /// The recipes with more routers than one for each node.
 pub const FAR: [Recipe; 3] = [CHAIN, TWO_WAYS, FOUR_WAYS];
 
+/// Every recipe: [`ALL`], and those that a scenario is played on where it names them.
+pub fn every() -> impl Iterator<Item = Recipe> {
+    ALL.into_iter().chain(SPEAKING_SIX).chain(FAR)
+}
+
 impl Recipe {
     /// The node's name on one of its links, `None` where it has no such link.
     pub fn link(&self, role: Role) -> Option<&'static str> {

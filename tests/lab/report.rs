@@ -117,6 +117,8 @@ pub struct Path {
     pub hops: Vec<Hop>,
     /// What the network below the tunnel carries.
     pub outer: Option<Outer>,
+    /// What became of the size over paths of equal cost.
+    pub spread: Option<Spread>,
     /// What the kernel remembers, in bytes.
     pub cached_mtu: Option<u32>,
     /// Packets sent for the last measurement.
@@ -182,6 +184,30 @@ pub struct Outer {
     pub path_mtu: Option<u32>,
     /// Between which hops larger packets vanish.
     pub hole: Option<Hole>,
+}
+
+/// A sweep over source ports.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Spread {
+    /// Ports that were tried.
+    pub ports: usize,
+    /// The share of those that do not carry the size.
+    pub share_bad: Option<f64>,
+    /// The ports by fate.
+    pub kinds: Vec<SpreadKind>,
+}
+
+/// Source ports with one fate.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SpreadKind {
+    /// `carried`, `limited`, `swallowed`, `dead` or `unknown`.
+    pub fate: String,
+    /// How many.
+    pub ports: usize,
+    /// A few of them.
+    pub sample: Vec<u16>,
+    /// What was answered, in bytes.
+    pub carries: Option<u32>,
 }
 
 /// A hop that limits a path.
@@ -258,6 +284,22 @@ pub struct ProbeReport {
     pub schema: String,
     /// One path for each address.
     pub paths: Vec<Path>,
+    /// What was named and has no path.
+    #[serde(default)]
+    pub not_probed: Vec<NotProbed>,
+}
+
+/// What was named and not probed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NotProbed {
+    /// The target as given.
+    pub peer: String,
+    /// Which of its addresses.
+    pub address: Option<String>,
+    /// `unresolved` or `no_route`.
+    pub kind: String,
+    /// Why.
+    pub why: String,
 }
 
 impl Report {

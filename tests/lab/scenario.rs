@@ -56,8 +56,11 @@ pub struct Scenario {
     /// Where agents run.
     #[serde(default)]
     pub agents: Agents,
-    /// The recipes to play it on, if not all that have the things named.
+    /// The recipes to play it on, if not all of the usual ones that have the things named.
     pub recipes: Option<Vec<String>>,
+    /// Recipes to play it on besides.
+    #[serde(default)]
+    pub also: Vec<String>,
 }
 
 /// The nodes that an agent runs in.
@@ -165,9 +168,13 @@ fn parse(text: &str) -> Result<Vec<Scenario>> {
         if one.near_miss.is_empty() || one.fault.is_empty() {
             return Err(broken("it needs a fault and a near miss"));
         }
-        let known = |name: &String| recipe::ALL.iter().any(|recipe| recipe.name == name);
-        if !one.recipes.iter().flatten().all(known) {
+        let known = |name: &String| recipe::every().any(|recipe| recipe.name == name);
+        if !one.recipes.iter().flatten().chain(&one.also).all(known) {
             return Err(broken("it names a recipe that there is not"));
+        }
+        let plays = one.recipes();
+        if !one.also.iter().all(|name| plays.iter().any(|recipe| recipe.name == name)) {
+            return Err(broken("a recipe that it is to be played on besides lacks something that it names"));
         }
         if one.recipes().is_empty() {
             return Err(broken("no recipe has the things that it names"));
@@ -179,11 +186,13 @@ fn parse(text: &str) -> Result<Vec<Scenario>> {
 impl Scenario {
     /// The recipes to play it on.
     pub fn recipes(&self) -> Vec<Recipe> {
-        recipe::ALL.into_iter().filter(|recipe| self.is_for(recipe) && self.fits(recipe)).collect()
+        recipe::every().filter(|recipe| self.is_for(recipe) && self.fits(recipe)).collect()
     }
 
     fn is_for(&self, recipe: &Recipe) -> bool {
-        self.recipes.as_ref().is_none_or(|names| names.iter().any(|name| name == recipe.name))
+        let is_it = |names: &[String]| names.iter().any(|name| name == recipe.name);
+        let usual = || recipe::ALL.iter().any(|usual| usual.name == recipe.name);
+        is_it(&self.also) || self.recipes.as_ref().map_or_else(usual, |names| is_it(names))
     }
 
     fn fits(&self, recipe: &Recipe) -> bool {

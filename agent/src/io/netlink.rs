@@ -11,6 +11,7 @@
 
 mod channel;
 pub mod events;
+mod lookups;
 mod request;
 
 use std::collections::BTreeMap;
@@ -19,12 +20,13 @@ use std::time::Duration;
 use probes::fact::{Reason, Source, Unread};
 use probes::kernel::{Dump, Query, RawFacts, RawMessage, RawRoutes};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use channel::{Channel, Fault};
+use lookups::Lookups;
 use request::Request;
 
-/// Longest time for one table, or for one batch of route lookups.
+/// Longest time for one table.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often an interrupted dump is asked for before the table counts as unread. A dump of a thousand links takes some ten
@@ -55,13 +57,22 @@ impl Netlink {
 
     /// Every table, each read or failed on its own. `files` is left empty.
     pub async fn facts(&self) -> RawFacts {
+        self.tables(&[Source::Links, Source::Addresses, Source::Routes, Source::Neighbours, Source::Fdb]).await
+    }
+
+    /// These tables, each read or failed on its own; the others are not looked at.
+    pub async fn tables(&self, wanted: &[Source]) -> RawFacts {
         let mut took = BTreeMap::new();
+        let mut table = async |source: Source| match wanted.contains(&source) {
+            true => self.table(source, &mut took).await,
+            false => Err(Unread::new(source, Reason::NotYet)),
+        };
         RawFacts {
-            links: self.table(Source::Links, &mut took).await,
-            addresses: self.table(Source::Addresses, &mut took).await,
-            routes: self.table(Source::Routes, &mut took).await,
-            neighbours: self.table(Source::Neighbours, &mut took).await,
-            fdb: self.table(Source::Fdb, &mut took).await,
+            links: table(Source::Links).await,
+            addresses: table(Source::Addresses).await,
+            routes: table(Source::Routes).await,
+            neighbours: table(Source::Neighbours).await,
+            fdb: table(Source::Fdb).await,
             files: BTreeMap::new(),
             took,
         }
@@ -70,35 +81,21 @@ impl Netlink {
     /// The answer to each question, in the order given, and the path MTUs that the kernel has cached.
     pub async fn routes(&self, queries: Vec<Query>) -> RawRoutes {
         let start = Instant::now();
-        let answers = self.lookups(queries).await;
+        let answers = Self::lookups(queries);
         let mut took = BTreeMap::from([(Source::Lookup, start.elapsed())]);
         RawRoutes { answers, exceptions: self.table(Source::Exceptions, &mut took).await, took }
     }
 
     /// What the kernel would use, cached path MTUs left out.
-    async fn lookups(&self, queries: Vec<Query>) -> Vec<(Query, Result<Option<RawMessage>, Unread>)> {
-        let mut slot = self.channel.lock().await;
+    fn lookups(queries: Vec<Query>) -> Vec<(Query, Result<Option<RawMessage>, Unread>)> {
         let fail = |query: &Query, fault: &Fault| unread(Source::Lookup, &query.to_string(), fault);
-        let mut channel = match slot.take().map_or_else(Channel::open, Ok) {
-            Ok(channel) => channel,
-            Err(fault) => return queries.into_iter().map(|query| (query, Err(fail(&query, &fault)))).collect(),
+        let answers = match Lookups::open() {
+            Ok(mut lookups) => lookups.ask(&queries),
+            Err(error) => queries.iter().map(|_| Err(Fault::Closed(error.to_string()))).collect(),
         };
-        let deadline = Instant::now() + PATIENCE;
-        let asked: Vec<_> = queries.into_iter().map(|query| (query, channel.ask(&request::lookup(query)))).collect();
-        let mut answers = Vec::with_capacity(asked.len());
-        let mut sound = true;
-        for (query, asked) in asked {
-            let answer = match asked {
-                Ok(mut answers) => timeout_at(deadline, channel.answer(&mut answers)).await.unwrap_or(Err(Fault::Late)),
-                Err(fault) => Err(fault),
-            };
-            sound &= answer.as_ref().err().is_none_or(Fault::leaves_socket_usable);
-            answers.push((query, found(answer).map_err(|fault| fail(&query, &fault))));
-        }
-        if sound {
-            *slot = Some(channel);
-        }
-        answers
+        let answer =
+            |(query, answer): (Query, lookups::Answer)| (query, found(answer).map_err(|fault| fail(&query, &fault)));
+        queries.into_iter().zip(answers).map(answer).collect()
     }
 
     async fn table(&self, source: Source, took: &mut BTreeMap<Source, Duration>) -> Dump {

@@ -65,6 +65,7 @@ pub(crate) fn path(peer: &str, plane: Plane, address: &str, verdict: VerdictName
         hole: None,
         hops: Vec::new(),
         outer: None,
+        spread: None,
         limited_by: None,
         cached_mtu: None,
         round_trip_seconds: answered.then_some(0.000_312),

@@ -14,7 +14,7 @@ mod table;
 mod tables;
 
 pub use catalogue::{Explained, catalogue, entry};
-pub use probe::probe;
+pub use probe::{View, probe, swallows};
 pub use style::Style;
 
 use probes::path::VerdictName;

@@ -42,8 +42,12 @@ impl Node {
             Confirm::AtOnce => true,
             Confirm::Rounds => self.turns.cover(subject),
             Confirm::Transfers => moved.contains(subject),
+            Confirm::Sweeps => self.sweeps.tell_of(subject),
         };
         self.history.update(outcomes, occasion, was_measured, now);
+        if occasion == Occasion::Round {
+            self.sweeps.judged();
+        }
         if occasion != Occasion::Look {
             self.judged_transfers();
         }

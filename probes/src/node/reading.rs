@@ -99,7 +99,7 @@ impl Node {
         }
         self.snapshot.topology = self.topology();
         self.watch_tunnel_ports();
-        self.snapshot.paths = targets::paths(&self.snapshot, &self.probing);
+        self.snapshot.paths = targets::paths(&self.snapshot, &self.probing, self.config.probing.ecmp_ports);
     }
 
     fn topology(&self) -> Topology {

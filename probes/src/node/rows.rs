@@ -8,8 +8,8 @@ use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, RouteRow, SettingRow, TransferResult,
-    TransferRow, TunnelRow,
+    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, RouteRow, SettingRow, SpreadRow,
+    TransferResult, TransferRow, TunnelRow,
 };
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
@@ -63,7 +63,8 @@ pub(super) fn paths(node: &Snapshot) -> Vec<PathRow> {
     node.paths.iter().map(|(key, path)| path_row(node, key, path)).collect()
 }
 
-fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
+/// A path as the report shows it.
+pub(crate) fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
     let measured = path.measured.known();
     let verdict = measured.map(|measured| &measured.verdict);
     let known = verdict.filter(|verdict| !matches!(verdict, Verdict::Unknown { .. }));
@@ -84,6 +85,7 @@ fn path_row(node: &Snapshot, key: &PathKey, path: &Path) -> PathRow {
         hole: known.and(measured).and_then(|one| one.hole),
         hops: measured.map(|one| one.hops.clone()).unwrap_or_default(),
         outer: path.outer.known().map(outer_row),
+        spread: path.spread.known().map(SpreadRow::from),
         limited_by: known.and(measured).and_then(limited_by),
         cached_mtu: path.cached.map(|cached| cached.mtu),
         round_trip_seconds: known.and(measured).and_then(|one| one.round_trip).map(|time| time.as_secs_f64()),

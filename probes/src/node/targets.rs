@@ -13,10 +13,10 @@ use crate::snapshot::topology::outer;
 use crate::snapshot::{Cached, Path, Snapshot};
 use crate::units::IpSize;
 
-use super::encapsulation;
+use super::{encapsulation, sweeps};
 
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
-const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
+pub(crate) const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
 
 /// What to ask the kernel: the way to every address of a peer, from where it is probed, that of outer packets, and that
 /// to the gateway of Calico's pods.
@@ -47,7 +47,7 @@ fn query(key: &PathKey, sources: &BTreeMap<IpAddr, IpAddr>) -> Query {
 
 /// Every path, with what was measured last as long as as much is expected of it. Where probing is impossible that is
 /// said of each.
-pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<PathKey, Path> {
+pub(crate) fn paths(node: &Snapshot, probing: &Result<(), Unread>, ecmp_ports: u16) -> BTreeMap<PathKey, Path> {
     let unread = probing.clone().err().unwrap_or(Unread::new(Source::Probes, Reason::NotYet));
     let path = |key: PathKey| {
         let expected = expected(node, &key);
@@ -63,11 +63,7 @@ pub(super) fn paths(node: &Snapshot, probing: &Result<(), Unread>) -> BTreeMap<P
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
             losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
-            spread: match last {
-                _ if key.plane != Plane::Underlay => Fact::Absent,
-                Some(last) => last.spread.clone(),
-                None => Fact::Unread(unread.clone()),
-            },
+            spread: sweeps::kept(last, &key, ecmp_ports, || Fact::Unread(unread.clone())),
             probed_at: last.and_then(|last| last.probed_at),
             transfer: last.map_or(Fact::Absent, |last| last.transfer.clone()),
         };
@@ -91,7 +87,7 @@ pub(super) fn of(node: &Snapshot, includes: impl Fn(&str) -> bool) -> Vec<Target
 }
 
 /// What measures the network below a tunnel, beside the path through it.
-fn outer(node: &Snapshot, key: &PathKey) -> Option<Target> {
+pub(crate) fn outer(node: &Snapshot, key: &PathKey) -> Option<Target> {
     let (encapsulation, expected) = encapsulation::of(node, key)?;
     let from = encapsulation::device(node, key)?.0.tunnel.as_ref()?.local;
     let from = from.filter(|&from| node.tables.is_own(from));
@@ -105,7 +101,7 @@ fn keys(peer: &Peer) -> Vec<PathKey> {
     underlay.chain(overlay).chain(peer.pods.iter().copied().map(key(Plane::Pod))).collect()
 }
 
-pub(super) fn route(node: &Snapshot, address: IpAddr) -> Option<&Route> {
+pub(crate) fn route(node: &Snapshot, address: IpAddr) -> Option<&Route> {
     node.lookups.get(&address)?.known().filter(|route| matches!(route.kind, RouteKind::Unicast | RouteKind::Local))
 }
 
@@ -137,7 +133,7 @@ fn via(node: &Snapshot, address: IpAddr) -> Vec<LinkIndex> {
 }
 
 /// The far end of the tunnel that leads to an address, where one does.
-pub(super) fn tunnel_end(node: &Snapshot, address: IpAddr) -> Option<TunnelEnd> {
+pub(crate) fn tunnel_end(node: &Snapshot, address: IpAddr) -> Option<TunnelEnd> {
     let hop = route(node, address)?.hops.first()?;
     let tunnel = node.topology.tunnel(hop.link)?;
     let device = node.tables.link(hop.link)?.tunnel.as_ref()?;

@@ -19,7 +19,7 @@ use crate::tables::covers;
 use crate::units::IpSize;
 use crate::wire::quote;
 
-const IDENTITY: Identity = Identity { id: 7, secret: 42, first_port: 61_440 };
+pub(crate) const IDENTITY: Identity = Identity { id: 7, secret: 42, first_port: 61_440 };
 const SNMP: &str = "Ip: InAddrErrors FragFails\nIp: 0 0\n";
 const NETSTAT: &str = "TcpExt: IPReversePathFilter\nTcpExt: 0\n";
 
@@ -141,13 +141,13 @@ impl World {
     }
 }
 
-fn at(time: Duration) -> Now {
+pub(crate) fn at(time: Duration) -> Now {
     let wall = Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(time).unwrap();
     Now { mono: Mono::new(time), wall }
 }
 
 /// The echo reply that Linux sends to a request.
-fn reply(from: IpAddr, request: &[u8], padding: u32) -> Vec<u8> {
+pub(crate) fn reply(from: IpAddr, request: &[u8], padding: u32) -> Vec<u8> {
     let mut icmp = request.to_vec();
     icmp.resize(request.len() + padding as usize, 0);
     if from.is_ipv6() {
@@ -168,7 +168,7 @@ fn reply(from: IpAddr, request: &[u8], padding: u32) -> Vec<u8> {
 }
 
 /// The kernel's route to an address: the one whose prefix holds it.
-fn lookup(address: IpAddr) -> Option<RawMessage> {
+pub(crate) fn lookup(address: IpAddr) -> Option<RawMessage> {
     let holds = |raw: &RawMessage| {
         let route = kernel::route::lookup(raw).ok()?;
         covers(route.destination, route.prefix, address).then_some(route.prefix)
@@ -186,7 +186,7 @@ const READ: [Source; 7] = [
     Source::Counters,
 ];
 
-fn facts() -> RawFacts {
+pub(crate) fn facts() -> RawFacts {
     let files = [
         (HostFile::IpForward, "1\n"),
         (HostFile::RpFilterAll, "0\n"),
@@ -375,20 +375,6 @@ fn a_gateway_taken_for_want_of_a_peer_may_be_silent() {
     assert_eq!(report.paths.len(), 1);
     assert_eq!(report.paths[0].verdict.name(), "unknown");
     assert_eq!((report.summary.status, published.pending), (Status::Unknown, 0));
-}
-
-#[test]
-fn a_limit_of_this_machine_names_no_hop() {
-    let own = |address: &str| Limit { address: Some(address.parse().unwrap()), reported_mtu: None, ttl: None };
-    let mut tables = Tables::unread();
-    tables.addresses = Fact::Known(kernel::address::decode(&golden::addresses()).rows);
-    let mtu = IpSize::new(1350);
-    let told = |address: &str| match own_words(Verdict::Limited { mtu, by: own(address) }, &tables) {
-        Verdict::Limited { by, .. } => by.address,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(told("10.0.0.11"), None, "vmbr1's own address");
-    assert_eq!(told("10.0.0.1"), Some("10.0.0.1".parse().unwrap()));
 }
 
 #[test]

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use super::request::Request;
 
-/// Bytes asked of the kernel for datagrams that were not read yet; it may grant less. A dump waits for room, but the
-/// answers to a batch of lookups do not.
+/// Bytes asked of the kernel for datagrams that were not read yet; it may grant less. A dump waits for room, but
+/// multicast messages do not.
 pub(super) const RECEIVE_BUFFER: i32 = 1 << 20;
 
 /// Bytes of a netlink header, and what every message is padded to.
@@ -145,28 +145,6 @@ impl Channel {
             }
         }
         if interrupted { Err(Fault::Interrupted) } else { Ok(rows) }
-    }
-
-    /// Asks for one thing. Answers come in any order; read each with [`Self::answer`].
-    pub(super) fn ask(
-        &self,
-        message: &RawMessage,
-    ) -> Result<impl Stream<Item = NetlinkMessage<Frame>> + Unpin + use<>, Fault> {
-        self.send(message, NLM_F_REQUEST)
-    }
-
-    /// The answer to one question.
-    pub(super) async fn answer(
-        &mut self,
-        answers: &mut (impl Stream<Item = NetlinkMessage<Frame>> + Unpin),
-    ) -> Result<RawMessage, Fault> {
-        match self.next(answers).await?.payload {
-            NetlinkPayload::InnerMessage(frame) => Ok(frame.0),
-            payload => {
-                ended(&payload)?;
-                Err(Fault::Closed("an acknowledgement came in place of an answer".into()))
-            }
-        }
     }
 
     fn send(

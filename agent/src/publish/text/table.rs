@@ -58,6 +58,10 @@ fn line<const N: usize>(style: Style, columns: &[usize], widths: &[usize], row: 
     for column in columns {
         let Cell { text: cell, tone } = &row[*column];
         let used = cell.chars().count();
+        if used == 0 {
+            pending += widths[*column] + GAP;
+            continue;
+        }
         text.push_str(&" ".repeat(pending));
         match tone {
             Some(tone) => text.push_str(&style.paint(*tone, cell)),
@@ -90,6 +94,12 @@ mod tests {
         assert_eq!(table(Style::default(), ["1", "2", "3", "4"], &rows), "  1     3     4\n  aaaa  bbbb  cccc\n");
         let narrow = Style { colour: false, width: 13 };
         assert_eq!(table(narrow, ["1", "2", "3", "4"], &rows), "  1     3\n  aaaa  bbbb\n");
+    }
+
+    #[test]
+    fn an_empty_cell_leaves_room_between_others_and_none_at_the_end() {
+        let rows = [cells(["a", "", "b"]), cells(["a", "b", ""])];
+        assert_eq!(table(Style::default(), ["1", "2", "3"], &rows), "  1  2  3\n  a     b\n  a  b\n");
     }
 
     #[test]

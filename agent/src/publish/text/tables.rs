@@ -67,7 +67,7 @@ pub(super) fn limit(row: &PathRow) -> String {
 }
 
 /// The hop that limits a path.
-fn hop(limit: Option<&Limit>) -> String {
+pub(super) fn hop(limit: Option<&Limit>) -> String {
     let Some(limit) = limit else { return "-".into() };
     let by = limit.address.map_or_else(|| "this machine".to_owned(), |address| address.to_string());
     let says = limit.reported_mtu.map(|mtu| format!(" (says {mtu})")).unwrap_or_default();

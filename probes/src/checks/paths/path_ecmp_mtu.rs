@@ -19,7 +19,10 @@ use std::net::{IpAddr, SocketAddr};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayUnreachable, PodUnreachable};
+use crate::checks::overlay::{
+    OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls, OverlayUnreachable, PodUnreachable,
+};
+use crate::checks::paths::PeerUnreachable;
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, Raised, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::path::spread::{self, Fate, Kind, Shares, Signalled, Swept, odds};
@@ -42,12 +45,21 @@ const UNKNOWN_AT_MOST: u32 = 20;
 const OF_DEAD: &[&str] = &[
     LIMITED,
     BLACK_HOLE,
+    PeerUnreachable::ENTRY.code,
     OverlayMtuExceedsPath::ENTRY.code,
+    OverlayFragmented::ENTRY.code,
+    OverlayTransferStalls::ENTRY.code,
     OverlayUnreachable::ENTRY.code,
     PodUnreachable::ENTRY.code,
 ];
 /// What one that is merely small does.
-const OF_SMALL: &[&str] = &[LIMITED, BLACK_HOLE, OverlayMtuExceedsPath::ENTRY.code];
+const OF_SMALL: &[&str] = &[
+    LIMITED,
+    BLACK_HOLE,
+    OverlayMtuExceedsPath::ENTRY.code,
+    OverlayFragmented::ENTRY.code,
+    OverlayTransferStalls::ENTRY.code,
+];
 
 /// The rule.
 #[derive(Debug)]
@@ -116,11 +128,14 @@ impl Check for PathEcmpMtu {
             CODE,
             LIMITED,
             BLACK_HOLE,
+            PeerUnreachable::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
+            OverlayFragmented::ENTRY.code,
+            OverlayTransferStalls::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,
         ],
-        confirm: Confirm::Rounds,
+        confirm: Confirm::Sweeps,
         alert: Alert::Named { name: "MtuscopePathEcmpMtu", minutes: 2 },
     };
     type Evidence = Evidence;

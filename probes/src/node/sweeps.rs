@@ -1,0 +1,242 @@
+//! Which sweeps over equal-cost paths are made, and when.
+//!
+//! They start at the end of a round and no round waits for them: where the peer's answers are limited in rate one takes
+//! half a minute. What comes of one is kept with the peer's underlay path and judged with the next round; it counts once.
+//! Where a tunnel leads to the peer, and packets that are encapsulated here were answered through it, the sweep goes that
+//! way: those answers are not limited.
+//!
+//! Every path is swept once a round, if there is room: each source port is an entry in every connection tracking table on
+//! the way, kept for 30 s if nothing answers it, so no more than [`STARTS`] sweeps start within [`SPAN`]. That is as many
+//! times `ecmp_ports` entries, whatever the size of the cluster, and among many peers a path's turn comes once in peers /
+//! [`STARTS`] × [`SPAN`]. First come paths whose last sweep found ports that differ or came to nothing, last those of which
+//! nothing answers: with one dead path of two, that can be half of all flows, echo among them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::fact::Fact;
+use crate::path::spread::Swept;
+use crate::path::{Encapsulation, Measured, PathKey, Plane, Target, Task, TaskKind, Unreachable, Verdict};
+use crate::snapshot::topology::outer;
+use crate::snapshot::{Path, Snapshot};
+use crate::subject::Subject;
+use crate::units::{IpSize, Mono};
+
+use super::{Node, encapsulation};
+
+/// How long connection tracking keeps what was not answered (`nf_conntrack_udp_timeout`).
+pub(super) const SPAN: Duration = Duration::from_secs(30);
+/// Sweeps that start within [`SPAN`].
+pub(super) const STARTS: usize = 8;
+
+/// What was swept, and what that says that is new.
+#[derive(Debug, Default)]
+pub(super) struct Sweeps {
+    /// When the last sweep of a path began.
+    began: BTreeMap<PathKey, Mono>,
+    /// When sweeps began lately.
+    lately: VecDeque<Mono>,
+    /// Paths whose sweep has ended and was not judged.
+    fresh: BTreeSet<Subject>,
+}
+
+impl Sweeps {
+    /// The sweep of a path has ended.
+    pub(super) fn end(&mut self, key: &PathKey) {
+        self.fresh.insert(Subject::path(key));
+    }
+
+    /// Whether there is something new about a subject.
+    pub(super) fn tell_of(&self, subject: &Subject) -> bool {
+        self.fresh.contains(subject)
+    }
+
+    /// What was new was judged.
+    pub(super) fn judged(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// Takes the paths that are due, as many as there is room for.
+    fn start<'a>(&mut self, node: &'a Snapshot, is_busy: impl Fn(&PathKey) -> bool, now: Mono) -> Vec<&'a PathKey> {
+        self.began.retain(|key, _| node.paths.contains_key(key));
+        while self.lately.front().is_some_and(|&began| now.since(began) >= SPAN) {
+            self.lately.pop_front();
+        }
+        let ready = node.paths.iter().filter(|(key, path)| is_ready(node, key, path) && !is_busy(key));
+        let mut due: Vec<_> = ready.map(|(key, path)| (self.urgency(key, path), key)).collect();
+        due.sort_unstable();
+        let room = STARTS.saturating_sub(self.lately.len());
+        let chosen: Vec<_> = due.into_iter().take(room).map(|(_, key)| key).collect();
+        for &key in &chosen {
+            self.began.insert(key.clone(), now);
+            self.lately.push_back(now);
+        }
+        chosen
+    }
+
+    /// The smaller the more urgent: doubtful ones first, dead ones last, of equals those that wait longest.
+    fn urgency(&self, key: &PathKey, path: &Path) -> (Reverse<bool>, bool, Option<Mono>) {
+        let doubtful = path.spread.known().is_some_and(is_doubtful);
+        let is_dead = path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_none());
+        (Reverse(doubtful), is_dead, self.began.get(key).copied())
+    }
+}
+
+/// Whether ports met different fates, or most of them none.
+fn is_doubtful(swept: &Swept) -> bool {
+    let shares = swept.shares();
+    let bad = usize::from(shares.swallowed.count + shares.dead.count) + shares.limited.len();
+    bad > 0 || shares.unknown.count > shares.carried.count
+}
+
+/// A path that was measured, whatever came of it. One on which nothing can be sent is not worth a try.
+fn is_ready(node: &Snapshot, key: &PathKey, path: &Path) -> bool {
+    let is_gateway = || node.peers.iter().any(|peer| peer.gateway && peer.name == key.peer);
+    let refused = |measured: &Measured| {
+        let Verdict::Unreachable { why } = measured.verdict else { return false };
+        why != Unreachable::Silent
+    };
+    let was_sent = || path.measured.known().is_some_and(|measured| !refused(measured));
+    key.plane == Plane::Underlay && path.expected.is_some() && was_sent() && !is_gateway()
+}
+
+impl Node {
+    /// Starts the sweeps that are due.
+    pub(super) fn start_sweeps(&mut self, now: Mono) {
+        let ports = self.config.probing.ecmp_ports;
+        if ports == 0 || self.probing.is_err() {
+            return;
+        }
+        let busy = |key: &PathKey| self.prober.is_busy(key, TaskKind::Spread);
+        let chosen = self.sweeps.start(&self.snapshot, busy, now);
+        let targets: Vec<_> = chosen.into_iter().filter_map(|key| target(&self.snapshot, key, ports)).collect();
+        for target in targets {
+            self.prober.start(target, now);
+        }
+    }
+}
+
+fn target(node: &Snapshot, key: &PathKey, ports: u16) -> Option<Target> {
+    let through = through_tunnel(node, key);
+    let (encapsulation, expected) =
+        through.map_or((None, node.paths.get(key)?.expected?), |(how, size)| (Some(how), size));
+    let from = outer::sources(&node.tables, &node.peers).get(&key.address).copied();
+    Some(Target { key: key.clone(), from, expected, tunnel: None, task: Task::Spread { ports, encapsulation } })
+}
+
+/// How to ask through the tunnel that ends at a peer's address, if that was answered, and up to what size.
+fn through_tunnel(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSize)> {
+    let answers = |path: &Path| path.outer.known().is_some_and(|outer| outer.verdict.path_mtu().is_some());
+    let inside = node.paths.iter().filter(|(inner, path)| inner.peer == key.peer && answers(path));
+    let mut ways = inside.filter_map(|(inner, _)| encapsulation::of(node, inner));
+    ways.find(|(how, _)| how.vtep == key.address)
+}
+
+/// What is known of the spread of a path: kept as long as as much is expected of it. Nothing where nothing is swept.
+pub(super) fn kept(
+    last: Option<&Path>,
+    key: &PathKey,
+    ports: u16,
+    unread: impl FnOnce() -> Fact<Swept>,
+) -> Fact<Swept> {
+    match last {
+        _ if key.plane != Plane::Underlay || ports == 0 => Fact::Absent,
+        Some(Path { spread: spread @ (Fact::Known(_) | Fact::Unread(_)), .. }) => spread.clone(),
+        _ => unread(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::spread::Fate;
+    use crate::snapshot::example::{Example, ip, silent, swept};
+
+    fn at(secs: u64) -> Mono {
+        Mono::new(Duration::from_secs(secs))
+    }
+
+    fn never(_: &PathKey) -> bool {
+        false
+    }
+
+    fn addresses(keys: &[&PathKey]) -> Vec<String> {
+        keys.iter().map(|key| key.address.to_string()).collect()
+    }
+
+    #[test]
+    fn underlay_paths_are_swept_once_a_round() {
+        let node = Example::reference().snapshot();
+        let mut sweeps = Sweeps::default();
+        assert_eq!(addresses(&sweeps.start(&node, never, at(0))), ["10.0.0.12", "10.0.0.13"]);
+        assert_eq!(sweeps.start(&node, never, at(30)).len(), 2);
+        assert!(sweeps.start(&node, |_| true, at(60)).is_empty(), "they are under way");
+    }
+
+    #[test]
+    fn ports_that_differ_come_first() {
+        let mut fates = [Fate::Carried; 25];
+        fates[3] = Fate::Swallowed;
+        let node = Example::reference().sweeps("10.0.0.13", Fact::Known(swept(&fates))).snapshot();
+        let mut sweeps = Sweeps::default();
+        assert_eq!(addresses(&sweeps.start(&node, never, at(0))), ["10.0.0.13", "10.0.0.12"], "the doubtful one first");
+        assert_eq!(addresses(&sweeps.start(&node, never, at(30)))[0], "10.0.0.13");
+        let unknown = Example::reference().sweeps("10.0.0.13", Fact::Known(swept(&[Fate::Unknown; 25])));
+        assert!(is_doubtful(
+            unknown
+                .snapshot()
+                .paths
+                .iter()
+                .find_map(|(key, path)| { (key.address == ip("10.0.0.13")).then(|| path.spread.known()).flatten() })
+                .unwrap()
+        ));
+    }
+
+    #[test]
+    fn few_start_at_a_time_so_that_connection_tracking_stays_small() {
+        let node = (0..20).fold(Example::reference(), |node, number| {
+            node.peer(&format!("peer-{number}"), "vmbr1", &format!("10.0.0.{}", 100 + number))
+        });
+        let node = node.snapshot();
+        let mut sweeps = Sweeps::default();
+        assert_eq!(sweeps.start(&node, never, at(0)).len(), STARTS);
+        assert!(sweeps.start(&node, never, at(29)).is_empty());
+        assert_eq!(sweeps.start(&node, never, at(30)).len(), STARTS);
+        sweeps.start(&node, never, at(60));
+        assert_eq!(sweeps.began.len(), 22, "everybody had a turn");
+    }
+
+    #[test]
+    fn what_does_not_answer_comes_last_and_what_cannot_be_sent_or_is_a_mere_gateway_not_at_all() {
+        let mut node = Example::reference().verdict("master-2", Plane::Underlay, silent()).snapshot();
+        assert_eq!(addresses(&Sweeps::default().start(&node, never, at(0))), ["10.0.0.13", "10.0.0.12"]);
+        let why = Unreachable::NotSent { why: crate::path::NotSent::NoRoute };
+        let unsent = Example::reference().verdict("master-2", Plane::Underlay, Verdict::Unreachable { why }).snapshot();
+        assert_eq!(addresses(&Sweeps::default().start(&unsent, never, at(0))), ["10.0.0.13"]);
+        node.peers.iter_mut().for_each(|peer| peer.gateway = true);
+        assert!(Sweeps::default().start(&node, never, at(0)).is_empty());
+    }
+
+    #[test]
+    fn a_sweep_goes_through_the_tunnel_where_that_answers() {
+        let node = Example::reference().with("vxlan.calico", |link| link.mac = Some(crate::kernel::Mac([2; 6])));
+        let mut node = node.address("vxlan.calico", "10.244.1.0", 32).snapshot();
+        let key = node.paths.keys().find(|key| key.address == ip("10.0.0.12")).unwrap().clone();
+        let how = |node: &Snapshot| target(node, &key, 25).unwrap().task.encapsulation().map(|how| how.inner_to);
+        assert_eq!(how(&node), Some(ip("10.244.2.0")));
+        let inner = node.paths.keys().find(|key| key.address == ip("10.244.2.0")).unwrap().clone();
+        node.paths.get_mut(&inner).unwrap().outer = Fact::Absent;
+        assert_eq!(how(&node), None, "it asks the peer's ports instead");
+    }
+
+    #[test]
+    fn what_is_new_is_new_until_it_was_judged() {
+        let mut sweeps = Sweeps::default();
+        let key = Example::reference().snapshot().paths.keys().next().unwrap().clone();
+        sweeps.end(&key);
+        assert!(sweeps.tell_of(&Subject::path(&key)));
+        sweeps.judged();
+        assert!(!sweeps.tell_of(&Subject::path(&key)));
+    }
+}
