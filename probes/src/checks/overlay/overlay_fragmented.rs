@@ -102,7 +102,9 @@ impl Check for OverlayFragmented {
         for (key, path) in node.paths.iter().filter(|(key, _)| key.plane == Plane::Overlay) {
             match evidence(node, key, path) {
                 Err(why) => judgement.unread.push((Subject::path(key), why)),
-                Ok(Some(evidence)) => judgement.raise(Subject::path(key), Severity::Warning, evidence),
+                Ok(Some(evidence)) => {
+                    judgement.raise_breaking(Subject::path(key), Severity::Warning, evidence, vec![Subject::path(key)])
+                }
                 Ok(None) => {}
             }
         }
