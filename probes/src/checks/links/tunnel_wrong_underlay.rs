@@ -253,8 +253,10 @@ impl Evidence {
     }
 }
 
-/// What a wrong network breaks whatever the MTU of its link is.
+/// What a wrong network breaks whatever the MTU of its link is: answers come back over the network of the address that
+/// the tunnel sends from, which may carry less than the link that it is bound to.
 const REACH: &[&str] = &[
+    PathMtuAsymmetric::ENTRY.code,
     PeerUnreachable::ENTRY.code,
     OverlayUnreachable::ENTRY.code,
     PodUnreachable::ENTRY.code,
