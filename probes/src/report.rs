@@ -504,7 +504,7 @@ pub struct ProbeReport {
     /// One path for each address, in the order given; a name has one for each of its addresses.
     pub paths: Vec<PathRow>,
     /// What was named and has no path above.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub not_probed: Vec<NotProbed>,
 }
 

@@ -2,22 +2,19 @@
 //! tools takes time.
 //!
 //! In process is the agent's library, driven as `probe` drives it: from opening its sockets and reading the kernel's
-//! tables to a published report of all paths. Its packet budget is as large as an operator can set it, since the
+//! tables to a row for each path. Its packet budget is as large as an operator can set it, since the
 //! question is what it could do; whole processes run as they ship.
 
 use std::net::Ipv4Addr;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
+use std::time::Duration;
 
-use agent::driver;
 use lab::namespace::Namespace;
 use lab::recipe::Role;
 use lab::{Error, Result};
-use probes::config::{Config, StaticPeer};
 use probes::path::VerdictName;
-use probes::report::Published;
+use probes::report::PathRow;
+use probes::survey::{Named, Wanted};
 use tokio::runtime;
 
 use crate::bed::{self, Bed};
@@ -36,7 +33,10 @@ const TARGETS: u16 = 1000;
 /// The most packets in a second that a configuration may ask for.
 const UNBOUNDED: u32 = 100_000;
 
-/// What a round in process may take, in milliseconds.
+/// How long a survey in process may take before it is given up: it takes a thousandth of that.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a survey in process may take, in milliseconds.
 const IN_PROCESS_GOAL: f64 = 40.0;
 
 /// A tool and its settings.
@@ -129,11 +129,11 @@ impl Place<'_> {
     }
 
     fn in_process(&self) -> Result<Run> {
-        let config = configuration(&self.targets);
+        let wanted = wanted(&self.targets);
         // Entering the namespace is the lab's cost; the clock runs inside.
-        let (driven, _, packets) = self.bed.metered(|| self.bed.node.inside(|| drive(config)))?;
-        let (wall_ms, published) = driven??;
-        let verdict = |wanted| published.report.paths.iter().filter(|path| path.verdict == wanted).count();
+        let (surveyed, _, packets) = self.bed.metered(|| self.bed.node.inside(|| survey(wanted)))?;
+        let (wall_ms, paths) = surveyed??;
+        let verdict = |wanted| paths.iter().filter(|path| path.verdict == wanted).count();
         let (clear, unknown) = (verdict(VerdictName::Clear), verdict(VerdictName::Unknown));
         Ok(run((self.targets.len() - clear - unknown, unknown), packets, wall_ms))
     }
@@ -144,38 +144,27 @@ fn run((wrong, unsaid): (usize, usize), packets: u64, wall_ms: f64) -> Run {
     Run { wrong: Some(wrong), unsaid: Some(unsaid), packets, wall_ms, ..Run::default() }
 }
 
-fn configuration(targets: &[Ipv4Addr]) -> Config {
-    let mut config = Config::new("bench");
-    config.peers.kernel = false;
-    config.peers.this_machine = true;
-    config.probing.confirm_rounds = 1;
-    config.probing.packets_per_second = UNBOUNDED;
-    config.peers.fixed = targets
-        .iter()
-        .map(|&target| StaticPeer {
-            name: target.to_string(),
-            underlay: Some(target.into()),
-            overlay: None,
-            pods: Vec::new(),
-        })
-        .collect();
-    config
+fn wanted(targets: &[Ipv4Addr]) -> Wanted {
+    let named = |&target: &Ipv4Addr| Named { peer: target.to_string(), address: target.into() };
+    Wanted {
+        targets: targets.iter().map(named).collect(),
+        source: None,
+        largest: None,
+        hops: false,
+        ports: None,
+        packets_per_second: UNBOUNDED,
+    }
 }
 
-/// One round of the agent's own driver, where the caller is: milliseconds, and what it published.
-fn drive(config: Config) -> Result<(f64, Arc<Published>)> {
+/// What `probe` runs once it knows its targets, where the caller is: milliseconds, and what was measured.
+fn survey(wanted: Wanted) -> Result<(f64, Vec<PathRow>)> {
     let failed = |error: String| Error::new("driving the agent's library", error);
     let started = std::time::Instant::now();
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    let mut round = None;
-    let on_publish = |published: Arc<Published>| {
-        round = Some((bed::millis(started.elapsed()), published));
-        ControlFlow::Break(())
-    };
-    let driven = runtime.block_on(driver::drive(driver::standing(config, PathBuf::from("/")), on_publish));
-    driven.map_err(|unread| failed(unread.to_string()))?;
-    round.ok_or_else(|| failed("it published nothing".into()))
+    let paths = runtime.block_on(agent::survey::run(wanted, LIMIT, |_| {}));
+    let paths = paths.map_err(|unread| failed(unread.to_string()))?;
+    Ok((bed::millis(started.elapsed()), paths))
 }
 
 fn section(results: &[(&'static str, Vec<Series>)]) -> Section {
@@ -208,7 +197,7 @@ fn section(results: &[(&'static str, Vec<Series>)]) -> Section {
         title: "1,000 targets at full size",
         how: "All targets carry 1,500 B: 1,000 addresses of the far node behind two routers, and 1,000 of this machine \
               itself (127/8, its link set to 1,500 B). mtuscope sends a small and a full packet to each, the others one. \
-              In process is the agent's library from opening its sockets to a report; the exporter runs already."
+              In process is the agent's library from opening its sockets to the last result; the exporter runs already."
             .into(),
         heads: std::iter::once("tool").chain(results.iter().map(|(place, _)| *place)).collect(),
         rows: rows.collect(),

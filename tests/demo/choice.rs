@@ -34,9 +34,9 @@ impl Choice {
 }
 
 fn recipe_named(name: &str) -> Result<Recipe> {
-    recipe::ALL.into_iter().find(|recipe| recipe.name == name).ok_or_else(|| {
+    recipe::every().find(|recipe| recipe.name == name).ok_or_else(|| {
         Error::new(format!("choosing the cluster `{name}`"), "there is none of that name")
-            .check(format!("clusters: {}", names(&recipe::ALL)))
+            .check(format!("clusters: {}", names(&recipe::every().collect::<Vec<_>>())))
     })
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn list() -> Result<String> {
         let _ = writeln!(text, "  {name:width$}  {} ({})", scenario.title, names(&scenario.recipes()));
     }
     text += "\nClusters:\n";
-    for recipe in recipe::ALL {
+    for recipe in recipe::every() {
         let _ = writeln!(text, "  {:width$}  {}", recipe.name, recipe.nodes.join(", "));
     }
     text.truncate(text.trim_end().len());

@@ -1,8 +1,9 @@
 //! What a person sees: progress on a terminal, what an interruption leaves, the report and the table.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("an interruption leaves what was measured", interrupted),
         test("one path is a report that says where to look", one_path),
         test("several paths are a table with a last line", several_paths),
+        test("README shows what probe prints", readme),
     ]
 }
 
@@ -128,4 +130,39 @@ fn several_paths() -> Result<()> {
     let quiet = run(&["--quiet"])?;
     assert!(!quiet.contains(&peers[0]) && quiet.ends_with("2 paths: 1 clear, 1 black hole\n"), "{quiet}");
     lost.heal()
+}
+
+/// Numbers that differ from run to run: times, and packets where one was asked for again.
+fn without_counts(text: &str) -> String {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_count = |at: usize| words.get(at + 1) == Some(&"ms") || (at == 1 && words[0] == "packets");
+        let masked = words.iter().enumerate().map(|(at, word)| if is_count(at) { "…" } else { word });
+        masked.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `MTUSCOPE_REGENERATE=1` writes it, if this user may.
+fn readme() -> Result<()> {
+    let cluster = Cluster::build(CHAIN)?;
+    let lost = lost_behind(2, 1400, Way::There).make(&cluster)?;
+    let output = service::run(cluster.host(0), &["probe", &CHAIN.underlay_address(1).to_string()])?;
+    lost.heal()?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("README.md");
+    let readme = fs::read_to_string(&path).map_err(|error| Error::new("reading README.md", error))?;
+    let parts = || {
+        let (before, rest) = readme.split_once("<!-- probe:begin -->")?;
+        let (head, rest) = rest.split_once("\n```\n")?;
+        let (shown, rest) = rest.split_once("```\n")?;
+        Some((format!("{before}<!-- probe:begin -->{head}\n```\n"), shown, format!("```\n{rest}")))
+    };
+    let (before, shown, after) = parts().ok_or_else(|| Error::new("reading README.md", "it shows no probe"))?;
+    if std::env::var_os("MTUSCOPE_REGENERATE").is_some() {
+        let anew = format!("{before}{printed}{after}");
+        return fs::write(&path, anew).map_err(|error| Error::new("writing README.md", error));
+    }
+    assert_eq!(without_counts(shown), without_counts(&printed), "MTUSCOPE_REGENERATE=1 writes it anew");
+    Ok(())
 }

@@ -92,7 +92,7 @@ fn lists() -> Result<()> {
 fn mistakes() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let sent = || cluster.host(0).run("cat", ["/proc/net/snmp"]);
-    let out = |snmp: String| snmp.lines().filter(|line| line.starts_with("Icmp:")).last().map(str::to_owned);
+    let out = |snmp: String| snmp.lines().rfind(|line| line.starts_with("Icmp:")).map(str::to_owned);
     let before = out(sent()?);
     let list = format!("{}\n10.0.0.300\nfe80::1%eth0\n", REFERENCE.underlay_address(1));
     let output = piped(cluster.host(0), &["-"], &list)?;
@@ -198,7 +198,7 @@ fn sources() -> Result<()> {
     cluster.host(1).feed(
         "nft",
         &["-f", "-"],
-        &format!("table ip t {{ chain c {{ type filter hook input priority 0; ip saddr {first} drop\n}} }}\n"),
+        &format!("add table ip t\nadd chain ip t c {{ type filter hook input priority 0; }}\nadd rule ip t c ip saddr {first} drop\n"),
     )?;
     let (report, code) = probe(host, &["--source", "172.30.1.77", &peer])?;
     assert_eq!((verdicts(&report), code), (vec![(&*peer, "clear", Some(1500))], 0), "{report:?}");

@@ -73,7 +73,7 @@ pub struct Args {
     #[arg(short = 'S', long, value_name = "ADDR", value_parser = super::address)]
     source: Option<IpAddr>,
     /// Largest packet to try, in bytes of an IP packet; otherwise what route and device let through
-    #[arg(short, long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     size: Option<IpSize>,
     /// Show every hop, with the largest packet that it sees
     #[arg(long)]
@@ -84,7 +84,7 @@ pub struct Args {
     ecmp: Option<u16>,
     /// Stop after this time, as in 30s or 5m; what is not measured then is unknown [default: 1m, and 3s for each port of
     /// --ecmp]
-    #[arg(short, long, value_name = "DURATION", value_parser = super::wait)]
+    #[arg(long, value_name = "DURATION", value_parser = super::wait)]
     timeout: Option<Duration>,
     /// Most packets sent in a second, over all paths (1 to 100,000)
     #[arg(long, value_name = "PACKETS", default_value = PACKETS_PER_SECOND)]

@@ -282,7 +282,9 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "10.0.0.12\n?").unwrap();
         let path = file.path().to_owned();
-        let Err(Failure(why)) = Targets::of(&[], &[path.clone()], None, nothing) else { panic!("no error") };
+        let Err(Failure(why)) = Targets::of(&[], std::slice::from_ref(&path), None, nothing) else {
+            panic!("no error")
+        };
         assert!(why.contains(&format!("{}:2: `?`", path.display())), "{why}");
     }
 }

@@ -3,6 +3,7 @@
 
 use probes::path::{Hole, HopAt, HopRow};
 use probes::report::PathRow;
+use probes::units::IpSize;
 
 use super::super::style::{Style, Tone, clean};
 use super::super::table::{Cell, known, table};
@@ -14,22 +15,31 @@ pub(super) fn of(path: &PathRow, style: Style) -> String {
     }
     let rows: Vec<[Cell; 5]> = path.hops.iter().map(|hop| row(path, hop)).collect();
     let heading = format!("HOPS to {}", clean(&path.peer));
-    style.heading(&heading, "bytes of the largest packet that each one sees")
-        + &table(style, ["hop", "address", "sees", "", "round trip"], &rows)
+    style.heading(&heading, "bytes of the largest packet tried that each one saw")
+        + &table(style, ["hop", "address", "saw", "", "round trip"], &rows)
 }
 
 fn row(path: &PathRow, hop: &HopRow) -> [Cell; 5] {
-    let address = hop.address.map_or_else(|| "says nothing".to_owned(), |address| address.to_string());
-    let name = if hop.target { format!("{address} (target)") } else { address };
+    let mut name = hop.address.map_or_else(|| "says nothing".to_owned(), |address| address.to_string());
+    hop.also.iter().for_each(|also| name.push_str(&format!(", {also}")));
+    if hop.target {
+        name.push_str(" (target)");
+    }
     let mark = mark(path, hop);
     let tone = mark.as_ref().map(|_| Tone::Critical);
     [
         hop.ttl.into(),
         name.into(),
-        Cell::toned(hop.carried.map_or_else(|| "?".to_owned(), |size| size.to_string()), tone),
+        Cell::toned(saw(path, hop).map_or_else(|| "?".to_owned(), |size| size.to_string()), tone),
         Cell::toned(mark.unwrap_or_default(), tone),
         known(hop.round_trip_seconds.map(|seconds| format!("{:.2} ms", seconds * 1e3))),
     ]
+}
+
+/// Hops are asked with few sizes. What the target got has passed every one of them.
+fn saw(path: &PathRow, hop: &HopRow) -> Option<IpSize> {
+    let passed = path.forward_mtu.or(path.path_mtu);
+    hop.carried.map(|carried| passed.map_or(carried, |passed| carried.max(passed)))
 }
 
 /// What is to be said beside a hop.

@@ -39,11 +39,12 @@ fn at(ttl: u8, last: u8) -> HopAt {
 
 fn hop(ttl: u8, carried: Option<IpSize>) -> HopRow {
     let address = carried.map(|_| [172, 20, ttl, 1].into());
-    HopRow { ttl, address, round_trip_seconds: Some(f64::from(ttl) * 40e-6), carried, target: false, also: None }
+    let also = address.filter(|_| ttl == 2).map(|_| [172, 20, 2, 5].into());
+    HopRow { ttl, address, also, round_trip_seconds: Some(f64::from(ttl) * 40e-6), carried, target: false }
 }
 
 fn black_hole() -> PathRow {
-    let target = HopRow { target: true, address: Some([172, 20, 9, 10].into()), ..hop(4, size(1400)) };
+    let target = HopRow { target: true, address: Some([172, 20, 9, 10].into()), ..hop(4, size(84)) };
     PathRow {
         way: Some(Way::Forward),
         forward_mtu: size(1400),
