@@ -288,8 +288,6 @@ impl Node {
             self.asked = Some(Asked::Trouble);
             return Some(Output::ReadFacts);
         }
-        self.tap_tunnels();
-        self.start_sweeps(now.mono);
         self.judge(Occasion::Round, now);
         self.wanted.pop_front()
     }

@@ -32,6 +32,8 @@ impl Node {
         self.mark_transfers();
         if occasion == Occasion::Round {
             self.start_transfers(now);
+            self.tap_tunnels();
+            self.start_sweeps(now.mono);
         }
         let outcomes = checks::judge_all(&self.snapshot);
         let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);

@@ -431,3 +431,20 @@ fn probing_that_becomes_possible_is_taken_up_in_the_next_round() {
     assert_eq!(world.round().report.summary.status, Status::Healthy);
     assert_eq!(world.ports, 2, "new sockets are told the tunnels' ports");
 }
+
+#[test]
+fn equal_cost_paths_are_swept_round_after_round_from_other_ports() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let published = world.round();
+        let swept = published.report.paths.iter().filter_map(|path| path.spread.as_ref());
+        seen.extend(swept.map(|spread| format!("{spread:?}")));
+    }
+    assert!(seen.len() >= 4, "{seen:#?}");
+    let hole = |to: IpAddr, size: u32| if to.is_ipv4() && size == 1450 { Wire::Silent } else { Wire::Answers };
+    let mut world = World::new(Config::new("n1"), hole);
+    world.round();
+    let published = world.round();
+    assert!(published.report.paths.iter().any(|path| path.spread.is_some()), "trouble keeps nobody from sweeping");
+}

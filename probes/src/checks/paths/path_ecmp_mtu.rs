@@ -33,7 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::units::IpSize;
 
-use super::fit::{BLACK_HOLE, LIMITED};
+use super::fit::{ASYMMETRIC, BLACK_HOLE, LIMITED};
 use super::some_peer;
 
 const CODE: &str = "path-ecmp-mtu";
@@ -45,6 +45,7 @@ const UNKNOWN_AT_MOST: u32 = 20;
 const OF_DEAD: &[&str] = &[
     LIMITED,
     BLACK_HOLE,
+    ASYMMETRIC,
     PeerUnreachable::ENTRY.code,
     OverlayMtuExceedsPath::ENTRY.code,
     OverlayFragmented::ENTRY.code,
@@ -56,6 +57,7 @@ const OF_DEAD: &[&str] = &[
 const OF_SMALL: &[&str] = &[
     LIMITED,
     BLACK_HOLE,
+    ASYMMETRIC,
     OverlayMtuExceedsPath::ENTRY.code,
     OverlayFragmented::ENTRY.code,
     OverlayTransferStalls::ENTRY.code,
@@ -128,6 +130,7 @@ impl Check for PathEcmpMtu {
             CODE,
             LIMITED,
             BLACK_HOLE,
+            ASYMMETRIC,
             PeerUnreachable::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
             OverlayFragmented::ENTRY.code,
