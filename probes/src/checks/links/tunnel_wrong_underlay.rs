@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::checks::declared::DeclaredMtuDiffers;
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
-use crate::checks::paths::PeerUnreachable;
+use crate::checks::paths::{PathMtuAsymmetric, PeerUnreachable};
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::config::Prefix;
 use crate::fact::{Reason, Source, Unread};
@@ -139,6 +139,7 @@ impl Check for TunnelWrongUnderlay {
             PodUnreachable::ENTRY.code,
             PodMtuTooLarge::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
+            PathMtuAsymmetric::ENTRY.code,
             DeclaredMtuDiffers::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
@@ -252,8 +253,10 @@ impl Evidence {
     }
 }
 
-/// What a wrong network breaks whatever the MTU of its link is.
+/// What a wrong network breaks whatever the MTU of its link is: answers come back over the network of the address that
+/// the tunnel sends from, which may carry less than the link that it is bound to.
 const REACH: &[&str] = &[
+    PathMtuAsymmetric::ENTRY.code,
     PeerUnreachable::ENTRY.code,
     OverlayUnreachable::ENTRY.code,
     PodUnreachable::ENTRY.code,
