@@ -15,6 +15,7 @@ use lab::{Error, Result, service};
 use libtest_mimic::Trial;
 
 mod far;
+mod trouble;
 
 fn main() -> ExitCode {
     harness::main(|| {
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         ];
         tests.extend(black_holes());
         tests.extend(far::tests());
+        tests.extend(trouble::tests());
         tests
     })
 }

@@ -21,21 +21,12 @@ pub(crate) fn tests() -> Vec<Trial> {
 /// Peers that all are node 1, by addresses of its own, while every twentieth packet gets lost on each way.
 fn loss(recipe: Recipe, peers: usize, hole: Option<u32>) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
-    let far = recipe.underlay_address(1);
-    let next = recipe.router_address(0).unwrap_or(far);
-    cluster.host(1).sh("ip route add local 10.77.0.0/24 dev lo")?;
-    cluster.host(0).sh(&format!("ip route add 10.77.0.0/24 via {next}"))?;
-    for router in &cluster.routers {
-        let towards = if router.sh("ip -4 route get 10.77.0.1").is_ok() { "" } else { "add" };
-        if towards == "add" {
-            router.sh(&format!("ip route add 10.77.0.0/24 via $(ip -4 -o route get {far} | grep -oE 'via [0-9.]+' | cut -d' ' -f2 || true)"))
-                .or_else(|_| router.sh(&format!("ip route add 10.77.0.0/24 via {far}")))?;
-        }
-    }
+    spread(&cluster)?;
     let narrow = hole.map(|than| Fault::DropLarger { node: 1, than: than.into() }.make(&cluster)).transpose()?;
     let loss = Fault::Loss { node: 1, percent: 5, way: Way::Both, of: Traffic::All }.make(&cluster)?;
     let targets: Vec<_> = (1..=peers).map(|host| format!("10.77.0.{host}")).collect();
-    let arguments: Vec<&str> = ["probe", "--output", "json"].into_iter().chain(targets.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> =
+        ["probe", "--output", "json"].into_iter().chain(targets.iter().map(String::as_str)).collect();
     let output = service::run(cluster.host(0), &arguments)?;
     let report = ProbeReport::parse(&String::from_utf8_lossy(&output.stdout))?;
     assert_eq!(report.paths.len(), peers);
@@ -47,6 +38,24 @@ fn loss(recipe: Recipe, peers: usize, hole: Option<u32>) -> Result<()> {
     assert!(known * 50 >= peers * 49, "{known} of {peers} are known");
     loss.heal()?;
     narrow.map_or(Ok(()), |narrow| narrow.heal())
+}
+
+/// Gives node 1 a network of addresses.
+fn spread(cluster: &Cluster) -> Result<()> {
+    let (recipe, network) = (cluster.recipe, "10.77.0.0/24");
+    let far = recipe.underlay_address(1);
+    cluster.host(1).sh(&format!("ip route add local {network} dev lo"))?;
+    let first = recipe.router_address(0).unwrap_or(far);
+    for (from, last) in
+        [(Some(cluster.host(0)), None), (cluster.routers.first(), None), (cluster.routers.get(1), Some(far))]
+    {
+        let Some(from) = from else { continue };
+        let told = from.sh(&format!("ip -4 -o route get {far}"))?;
+        let via = told.split_whitespace().skip_while(|word| *word != "via").nth(1).map(str::to_owned);
+        let via = via.or(last.map(|last| last.to_string())).unwrap_or_else(|| first.to_string());
+        from.sh(&format!("ip route add {network} via {via}"))?;
+    }
+    Ok(())
 }
 
 /// The answer to a packet that was encapsulated here is nothing that connection tracking asked for.

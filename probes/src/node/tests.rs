@@ -435,7 +435,7 @@ fn probing_that_becomes_possible_is_taken_up_in_the_next_round() {
 #[test]
 fn equal_cost_paths_are_swept_round_after_round_from_other_ports() {
     let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for _ in 0..4 {
         let published = world.round();
         let swept = published.report.paths.iter().filter_map(|path| path.spread.as_ref());
