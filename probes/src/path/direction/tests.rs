@@ -29,7 +29,7 @@ fn black_hole(carries: u32) -> Verdict {
 fn direction(family: Family, verdict: Verdict, fragment: Option<u32>, sent: u32) -> Direction {
     let measured = Measured { sent, ..Measured::new(verdict, Mono::default()) };
     let (lane, fragment) = (lane(family, 1500), fragment.map(size));
-    Direction::new(&Found { lane, measured: &measured, fragment, named: &[], behind: 0 }, SOURCE)
+    Direction::new(&Found { lane, measured: &measured, fragment, named: &[], spent: sent }, SOURCE)
 }
 
 fn tell(net: &mut Net, verdict: Verdict, fragment: Option<u32>) -> Played<Ways> {
