@@ -142,7 +142,7 @@ fn what_was_begun_too_early_is_dropped_and_leaves_no_trace() {
 #[test]
 fn answers_that_are_late_cost_packets_and_make_nothing_wrong() {
     let mut unsettled = 0;
-    for (seed, jitter) in (0..60).flat_map(|seed| [60, 120, 190].map(|jitter| (seed, Duration::from_millis(jitter)))) {
+    for (seed, jitter) in (0..40).flat_map(|seed| [60, 120, 190].map(|jitter| (seed, Duration::from_millis(jitter)))) {
         for loss in [0.0, 0.05] {
             let late = |net: Net| Net { jitter, ..net.lossy(loss, seed) };
             let there = measure(&mut late(Net::line(3).hole(2, 1400)), MTU);
@@ -159,7 +159,7 @@ fn answers_that_are_late_cost_packets_and_make_nothing_wrong() {
             assert!(back.out.hole.is_none(), "seed {seed}: {}", back.log());
         }
     }
-    assert!(unsettled <= 36, "{unsettled} of 720 are not settled");
+    assert!(unsettled <= 24, "{unsettled} of 480 are not settled");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn what_the_search_left_behind_is_kept_out_of_the_next_stages_budget() {
 
 #[test]
 fn size_and_direction_stay_within_the_budget_and_hops_within_four_packets_each() {
-    for carries in (85..1500).step_by(7) {
+    for carries in (85..1500).step_by(11) {
         for (net, way) in
             [(Net::line(2).hole(1, carries), Way::Forward), (Net::line(2).hole_back(1, carries), Way::Reverse)]
         {
@@ -276,7 +276,7 @@ fn size_and_direction_stay_within_the_budget_and_hops_within_four_packets_each()
 
 #[test]
 fn clean_peers_that_lose_a_twentieth_each_way_have_no_hole_and_no_direction() {
-    for seed in 0..600 {
+    for seed in 0..500 {
         let played = measure(&mut Net::line(2).lossy(0.05, seed), MTU);
         assert_eq!(played.out.verdict, Verdict::Clear { mtu: size(1500) }, "seed {seed}");
         assert_eq!(known(&played.out), (Some(1500), Some(1500), None, None));
@@ -286,7 +286,7 @@ fn clean_peers_that_lose_a_twentieth_each_way_have_no_hole_and_no_direction() {
 #[test]
 fn holes_that_lose_a_twentieth_each_way_are_placed_right_or_not_at_all() {
     let (mut unsettled, mut unplaced) = (0, 0);
-    for seed in 0..400 {
+    for seed in 0..150 {
         for after in 0..=2 {
             let played = measure(&mut Net::line(2).hole(after, 1400).lossy(0.05, seed), MTU);
             if matches!(played.out.verdict, Verdict::Unknown { .. }) {
@@ -304,7 +304,7 @@ fn holes_that_lose_a_twentieth_each_way_are_placed_right_or_not_at_all() {
         let back = measure(&mut Net::line(2).hole_back(1, 1400).lossy(0.05, seed), MTU).out;
         assert!(back.way.is_none_or(|way| way == Way::Reverse) && back.hole.is_none(), "seed {seed}: {back:?}");
     }
-    assert!(unsettled <= 12 && unplaced <= 12, "{unsettled} of 1200 are not settled, {unplaced} not placed");
+    assert!(unsettled <= 5 && unplaced <= 5, "{unsettled} of 450 are not settled, {unplaced} not placed");
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn a_tunnels_far_end_ends_the_network_below_it() {
 #[test]
 fn a_twentieth_lost_each_way_names_the_right_hop_or_none() {
     let mut absent = 0;
-    for seed in 0..1000 {
+    for seed in 0..400 {
         for after in 0..=3 {
             let played = seek(&mut Net::line(3).hole(after, 1400).lossy(0.05, seed));
             let Some((last, first)) = between(&played) else {
@@ -322,12 +322,12 @@ fn a_twentieth_lost_each_way_names_the_right_hop_or_none() {
             assert!(first - last <= 2, "seed {seed}: {after}: {}", played.log());
         }
     }
-    assert!(absent <= 10, "{absent} of 4000 are absent");
+    assert!(absent <= 4, "{absent} of 1600 are absent");
 }
 
 #[test]
 fn a_twentieth_lost_each_way_makes_no_hole() {
-    for seed in 0..1000 {
+    for seed in 0..400 {
         for (net, there) in [(Net::line(3), true), (Net::line(3).hole_back(1, 1400), false)] {
             let played = look(&mut net.lossy(0.05, seed), &[1500, 1401], Some((1401, there)));
             assert!(between(&played).is_none_or(|hole| hole == (3, 4) && there), "seed {seed}: {}", played.log());

@@ -308,7 +308,7 @@ fn clean_paths_that_lose_a_twentieth_each_way_are_never_called_anything_else() {
 fn black_holes_that_lose_a_twentieth_each_way_are_exact() {
     let mut unsettled = 0;
     for carries in [296, 850, 1000, 1280, 1400, 1404, 1450, 1472, 1496, 1499] {
-        for seed in 0..200 {
+        for seed in 0..100 {
             let run = drive(1500, Network::black_hole(carries).lossy(0.05, seed << 20));
             if matches!(run.verdict(), Verdict::Unknown { .. }) {
                 unsettled += 1;
@@ -317,12 +317,12 @@ fn black_holes_that_lose_a_twentieth_each_way_are_exact() {
             assert_eq!(*run.verdict(), black_hole(carries, None), "seed {seed}: {:?}", run.sizes);
         }
     }
-    assert!(unsettled <= 10, "{unsettled} of 2000 were not settled within the budget");
+    assert!(unsettled <= 5, "{unsettled} of 1000 were not settled within the budget");
 }
 
 #[test]
 fn signalled_limits_that_lose_a_twentieth_each_way_are_exact() {
-    for seed in 0..500 {
+    for seed in 0..300 {
         let run = drive(1500, Network::with([(1400, Signal::Names(1400))]).lossy(0.05, seed << 20));
         assert_eq!(*run.verdict(), limited(1400, by(1, Some(1400))), "seed {seed}: {:?}", run.sizes);
     }
@@ -367,7 +367,7 @@ fn a_local_limit_that_is_answered_before_anybody_looks_is_the_same() {
 #[test]
 fn a_link_that_shrinks_during_the_search_carries_what_it_takes_now() {
     for carries in [300, 1300, 1499] {
-        for (micros, mtu) in (0..900_000).step_by(7_000).flat_map(|at| [68, 200, 1250, 1400].map(|mtu| (at, mtu))) {
+        for (micros, mtu) in (0..900_000).step_by(13_000).flat_map(|at| [68, 200, 1250, 1400].map(|mtu| (at, mtu))) {
             let shrinks = Some((Duration::from_micros(micros), mtu));
             let run = drive(1500, Network { shrinks, ..Network::black_hole(carries) });
             let found = run.verdict().path_mtu().map(IpSize::bytes);
