@@ -14,6 +14,9 @@
 //!    a closed port does the same: its answer, port unreachable, is at most [`largest_error`] long, so a path that
 //!    carries less tells nothing apart. All leave from one source port, for another one may take another path.
 //!
+//! It can begin before the search is certain of what vanishes: all but halving asks by carriers that the search does not
+//! use.
+//!
 //! Whatever is not settled within the budget stays unknown: a way that is not known is not guessed.
 
 #[cfg(test)]
@@ -56,8 +59,8 @@ pub struct Found<'a> {
     pub fragment: Option<IpSize>,
     /// Sizes that hops named.
     pub named: &'a [IpSize],
-    /// Packets that were asked for and have not left.
-    pub behind: u32,
+    /// Packets of the budget that are spent, those included that have not left.
+    pub spent: u32,
 }
 
 /// The stage. Told ([`Self::on_sent`], [`Self::on_answer`]) and asked ([`Self::poll`]).
@@ -78,6 +81,8 @@ pub struct Direction {
     ledger: Ledger,
     /// What an answer to the size that vanishes, or its silence, tells.
     told: Option<(Way, IpSize)>,
+    /// Whether only the silence of what is under way is missing.
+    presumes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -99,8 +104,8 @@ enum Phase {
 impl Direction {
     /// Tells the ways apart after a search. `source` is the source port of UDP datagrams.
     pub fn new(found: &Found<'_>, source: u16) -> Self {
-        let Found { lane, measured, fragment, named, behind } = *found;
-        let budget = BUDGET.saturating_sub(measured.sent.saturating_add(behind));
+        let Found { lane, measured, fragment, named, spent } = *found;
+        let budget = BUDGET.saturating_sub(spent);
         let carries = measured.verdict.path_mtu().unwrap_or(IpSize::new(0));
         let fragment = fragment.filter(|&fragment| fragment < carries);
         let drops = match measured.verdict {
@@ -117,6 +122,7 @@ impl Direction {
             phase: Phase::Done,
             ledger: Ledger::new(budget, measured.round_trip),
             told: None,
+            presumes: false,
         };
         direction.phase = match fragment {
             Some(least) => Phase::Whole { least, most: carries.min(least.plus(FRAGMENT_UNIT)) },
@@ -147,6 +153,7 @@ impl Direction {
     /// What to do next.
     pub fn poll(&mut self, now: Mono) -> Step<Ways> {
         self.ledger.expire(now);
+        self.presumes = false;
         while let Some(next) = self.next_phase() {
             self.phase = next;
             self.ledger.clear();
@@ -156,6 +163,11 @@ impl Direction {
         }
         let next = self.ledger.next().map(Step::Send);
         next.unwrap_or_else(|| Step::Wait(self.ledger.deadline().unwrap_or(now + IDLE)))
+    }
+
+    /// The way on which larger sizes vanish, unless what is under way is answered after all.
+    pub fn presumed(&self) -> Option<Way> {
+        self.presumes.then_some(Way::Forward)
     }
 
     /// An echo of a size that is said to vanish, answered after all: there is nothing to tell apart.
@@ -190,7 +202,7 @@ impl Direction {
         match self.phase {
             Phase::Whole { least, most } => self.halve(least, most),
             Phase::Answers(carrier) => match self.insist(Probe::new(carrier, self.lane.small)) {
-                Judged::Open => None,
+                Judged::Open | Judged::Presumed => None,
                 Judged::Answered => Some(self.arrives(carrier)),
                 Judged::Vanishes | Judged::Unsettled => Some(self.next_carrier()),
             },
@@ -208,7 +220,7 @@ impl Direction {
         }
         let echo = Probe::new(self.lane.carrier, middle);
         match self.insist(echo) {
-            Judged::Open => None,
+            Judged::Open | Judged::Presumed => None,
             Judged::Answered if self.ledger.fragment(echo).is_some() => Some(Phase::Whole { least, most: middle }),
             Judged::Answered => Some(Phase::Whole { least: middle, most }),
             Judged::Vanishes | Judged::Unsettled => Some(self.next_carrier()),
@@ -234,6 +246,10 @@ impl Direction {
         }
         match doubt.judge(&mut self.ledger) {
             Judged::Open => None,
+            Judged::Presumed => {
+                self.presumes = true;
+                None
+            }
             Judged::Answered => Some(Phase::Upward(carrier)),
             Judged::Vanishes => {
                 self.told = Some((Way::Forward, self.carries));

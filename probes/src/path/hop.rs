@@ -5,7 +5,7 @@
 //! came so far.
 //!
 //! 1. **One hop after the other**, small and large in step, for an answer costs a round trip and no more. A hop that
-//!    keeps silent for [`STALL`] does not hold up those behind it: up to [`WINDOW`] of them are waited for at once. It
+//!    keeps silent for a stall ([`Ledger::stall`]) does not hold up those behind it: up to [`WINDOW`] of them are waited for at once. It
 //!    ends at the target, at a hop that refuses, behind [`SILENT_RUN`] hops that say nothing, or after [`MOST_HOPS`].
 //! 2. **A size that does not get to a hop that answers small ones goes no further.** The next smaller size of interest
 //!    goes on from there. So does it where a hop says "too big".
@@ -33,7 +33,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ledger::{Doubt, Ledger};
-use super::search::{IDLE, PATIENCE};
+use super::search::IDLE;
 use super::{Answer, Carrier, Hole, HopRow, Probe, Step};
 use crate::units::{IpSize, Mono};
 
@@ -43,8 +43,6 @@ const MOST_HOPS: u8 = 30;
 const SILENT_RUN: u8 = 5;
 /// Silent hops that are waited for at once.
 const WINDOW: usize = 4;
-/// How long a hop holds up those behind it; two round trips where that is longer.
-const STALL: Duration = Duration::from_millis(PATIENCE.as_millis() as u64 / 4);
 /// Times that a hop, or a size at a hop, is tried before it is taken as silent. A hole asks for more.
 const TRIES: u32 = 2;
 
@@ -177,7 +175,7 @@ impl Hops {
             return Step::Done(Box::new(self.trace()));
         }
         let next = self.ledger.next().map(Step::Send);
-        next.unwrap_or_else(|| Step::Wait(self.wake(now)))
+        next.unwrap_or_else(|| Step::Wait(self.ledger.deadline().unwrap_or(now + IDLE)))
     }
 
     fn on_target(&mut self, probe: Probe, ttl: u8, round_trip: Option<Duration>) {
@@ -200,10 +198,5 @@ impl Hops {
 
     const fn probe(&self, size: IpSize, ttl: u8) -> Probe {
         Probe { carrier: self.sight.carrier, size, ttl: Some(ttl) }
-    }
-
-    fn wake(&self, now: Mono) -> Mono {
-        let stalls = self.stalls_at().filter(|&at| at > now);
-        self.ledger.deadline().into_iter().chain(stalls).min().unwrap_or(now + IDLE)
     }
 }

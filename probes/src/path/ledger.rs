@@ -4,6 +4,8 @@
 //! enough. A probe is known by what it is (carrier, size, hops), so a repeat adds to the same [`Tries`]. Packets that
 //! the stage did not ask for count as well when they leave: the stage before may have left some behind.
 //!
+//! What to ask next does not wait for a whole patience: what has stalled ([`Ledger::stall`]) is presumed to be silent.
+//!
 //! Datagrams of one size and source port cannot be told apart on the wire, and so are not by the prober: of those, the
 //! next one is handed out when the one before has left. Probes leave in the order in which they were asked for.
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 pub(super) use self::doubt::{Doubt, Judged};
 use super::search::tries::Tries;
-use super::search::{FAILURES, PATIENCE, PATIENCE_ROUND_TRIPS};
+use super::search::{FAILURES, PATIENCE, PATIENCE_ROUND_TRIPS, STALL, STALL_ROUND_TRIPS};
 use super::{Carrier, NotSent, Probe};
 use crate::units::{IpSize, Mono};
 
@@ -28,6 +30,8 @@ pub(super) struct Ledger {
     /// Most packets that may leave.
     budget: u32,
     slowest: Duration,
+    /// When it was last asked.
+    now: Mono,
     sent: u32,
     failures: u32,
     /// The smallest size that the kernel here calls too large.
@@ -43,6 +47,7 @@ impl Ledger {
             handed: Vec::new(),
             budget,
             slowest: round_trip.unwrap_or_default(),
+            now: Mono::default(),
             sent: 0,
             failures: 0,
             too_large: None,
@@ -132,6 +137,7 @@ impl Ledger {
 
     /// Gives up what left too long ago.
     pub(super) fn expire(&mut self, now: Mono) {
+        self.now = now;
         let patience = self.patience();
         self.tries.values_mut().for_each(|tries| tries.expire(Mono::default(), patience, now));
     }
@@ -154,6 +160,16 @@ impl Ledger {
     /// Whether the fate of `probe` is open.
     pub(super) fn pending(&self, probe: Probe) -> bool {
         self.of(probe).is_some_and(Tries::pending)
+    }
+
+    /// Whether `probe` is likely to be answered, or about to leave.
+    pub(super) fn hopeful(&self, probe: Probe) -> bool {
+        self.of(probe).is_some_and(|tries| tries.hopeful(Mono::default(), self.stall(), self.now))
+    }
+
+    /// How often `probe` was not answered so far.
+    pub(super) fn missing(&self, probe: Probe) -> u32 {
+        self.of(probe).map_or(0, Tries::missing)
     }
 
     /// How often `probe` was answered.
@@ -192,15 +208,16 @@ impl Ledger {
         self.budget.saturating_sub(self.sent + queued)
     }
 
-    /// The longest round trip seen.
-    pub(super) const fn slowest(&self) -> Duration {
-        self.slowest
+    /// After so long an answer is unlikely.
+    pub(super) fn stall(&self) -> Duration {
+        STALL.max(self.slowest * STALL_ROUND_TRIPS)
     }
 
-    /// When the next silence is over.
+    /// When the next silence is over, or the next stall begins.
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let oldest = self.tries.values().flat_map(|tries| &tries.out).min();
-        oldest.map(|&left| left + self.patience())
+        let out = self.tries.values().flat_map(|tries| &tries.out);
+        let ends = out.flat_map(|&left| [left + self.stall(), left + self.patience()]);
+        ends.filter(|&at| at > self.now).min()
     }
 
     fn patience(&self) -> Duration {
@@ -241,7 +258,7 @@ mod tests {
         ledger.on_answered(other, Some(Duration::from_secs(9)), None);
         ledger.on_silent(other);
         assert_eq!((ledger.room(), ledger.sent(), ledger.of(other).is_none()), (0, 1, true));
-        assert_eq!(ledger.slowest(), Duration::ZERO);
+        assert_eq!(ledger.stall(), STALL, "its round trip is not this stage's");
     }
 
     #[test]
@@ -263,6 +280,10 @@ mod tests {
         ledger.ask(PROBE);
         assert_eq!(ledger.deadline(), None, "it waits for the packet budget: that is no silence");
         ledger.on_sent(PROBE, at(0));
+        assert_eq!(ledger.deadline(), Some(at(200)));
+        assert!(ledger.hopeful(PROBE));
+        ledger.expire(at(200));
+        assert_eq!((ledger.hopeful(PROBE), ledger.missing(PROBE), ledger.silences(PROBE)), (false, 1, 0));
         assert_eq!(ledger.deadline(), Some(at(400)));
         ledger.expire(at(399));
         assert!(ledger.pending(PROBE));

@@ -14,7 +14,10 @@
 //!    upper one must stay silent again and again, while a companion of a size that passes is answered, before
 //!    anything is called a black hole. What [`BUDGET`] packets do not settle is unknown: never a guess.
 //!
-//! Silence counts from when a probe really left, so waiting for the packet budget is no silence.
+//! Silence counts from when a probe really left, so waiting for the packet budget is no silence. No verdict rests on a
+//! silence shorter than [`PATIENCE`]. What to ask next does not wait for so long: after a [`STALL`] a size is presumed
+//! to be silent, and the next round goes out. An answer that comes all the same takes that back, and costs packets.
+//! Only the first round is waited for in full, so that a slow answer costs a clean path no burst.
 
 mod narrow;
 mod reach;
@@ -46,6 +49,10 @@ pub const REFERENCE: IpSize = IpSize::new(84);
 pub const PATIENCE: Duration = Duration::from_millis(200);
 /// Round trips that a silence must last, where that is longer.
 pub(super) const PATIENCE_ROUND_TRIPS: u32 = 4;
+/// After so long an answer is unlikely: the next probes are chosen as if none came. Nothing is concluded from it.
+pub(super) const STALL: Duration = Duration::from_millis(PATIENCE.as_millis() as u64 / 4);
+/// Round trips that a stall must last, where that is longer.
+pub(super) const STALL_ROUND_TRIPS: u32 = 2;
 /// Round trips that a size called too big has to be answered all the same. A path keeps its order, so the answer to
 /// the full size comes before the answer to a size that was tried because of an error.
 const SETTLED_ROUND_TRIPS: u32 = 2;
@@ -89,6 +96,8 @@ pub struct Search {
     round_trip: Option<Duration>,
     failures: u32,
     sent: u32,
+    /// Packets of the budget that others spend meanwhile.
+    elsewhere: u32,
     reach: Reach,
     narrow: Narrow,
     done: Option<Box<Measured>>,
@@ -109,6 +118,7 @@ impl Search {
             round_trip: None,
             failures: 0,
             sent: 0,
+            elsewhere: 0,
             reach: Reach::default(),
             narrow: Narrow::default(),
             done: None,
@@ -130,6 +140,16 @@ impl Search {
         if self.top != self.lane.small {
             self.ask(self.top);
         }
+    }
+
+    /// So many packets of the budget are spent elsewhere.
+    pub const fn on_elsewhere(&mut self, packets: u32) {
+        self.elsewhere = packets;
+    }
+
+    /// The black hole that it comes to, unless what is under way is answered after all.
+    pub fn presumed(&self) -> Option<&Measured> {
+        self.narrow.presumed.as_deref().filter(|_| self.done.is_none())
     }
 
     /// Sizes that hops named.
@@ -181,6 +201,7 @@ impl Search {
     }
 
     fn plan(&mut self, now: Mono) {
+        self.narrow.presumed = None;
         // What the kernel here takes can turn out to be no more than what was answered already: its answer came before
         // anybody looked, or the link was given a smaller MTU meanwhile. So the top is compared on both sides of that.
         let over = self.reached_top(now) || self.fit_locally(now) || self.done.is_some() || self.reached_top(now);
@@ -313,6 +334,10 @@ impl Search {
         PATIENCE.max(self.slowest * PATIENCE_ROUND_TRIPS)
     }
 
+    fn stall(&self) -> Duration {
+        STALL.max(self.slowest * STALL_ROUND_TRIPS)
+    }
+
     fn expire(&mut self, now: Mono) {
         let Some(since) = self.alive_since else { return };
         let patience = self.patience();
@@ -326,7 +351,7 @@ impl Search {
 
     /// Packets that left or are about to.
     fn spent(&self) -> u32 {
-        self.sent + self.sizes.values().map(|tries| tries.queued).sum::<u32>() + self.reach.queued()
+        self.sent + self.elsewhere + self.sizes.values().map(|tries| tries.queued).sum::<u32>() + self.reach.queued()
     }
 
     /// Asks for a probe of `size`; false if the budget is spent.
@@ -341,11 +366,12 @@ impl Search {
 
     /// When something may have to be done without an event from outside.
     fn wake(&self, now: Mono) -> Mono {
-        let patience = self.patience();
+        let (stall, patience) = (self.stall(), self.patience());
         let out = self.sizes.values().flat_map(|tries| &tries.out).copied();
         let deadlines = out.flat_map(|left| {
-            let given_up = self.alive_since.map(|since| left.max(since) + patience);
-            given_up.into_iter().chain([self.settles(left)])
+            let from = self.alive_since.map(|since| left.max(since));
+            let given_up = from.into_iter().flat_map(move |from| [from + stall, from + patience]);
+            given_up.chain([self.settles(left)])
         });
         let retries = self.later.iter().map(|&(at, _)| at);
         let reaching = self.reach_deadlines();
@@ -373,21 +399,25 @@ impl Search {
     }
 
     fn finish(&mut self, verdict: Verdict, now: Mono) {
+        self.queue.clear();
+        self.later.clear();
+        self.done = Some(self.measured(verdict, now));
+    }
+
+    fn measured(&self, verdict: Verdict, now: Mono) -> Box<Measured> {
         let (mut reference_sent, mut reference_lost) = self.references(self.lane.small);
         if matches!(verdict, Verdict::Clear { .. }) && self.top != self.lane.small {
             let (sent, lost) = self.references(self.top);
             reference_sent += sent;
             reference_lost += lost;
         }
-        self.queue.clear();
-        self.later.clear();
-        self.done = Some(Box::new(Measured {
+        Box::new(Measured {
             round_trip: self.round_trip,
             sent: self.sent,
             reference_sent,
             reference_lost,
             ..Measured::new(verdict, now)
-        }));
+        })
     }
 
     /// How many probes of `size` left and were lost. One that nobody waited for is not lost; while nothing at all is

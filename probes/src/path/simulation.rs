@@ -71,6 +71,10 @@ pub(super) struct Net {
     pub dies: Option<Duration>,
     /// Time to cross one link.
     pub delay: Duration,
+    /// What an answer is late by, at most.
+    pub jitter: Duration,
+    /// Answers to what is larger than this are late by so much.
+    pub dawdles: Option<(u32, Duration)>,
     /// How long a probe waits before it leaves.
     pub held: Duration,
     /// Probability of loss on each way.
@@ -104,6 +108,8 @@ impl Net {
             datagrams: true,
             dies: None,
             delay: Duration::from_micros(100),
+            jitter: Duration::ZERO,
+            dawdles: None,
             held: Duration::ZERO,
             loss: 0.0,
             seed: 1,
@@ -154,14 +160,24 @@ impl Net {
         router(self.family, ttl)
     }
 
-    /// splitmix64: the same seed gives the same losses.
     fn lost(&mut self) -> bool {
+        self.random() < self.loss
+    }
+
+    /// What the answer to so large a packet is late by.
+    fn late(&mut self, bytes: u32) -> Duration {
+        let dawdles = self.dawdles.filter(|&(size, _)| bytes > size).map_or(Duration::ZERO, |(_, late)| late);
+        if self.jitter.is_zero() { dawdles } else { dawdles + self.jitter.mul_f64(self.random()) }
+    }
+
+    /// From 0 to 1, by splitmix64: the same seed gives the same losses.
+    fn random(&mut self) -> f64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.seed;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        ((z >> 11) as f64) < self.loss * (1u64 << 53) as f64
+        (z >> 11) as f64 / (1u64 << 53) as f64
     }
 
     fn refusal(&self, probe: Probe) -> Option<NotSent> {
@@ -341,6 +357,16 @@ enum Event {
     Answered(Probe, Answer),
 }
 
+/// The same answer, so much later.
+pub(super) fn later(answer: Answer, late: Duration) -> Answer {
+    let add = |round_trip: Option<Duration>| round_trip.map(|time| time + late);
+    match answer {
+        Answer::Carried { round_trip, fragment } => Answer::Carried { round_trip: add(round_trip), fragment },
+        Answer::Expired { by, round_trip } => Answer::Expired { by, round_trip: add(round_trip) },
+        other => other,
+    }
+}
+
 /// Drives a machine over a network to its end.
 pub(super) fn play<M: Machine>(mut machine: M, net: &mut Net) -> Played<M::Yield> {
     let (mut now, mut number) = (Mono::default(), 0);
@@ -371,7 +397,8 @@ pub(super) fn play<M: Machine>(mut machine: M, net: &mut Net) -> Played<M::Yield
                 machine.on_sent(probe, now);
                 if let Some((after, answer)) = net.answer(probe, now) {
                     number += 1;
-                    coming.insert((now + after, number), Event::Answered(probe, answer));
+                    let late = net.late(probe.size.bytes());
+                    coming.insert((now + after + late, number), Event::Answered(probe, later(answer, late)));
                 }
             }
             None => {}

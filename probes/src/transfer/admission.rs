@@ -204,13 +204,13 @@ mod tests {
 
     #[test]
     fn strangers_take_nothing_from_peers_and_leave_nothing_behind() {
-        let mut gate = Gate::new(at(0));
+        let (mut gate, guests) = (Gate::new(at(0)), guests());
         for number in 0..10_000u32 {
             let from = IpAddr::from((0xc000_0000 + number).to_be_bytes());
-            assert_eq!(gate.enter(from, &guests(), at(0)), Err(Turned::Stranger));
+            assert_eq!(gate.enter(from, &guests, at(0)), Err(Turned::Stranger));
         }
         assert!(gate.each.is_empty() && gate.inside.is_empty());
-        assert_eq!(gate.ask(ip("10.0.0.7"), &guests(), at(0)), Ok(()));
+        assert_eq!(gate.ask(ip("10.0.0.7"), &guests, at(0)), Ok(()));
     }
 
     #[test]
@@ -243,15 +243,15 @@ mod tests {
 
     #[test]
     fn all_peers_together_have_a_limit_and_a_flood_is_forgotten() {
-        let mut gate = Gate::new(at(0));
+        let (mut gate, guests) = (Gate::new(at(0)), guests());
         let mut flood = |now| {
             let froms = (1..=40).cycle().take(4000).map(|number| IpAddr::from([10, 0, 0, number]));
-            froms.filter(|from| gate.ask(*from, &guests(), now).is_ok()).count()
+            froms.filter(|from| gate.ask(*from, &guests, now).is_ok()).count()
         };
         assert_eq!(flood(at(0)), BURST as usize);
         assert_eq!(flood(at(1000)), RATE as usize);
         assert_eq!(flood(at(60_000)), BURST as usize);
-        gate.ask(ip("10.0.0.7"), &guests(), at(120_000)).unwrap();
+        gate.ask(ip("10.0.0.7"), &guests, at(120_000)).unwrap();
         assert_eq!(gate.each.len(), 1, "whole shares are not kept");
     }
 

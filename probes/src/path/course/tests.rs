@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::path::search::BUDGET;
+use crate::path::search::{BUDGET, PATIENCE, STALL};
 use crate::path::simulation::chaos::{happenings, unleash};
 use crate::path::simulation::{Net, Played, play, router, target};
 use crate::path::{PathKey, Plane, sample};
@@ -110,6 +110,59 @@ fn a_hole_on_the_way_there_is_told_apart_and_found() {
 }
 
 #[test]
+fn no_stage_waits_for_a_silence_that_another_one_waits_for() {
+    // The full size, two stalls, the silence of the edge; direction and hops each begin a stall after the one before.
+    let (silence, stall) = (PATIENCE, STALL);
+    let took = |net: Net| measure(&mut net.clone(), MTU).took;
+    let near = |took: Duration, expected: Duration| (expected..expected + Duration::from_millis(10)).contains(&took);
+    let ways = took(Net::line(1).hole(1, 1400));
+    assert!(near(ways, silence + stall * 3 + silence), "{ways:?}: as long as it takes to tell the ways apart");
+    let hops = took(Net::line(3).hole(2, 1400));
+    assert!(near(hops, silence + stall * 5 + silence), "{hops:?}: a hole between routers is in doubt for a stall");
+    let back = took(Net::line(3).hole_back(2, 1400));
+    assert!(near(back, silence + stall * 2 + silence), "{back:?}: no longer than the search");
+}
+
+#[test]
+fn what_was_begun_too_early_is_dropped_and_leaves_no_trace() {
+    // The search presumes 1401 when the answers to larger sizes are still to come.
+    let late = |millis| Some((1400, Duration::from_millis(millis)));
+    let mut net = Net { dawdles: late(170), ..Net::line(3).hole(2, 1450) };
+    let played = measure(&mut net, MTU);
+    assert_eq!(played.out.verdict, black_hole(1450));
+    assert_eq!(known(&played.out), (Some(1450), Some(1450), Some(Way::Forward), Some((2, 3))), "{}", played.log());
+    assert!(played.log().contains("time 1401 x6") && played.log().contains("time 1451 x6"), "{}", played.log());
+    // The direction presumes the way there when the answers that tell the way back are still to come.
+    let mut net = Net { dawdles: late(120), ..Net::line(3).hole_back(2, 1400) };
+    let played = measure(&mut net, MTU);
+    assert_eq!(known(&played.out), (Some(1500), Some(1400), Some(Way::Reverse), None), "{}", played.log());
+    assert!(played.log().contains("echo 1401@1") && played.out.hops.is_empty(), "{}", played.log());
+}
+
+#[test]
+fn answers_that_are_late_cost_packets_and_make_nothing_wrong() {
+    let mut unsettled = 0;
+    for (seed, jitter) in (0..40).flat_map(|seed| [60, 120, 190].map(|jitter| (seed, Duration::from_millis(jitter)))) {
+        for loss in [0.0, 0.05] {
+            let late = |net: Net| Net { jitter, ..net.lossy(loss, seed) };
+            let there = measure(&mut late(Net::line(3).hole(2, 1400)), MTU);
+            let back = measure(&mut late(Net::line(3).hole_back(2, 1400)), MTU);
+            for (played, way) in [(&there, Way::Forward), (&back, Way::Reverse)] {
+                let plain = played.left.iter().filter(|probe| probe.ttl.is_none()).count();
+                assert!(plain <= (BUDGET + sample::COUNT) as usize, "seed {seed}: {}", played.log());
+                let is_unknown = matches!(played.out.verdict, Verdict::Unknown { .. });
+                assert!(is_unknown || played.out.verdict == black_hole(1400), "seed {seed}: {:?}", played.out);
+                assert!(played.out.way.is_none_or(|told| told == way), "seed {seed}: {}", played.log());
+                unsettled += u32::from(is_unknown);
+            }
+            assert!(known(&there.out).3.is_none_or(|(last, first)| last <= 2 && 2 < first), "seed {seed}");
+            assert!(back.out.hole.is_none(), "seed {seed}: {}", back.log());
+        }
+    }
+    assert!(unsettled <= 24, "{unsettled} of 480 are not settled");
+}
+
+#[test]
 fn a_hole_before_the_target_costs_two_packets_a_hop() {
     let played = measure(&mut Net::line(1).hole(1, 1400), MTU);
     let hops = "echo 1401@1, echo 84@1, echo 1401@2, echo 84@2";
@@ -208,7 +261,7 @@ fn what_the_search_left_behind_is_kept_out_of_the_next_stages_budget() {
 
 #[test]
 fn size_and_direction_stay_within_the_budget_and_hops_within_four_packets_each() {
-    for carries in (85..1500).step_by(7) {
+    for carries in (85..1500).step_by(11) {
         for (net, way) in
             [(Net::line(2).hole(1, carries), Way::Forward), (Net::line(2).hole_back(1, carries), Way::Reverse)]
         {
@@ -223,7 +276,7 @@ fn size_and_direction_stay_within_the_budget_and_hops_within_four_packets_each()
 
 #[test]
 fn clean_peers_that_lose_a_twentieth_each_way_have_no_hole_and_no_direction() {
-    for seed in 0..600 {
+    for seed in 0..500 {
         let played = measure(&mut Net::line(2).lossy(0.05, seed), MTU);
         assert_eq!(played.out.verdict, Verdict::Clear { mtu: size(1500) }, "seed {seed}");
         assert_eq!(known(&played.out), (Some(1500), Some(1500), None, None));
@@ -233,7 +286,7 @@ fn clean_peers_that_lose_a_twentieth_each_way_have_no_hole_and_no_direction() {
 #[test]
 fn holes_that_lose_a_twentieth_each_way_are_placed_right_or_not_at_all() {
     let (mut unsettled, mut unplaced) = (0, 0);
-    for seed in 0..400 {
+    for seed in 0..150 {
         for after in 0..=2 {
             let played = measure(&mut Net::line(2).hole(after, 1400).lossy(0.05, seed), MTU);
             if matches!(played.out.verdict, Verdict::Unknown { .. }) {
@@ -251,7 +304,7 @@ fn holes_that_lose_a_twentieth_each_way_are_placed_right_or_not_at_all() {
         let back = measure(&mut Net::line(2).hole_back(1, 1400).lossy(0.05, seed), MTU).out;
         assert!(back.way.is_none_or(|way| way == Way::Reverse) && back.hole.is_none(), "seed {seed}: {back:?}");
     }
-    assert!(unsettled <= 12 && unplaced <= 12, "{unsettled} of 1200 are not settled, {unplaced} not placed");
+    assert!(unsettled <= 5 && unplaced <= 5, "{unsettled} of 450 are not settled, {unplaced} not placed");
 }
 
 #[test]

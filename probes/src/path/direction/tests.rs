@@ -29,7 +29,7 @@ fn black_hole(carries: u32) -> Verdict {
 fn direction(family: Family, verdict: Verdict, fragment: Option<u32>, sent: u32) -> Direction {
     let measured = Measured { sent, ..Measured::new(verdict, Mono::default()) };
     let (lane, fragment) = (lane(family, 1500), fragment.map(size));
-    Direction::new(&Found { lane, measured: &measured, fragment, named: &[], behind: 0 }, SOURCE)
+    Direction::new(&Found { lane, measured: &measured, fragment, named: &[], spent: sent }, SOURCE)
 }
 
 fn tell(net: &mut Net, verdict: Verdict, fragment: Option<u32>) -> Played<Ways> {
@@ -259,7 +259,7 @@ fn whatever_the_search_left_of_the_budget_it_is_kept() {
 #[test]
 fn a_twentieth_lost_each_way_is_taken_for_no_direction() {
     let mut unsettled = 0;
-    for seed in 0..1000 {
+    for seed in 0..400 {
         let (there, back) = (Net::line(2).hole(1, 1400), Net::line(2).hole_back(1, 1400));
         let udp = Net { timestamps: false, ..back.clone() };
         let nets =
@@ -271,7 +271,7 @@ fn a_twentieth_lost_each_way_is_taken_for_no_direction() {
             assert!(played.out.forward.is_none_or(|mtu| way == Way::Reverse || mtu.bytes() == 1400));
         }
     }
-    assert!(unsettled <= 10, "{unsettled} of 4000 are not settled");
+    assert!(unsettled <= 4, "{unsettled} of 1600 are not settled");
 }
 
 #[test]

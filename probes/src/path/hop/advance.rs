@@ -1,6 +1,6 @@
 //! What to ask next: everything follows from what is known of each hop and size, whatever the order in which it came.
 
-use super::{Hops, MOST_HOPS, SILENT_RUN, STALL, TRIES, WINDOW};
+use super::{Hops, MOST_HOPS, SILENT_RUN, TRIES, WINDOW};
 use crate::path::Probe;
 use crate::path::ledger::{Doubt, Judged};
 use crate::units::{IpSize, Mono};
@@ -42,13 +42,6 @@ impl Hops {
         pending.any(|probe| probe.ttl <= Some(last) && !known_to_be_lost(probe))
     }
 
-    /// When hops that have not answered stop holding up others.
-    pub(super) fn stalls_at(&self) -> impl Iterator<Item = Mono> {
-        let quiet =
-            (1..=self.opened).filter(|&ttl| self.is_open(ttl)).filter_map(|ttl| self.ledger.of(self.small(ttl)));
-        quiet.filter_map(|tries| tries.out.iter().min()).map(|&left| left + self.stall())
-    }
-
     /// The farthest hop that matters.
     pub(super) fn last(&self) -> u8 {
         self.end.into_iter().chain(self.refused).min().unwrap_or(self.opened)
@@ -84,11 +77,7 @@ impl Hops {
 
     fn is_stalled(&self, ttl: u8, now: Mono) -> bool {
         let Some(tries) = self.ledger.of(self.small(ttl)) else { return false };
-        tries.silent > 0 || tries.out.iter().any(|&left| left + self.stall() <= now)
-    }
-
-    fn stall(&self) -> std::time::Duration {
-        STALL.max(self.ledger.slowest() * 2)
+        tries.silent > 0 || tries.out.iter().any(|&left| left + self.ledger.stall() <= now)
     }
 
     /// Hops that a small probe is to ask once more.
@@ -122,7 +111,7 @@ impl Hops {
                 next.push(probe);
             }
             if self.seen.contains_key(&ttl) {
-                let waits = !next.is_empty() || self.ledger.pending(probe);
+                let waits = !next.is_empty() || self.is_awaited(probe);
                 return if waits && !self.is_lost_at_target(size, ttl) {
                     Progress::Ask(next)
                 } else {
@@ -134,6 +123,12 @@ impl Hops {
             }
         }
         Progress::Ask(next)
+    }
+
+    /// Whether a large probe holds up what follows from its silence. Of the size that vanishes more is asked anyway.
+    fn is_awaited(&self, probe: Probe) -> bool {
+        let vanishes = self.sight.vanishes.is_some_and(|vanishes| vanishes.size == probe.size);
+        if vanishes { self.ledger.hopeful(probe) } else { self.ledger.pending(probe) }
     }
 
     fn is_lost_at_target(&self, size: IpSize, ttl: u8) -> bool {
@@ -163,7 +158,7 @@ impl Hops {
                 self.before = Some(ttl);
                 return Progress::Over;
             }
-            Judged::Vanishes | Judged::Open | Judged::Answered => {}
+            Judged::Vanishes | Judged::Presumed | Judged::Open | Judged::Answered => {}
         }
         Progress::Ask(beyond.into_iter().filter(|&probe| !self.ledger.tried(probe)).collect())
     }

@@ -52,14 +52,14 @@ fn table(played: &Played<Trace>) -> String {
 }
 
 #[test]
-fn a_hole_between_two_hops_is_found_in_two_patiences() {
+fn a_hole_between_two_hops_is_found_in_a_stall_and_a_patience() {
     let played = seek(&mut Net::line(3).hole(2, 1400));
     let at = |ttl| HopAt { ttl, address: Some(router(Family::Ipv4, ttl)) };
     assert_eq!(played.out.hole, Some(Hole { after: Some(at(2)), before: at(3) }));
     let step = "echo 1401@1, echo 84@1, echo 1401@2, echo 84@2, echo 1401@3, echo 84@3, echo 84@4";
     assert_eq!(played.log(), format!("{step}, echo 1401@3 x3, echo 84@3"));
     assert_eq!(table(&played), "1:1401 2:1401 3:84 =12:84");
-    assert_eq!(played.took.as_millis(), 2 * 200, "two patiences");
+    assert_eq!(played.took.as_millis(), 50 + 200, "a stall and a patience");
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_tunnels_far_end_ends_the_network_below_it() {
 #[test]
 fn a_twentieth_lost_each_way_names_the_right_hop_or_none() {
     let mut absent = 0;
-    for seed in 0..1000 {
+    for seed in 0..400 {
         for after in 0..=3 {
             let played = seek(&mut Net::line(3).hole(after, 1400).lossy(0.05, seed));
             let Some((last, first)) = between(&played) else {
@@ -322,12 +322,12 @@ fn a_twentieth_lost_each_way_names_the_right_hop_or_none() {
             assert!(first - last <= 2, "seed {seed}: {after}: {}", played.log());
         }
     }
-    assert!(absent <= 10, "{absent} of 4000 are absent");
+    assert!(absent <= 4, "{absent} of 1600 are absent");
 }
 
 #[test]
 fn a_twentieth_lost_each_way_makes_no_hole() {
-    for seed in 0..1000 {
+    for seed in 0..400 {
         for (net, there) in [(Net::line(3), true), (Net::line(3).hole_back(1, 1400), false)] {
             let played = look(&mut net.lossy(0.05, seed), &[1500, 1401], Some((1401, there)));
             assert!(between(&played).is_none_or(|hole| hole == (3, 4) && there), "seed {seed}: {}", played.log());

@@ -6,6 +6,9 @@
 //! six once in a million.
 //! Thus neither loss nor a host that dies is taken for it. The companion leaves last in a round: where answers are
 //! limited in rate, it is the suspect that is answered first, and an exhausted limit witnesses nothing.
+//!
+//! The next round does not wait for the suspect's silence, only until it has stalled; the companion is waited for in
+//! full, and so is everything before it is said that the suspect vanishes.
 
 use super::Ledger;
 use crate::path::Probe;
@@ -39,6 +42,8 @@ pub(in crate::path) enum Judged {
     Answered,
     /// It vanishes.
     Vanishes,
+    /// It vanishes unless it is answered after all.
+    Presumed,
     /// Probes are under way.
     Open,
     /// The companion was lost too often, or there is no room for another round.
@@ -61,14 +66,14 @@ impl Doubt {
         if ledger.answered(self.suspect) > 0 {
             return Judged::Answered;
         }
-        if ledger.pending(self.suspect) || ledger.pending(self.companion) {
+        if ledger.hopeful(self.suspect) || ledger.pending(self.companion) {
             return Judged::Open;
         }
         self.end_round(ledger);
-        let silent = ledger.silences(self.suspect);
+        let silent = ledger.missing(self.suspect);
         let needed = (self.silences + ledger.silences(self.companion)).min(MOST_SILENCES);
         if silent >= needed && self.witnessed >= WITNESSED {
-            return Judged::Vanishes;
+            return if ledger.pending(self.suspect) { Judged::Presumed } else { Judged::Vanishes };
         }
         let missing = needed.saturating_sub(silent).max(WITNESSED.saturating_sub(self.witnessed));
         self.ask(missing, ledger)
@@ -76,10 +81,10 @@ impl Doubt {
 
     fn ask(&mut self, missing: u32, ledger: &mut Ledger) -> Judged {
         if self.rounds == ROUNDS || ledger.room() <= missing {
-            return Judged::Unsettled;
+            return if ledger.pending(self.suspect) { Judged::Open } else { Judged::Unsettled };
         }
         self.rounds += 1;
-        let (silent, answered) = (ledger.silences(self.suspect), ledger.answered(self.companion));
+        let (silent, answered) = (ledger.missing(self.suspect), ledger.answered(self.companion));
         self.round = Some(Round { silent, answered });
         (0..missing).for_each(|_| _ = ledger.ask(self.suspect));
         ledger.ask(self.companion);
@@ -90,7 +95,7 @@ impl Doubt {
     fn end_round(&mut self, ledger: &Ledger) {
         let Some(round) = self.round.take() else { return };
         if ledger.answered(self.companion) > round.answered {
-            self.witnessed += ledger.silences(self.suspect).saturating_sub(round.silent);
+            self.witnessed += ledger.missing(self.suspect).saturating_sub(round.silent);
         }
     }
 }
@@ -147,6 +152,26 @@ mod tests {
     #[test]
     fn a_dead_host_is_never_settled() {
         assert_eq!(play(60, |_, _| false).0, Judged::Unsettled);
+    }
+
+    #[test]
+    fn it_asks_on_after_a_stall_and_says_nothing_before_the_silence_is_over() {
+        let at = |millis| Mono::new(std::time::Duration::from_millis(millis));
+        let (mut ledger, mut doubt) = (Ledger::new(60, None), Doubt::new(LARGE, SMALL));
+        let mut judge = |now, answered: &[Probe]| {
+            answered.iter().for_each(|&probe| ledger.on_answered(probe, None, None));
+            ledger.expire(now);
+            let judged = doubt.judge(&mut ledger);
+            let left: Vec<_> = std::iter::from_fn(|| ledger.next()).collect();
+            left.iter().for_each(|&probe| ledger.on_sent(probe, now));
+            (judged, left.len())
+        };
+        assert_eq!(judge(at(0), &[]), (Judged::Open, 5));
+        assert_eq!(judge(at(50), &[]), (Judged::Open, 0), "the companion is waited for in full");
+        assert_eq!(judge(at(60), &[SMALL]), (Judged::Presumed, 0));
+        assert_eq!(judge(at(199), &[]), (Judged::Presumed, 0));
+        assert_eq!(judge(at(200), &[]), (Judged::Vanishes, 0));
+        assert_eq!(judge(at(201), &[LARGE]), (Judged::Answered, 0));
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Narrows silence down to two neighbouring sizes, and confirms the edge between them.
 //!
-//! A burst over the usual sizes, then bursts that split what is left, each waited for once: time goes by rounds, not by
-//! packets. A lost packet looks like an edge, so nothing rests on one silence: the size above the edge must be silent
+//! A burst over the usual sizes, then bursts that split what is left: time goes by rounds, not by packets. A round is
+//! over when what is not answered has stalled ([`STALL`](super::STALL)); the next one is chosen as if it stayed silent.
+//! A verdict waits until nothing is under way. A lost packet looks like an edge, so nothing rests on one silence: the size above the edge must be silent
 //! [`SILENCES`] times, and once more for every loss seen on this path among sizes that pass. At least
 //! [`WITNESSED`] of the silences must fall into rounds in which a companion of a size that passes was answered: a
-//! host that dies during the search is no black hole.
+//! host that dies during the search is no black hole. The companion is waited for in full.
 
 use std::collections::BTreeSet;
 
 use super::tries::Tries;
 use super::{BUDGET, Search, usual};
-use crate::path::{Limit, Verdict};
+use crate::path::{Limit, Measured, Verdict};
 use crate::units::{IpSize, Mono};
 
 /// Silences above the edge before it is believed, on a path that lost nothing else.
@@ -36,6 +37,8 @@ pub(super) struct Narrow {
     round: Option<Round>,
     /// The size above the edge and its witnessed silences.
     witnessed: Option<(IpSize, u32)>,
+    /// What it comes to unless something is answered after all.
+    pub presumed: Option<Box<Measured>>,
 }
 
 /// A round of confirmation: what was known when it began.
@@ -48,23 +51,46 @@ struct Round {
 }
 
 impl Search {
-    /// Goes on above `carries`, the largest size that was answered, once every probe's fate is known.
+    /// Goes on above `carries`, the largest size that was answered, once every probe's fate is known or likely.
     pub(super) fn narrow_down(&mut self, carries: IpSize, now: Mono) {
-        if self.sizes.values().any(Tries::pending) {
+        if self.is_under_way(now) {
             return;
         }
+        let settled = !self.sizes.values().any(Tries::pending);
         self.end_round();
         let doubted = self.sizes.range(carries.plus(1)..=self.top).find(|(_, tries)| tries.doubted());
         let drops = doubted.map_or(self.top, |(&size, _)| size);
         if self.is_confirmed(carries, drops) {
-            let verdict = self.edge_verdict(carries, drops);
-            return self.finish(verdict, now);
+            return self.conclude(self.edge_verdict(carries, drops), settled, now);
         }
         if self.spent() >= BUDGET {
-            return self.give_up(carries, drops, now);
+            if settled {
+                self.give_up(carries, drops, now);
+            }
+            return;
         }
         let sizes = self.next_burst(carries, drops);
         sizes.into_iter().take_while(|&size| self.ask(size)).count();
+    }
+
+    /// Whether the round is not over.
+    fn is_under_way(&self, now: Mono) -> bool {
+        let Some(since) = self.alive_since.filter(|_| self.narrow.burst) else {
+            return self.sizes.values().any(Tries::pending);
+        };
+        let companion = self.narrow.round.and_then(|round| {
+            let companion = self.sizes.get(&round.companion)?;
+            Some(companion.answered <= round.answered && companion.pending())
+        });
+        companion == Some(true) || self.sizes.values().any(|tries| tries.hopeful(since, self.stall(), now))
+    }
+
+    fn conclude(&mut self, verdict: Verdict, settled: bool, now: Mono) {
+        if settled {
+            self.finish(verdict, now);
+        } else if let Verdict::BlackHole { .. } = verdict {
+            self.narrow.presumed = Some(self.measured(verdict, now));
+        }
     }
 
     fn next_burst(&mut self, carries: IpSize, drops: IpSize) -> Vec<IpSize> {
@@ -86,7 +112,7 @@ impl Search {
             let above_usual = ABOVE_USUAL.into_iter().filter(|_| first);
             (1..=SPLIT).map(|part| gap * part / (SPLIT + 1)).chain(above_usual).collect()
         };
-        if self.silences(drops) < DOUBTED_ENOUGH {
+        if self.missing(drops) < DOUBTED_ENOUGH {
             sizes.insert(gap);
         }
         sizes.into_iter().map(|step| carries.plus(step)).collect()
@@ -96,7 +122,7 @@ impl Search {
         let Some((&companion, tries)) = self.sizes.iter().find(|(_, tries)| tries.answered > 0) else {
             return Vec::new();
         };
-        let silent = self.silences(edge);
+        let silent = self.missing(edge);
         self.narrow.round = Some(Round { edge, silent, companion, answered: tries.answered });
         let missing = self.needed(edge).saturating_sub(silent).max(WITNESSED - self.witnessed(edge).min(WITNESSED));
         let mut sizes = vec![edge; missing.clamp(1, WITNESSED) as usize];
@@ -109,25 +135,25 @@ impl Search {
         let Some(round) = self.narrow.round.take() else { return };
         let answered = self.sizes.get(&round.companion).map_or(0, |tries| tries.answered);
         if answered > round.answered {
-            let silent = self.silences(round.edge).saturating_sub(round.silent);
+            let silent = self.missing(round.edge).saturating_sub(round.silent);
             self.narrow.witnessed = Some((round.edge, self.witnessed(round.edge) + silent));
         }
     }
 
     fn is_confirmed(&self, carries: IpSize, drops: IpSize) -> bool {
         drops.bytes() - carries.bytes() == 1
-            && self.silences(drops) >= self.needed(drops)
+            && self.missing(drops) >= self.needed(drops)
             && self.witnessed(drops) >= WITNESSED
     }
 
     /// Silences that make an edge below `drops` certain enough, given the losses seen among smaller sizes.
     fn needed(&self, drops: IpSize) -> u32 {
-        let losses: u32 = self.sizes.range(..drops).map(|(_, tries)| tries.silent).sum();
+        let losses: u32 = self.sizes.range(..drops).map(|(_, tries)| tries.missing()).sum();
         (SILENCES + losses).min(MOST_SILENCES)
     }
 
-    fn silences(&self, size: IpSize) -> u32 {
-        self.sizes.get(&size).map_or(0, |tries| tries.silent)
+    fn missing(&self, size: IpSize) -> u32 {
+        self.sizes.get(&size).map_or(0, Tries::missing)
     }
 
     fn witnessed(&self, edge: IpSize) -> u32 {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{Lane, REFERENCE, Search};
+use crate::path::simulation::later;
 use crate::path::{Answer, Carrier, Measured, NotSent, Probe, Refusal, Step, Verdict};
 use crate::units::{Family, IpSize, Mono};
 
@@ -39,6 +40,8 @@ pub(super) struct Hop {
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     pub one_way: Duration,
+    /// What an answer is late by, at most.
+    pub jitter: Duration,
     pub hops: Vec<Hop>,
     /// Probability of loss on each way.
     pub loss: f64,
@@ -67,6 +70,7 @@ impl Network {
     pub(super) fn clean() -> Self {
         Self {
             one_way: Duration::from_micros(100),
+            jitter: Duration::ZERO,
             hops: Vec::new(),
             loss: 0.0,
             seed: 1,
@@ -94,14 +98,18 @@ impl Network {
         Self { loss, seed, ..self }
     }
 
-    /// splitmix64: the same seed gives the same losses.
     fn lost(&mut self) -> bool {
+        self.random() < self.loss
+    }
+
+    /// From 0 to 1, by splitmix64: the same seed gives the same losses.
+    fn random(&mut self) -> f64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.seed;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        ((z >> 11) as f64) < self.loss * (1u64 << 53) as f64
+        (z >> 11) as f64 / (1u64 << 53) as f64
     }
 
     fn refusal(&self, probe: Probe, now: Mono) -> Option<NotSent> {
@@ -119,7 +127,8 @@ impl Network {
         let mut answers: Vec<_> = forged.map(|(_, after, answer)| (*after, answer.clone())).collect();
         let lost = self.lost() | self.lost();
         if !lost && self.dies.is_none_or(|at| now.since_start() < at) {
-            answers.extend(self.honest_answer(probe));
+            let late = if self.jitter.is_zero() { Duration::ZERO } else { self.jitter.mul_f64(self.random()) };
+            answers.extend(self.honest_answer(probe).map(|(after, answer)| (after + late, later(answer, late))));
         }
         answers
     }

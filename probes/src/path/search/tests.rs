@@ -158,7 +158,7 @@ fn an_answered_size_is_no_longer_doubted_whatever_errors_say() {
 }
 
 #[test]
-fn a_black_hole_at_a_usual_size_is_found_in_three_rounds_of_silence() {
+fn a_black_hole_at_a_usual_size_is_found_in_two_silences_and_two_stalls() {
     let run = drive(1500, Network::black_hole(1400));
     assert_eq!(*run.verdict(), black_hole(1400, None));
     let burst = [1500, 1492, 1480, 1460, 1450, 1440, 1420, 1400, 1280, 1006, 576, 552, 544, 512, 508, 296];
@@ -166,7 +166,8 @@ fn a_black_hole_at_a_usual_size_is_found_in_three_rounds_of_silence() {
     assert_eq!(run.sizes[2..18], burst);
     assert_eq!(run.sizes[18..24], [1401, 1404, 1405, 1406, 1413, 1420]);
     assert_eq!(run.sizes[24..], [1401, 1401, 1401, 84]);
-    assert!(run.took() < Duration::from_millis(900), "{:?}", run.took());
+    let (first, last) = (PATIENCE, PATIENCE);
+    assert_eq!(run.took() - Duration::from_micros(200), first + 2 * STALL + last, "the path showed life after 200 µs");
 }
 
 #[test]
@@ -185,7 +186,54 @@ fn a_slow_path_is_waited_for() {
     let slow = Network { one_way: 300 * MS, ..Network::black_hole(1450) };
     let run = drive(1500, slow);
     assert_eq!(*run.verdict(), black_hole(1450, None));
-    assert!(run.took() > 4 * 600 * MS * 3, "four round trips a round: {:?}", run.took());
+    let rounds = 4 * 600 * MS + 2 * (2 * 600 * MS) + 4 * 600 * MS;
+    assert!(run.took() >= rounds, "four round trips a silence, two a stall: {:?}", run.took());
+}
+
+#[test]
+fn what_is_answered_late_costs_packets_and_makes_nothing_wrong() {
+    for (jitter, loss) in [(60, 0.0), (120, 0.0), (190, 0.0), (190, 0.05)] {
+        let mut unsettled = 0;
+        for (carries, seed) in [1280, 1400, 1413, 1472].into_iter().flat_map(|size| (0..50).map(move |at| (size, at))) {
+            let network = Network { jitter: jitter * MS, ..Network::black_hole(carries).lossy(loss, seed << 20) };
+            let run = drive(1500, network);
+            match run.verdict() {
+                Verdict::Unknown { .. } => unsettled += 1,
+                verdict => assert_eq!(*verdict, black_hole(carries, None), "seed {seed}: {:?}", run.sizes),
+            }
+            let network = Network { jitter: jitter * MS, ..Network::clean().lossy(loss, seed << 20) };
+            assert_eq!(*drive(1500, network).verdict(), clear(1500), "seed {seed}");
+        }
+        assert!(unsettled <= 10, "{unsettled} of 200 are not settled at {jitter} ms");
+    }
+}
+
+#[test]
+fn what_it_presumes_before_it_is_certain_is_taken_back_by_a_late_answer() {
+    let mut search = Search::new(lane(1500), Mono::default());
+    let (mut now, mut left) = (Mono::default(), Vec::new());
+    let carried = || Answer::Carried { round_trip: None, fragment: None };
+    while search.presumed().is_none() {
+        match search.poll(now) {
+            Step::Send(probe) => {
+                left.push(probe);
+                search.on_sent(probe, now);
+                if probe.size <= size(1400) {
+                    search.on_answer(probe, carried(), now);
+                }
+            }
+            Step::Wait(_) if search.presumed().is_some() => {}
+            Step::Wait(at) => now = at,
+            Step::Done(measured) => panic!("nothing was presumed: {measured:?}"),
+        }
+    }
+    assert_eq!(search.presumed().map(|measured| &measured.verdict), Some(&black_hole(1400, None)));
+    let mut late = search.clone();
+    late.on_answer(Probe::new(Carrier::Echo, size(1401)), carried(), now);
+    assert!(matches!(late.poll(now), Step::Wait(_) | Step::Send(_)) && late.presumed().is_none());
+    let certain = now + (PATIENCE - STALL);
+    assert_eq!(search.poll(certain - MS), Step::Wait(certain));
+    assert!(matches!(search.poll(certain), Step::Done(_)));
 }
 
 #[test]
@@ -260,7 +308,7 @@ fn clean_paths_that_lose_a_twentieth_each_way_are_never_called_anything_else() {
 fn black_holes_that_lose_a_twentieth_each_way_are_exact() {
     let mut unsettled = 0;
     for carries in [296, 850, 1000, 1280, 1400, 1404, 1450, 1472, 1496, 1499] {
-        for seed in 0..200 {
+        for seed in 0..100 {
             let run = drive(1500, Network::black_hole(carries).lossy(0.05, seed << 20));
             if matches!(run.verdict(), Verdict::Unknown { .. }) {
                 unsettled += 1;
@@ -269,12 +317,12 @@ fn black_holes_that_lose_a_twentieth_each_way_are_exact() {
             assert_eq!(*run.verdict(), black_hole(carries, None), "seed {seed}: {:?}", run.sizes);
         }
     }
-    assert!(unsettled <= 10, "{unsettled} of 2000 were not settled within the budget");
+    assert!(unsettled <= 5, "{unsettled} of 1000 were not settled within the budget");
 }
 
 #[test]
 fn signalled_limits_that_lose_a_twentieth_each_way_are_exact() {
-    for seed in 0..500 {
+    for seed in 0..300 {
         let run = drive(1500, Network::with([(1400, Signal::Names(1400))]).lossy(0.05, seed << 20));
         assert_eq!(*run.verdict(), limited(1400, by(1, Some(1400))), "seed {seed}: {:?}", run.sizes);
     }
@@ -291,7 +339,7 @@ fn heavy_loss_is_unknown_rather_than_wrong() {
 
 #[test]
 fn a_host_that_dies_during_the_search_is_no_black_hole() {
-    for millis in [1, 100, 250, 450] {
+    for millis in [1, 100, 210, 260, 299] {
         let run = drive(1500, Network { dies: Some(millis * MS), ..Network::black_hole(1450) });
         assert!(unknown(&run).contains("1450 bytes pass") || unknown(&run).contains("84 bytes pass"), "{run:?}");
     }
@@ -319,7 +367,7 @@ fn a_local_limit_that_is_answered_before_anybody_looks_is_the_same() {
 #[test]
 fn a_link_that_shrinks_during_the_search_carries_what_it_takes_now() {
     for carries in [300, 1300, 1499] {
-        for (micros, mtu) in (0..900_000).step_by(7_000).flat_map(|at| [68, 200, 1250, 1400].map(|mtu| (at, mtu))) {
+        for (micros, mtu) in (0..900_000).step_by(13_000).flat_map(|at| [68, 200, 1250, 1400].map(|mtu| (at, mtu))) {
             let shrinks = Some((Duration::from_micros(micros), mtu));
             let run = drive(1500, Network { shrinks, ..Network::black_hole(carries) });
             let found = run.verdict().path_mtu().map(IpSize::bytes);

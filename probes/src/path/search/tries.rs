@@ -37,6 +37,17 @@ impl Tries {
         self.queued > 0 || !self.out.is_empty()
     }
 
+    /// Whether an answer is still likely: something is about to leave, or left less than `stall` ago (or after `since`,
+    /// if later).
+    pub(in crate::path) fn hopeful(&self, since: Mono, stall: Duration, now: Mono) -> bool {
+        self.queued > 0 || self.out.iter().any(|&left| now < left.max(since) + stall)
+    }
+
+    /// Not answered so far: the silent ones, and those that may still be answered.
+    pub(in crate::path) fn missing(&self) -> u32 {
+        self.silent + u32::try_from(self.out.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether it was ever asked for.
     pub(in crate::path) fn tried(&self) -> bool {
         self.queued > 0 || self.left > 0 || self.filtered > 0
@@ -44,7 +55,7 @@ impl Tries {
 
     /// Whether anything speaks against this size.
     pub(in crate::path) fn doubted(&self) -> bool {
-        self.silent > 0 || !self.hints.is_empty()
+        self.missing() > 0 || !self.hints.is_empty()
     }
 
     /// Whether the kernel here took this size.
@@ -130,6 +141,17 @@ mod tests {
         tries.on_left(Mono::default());
         tries.expire(LATE, Duration::from_millis(200), LATE);
         assert_eq!(tries.silent, 0);
+    }
+
+    #[test]
+    fn after_a_stall_an_answer_is_unlikely_and_still_awaited() {
+        let mut tries = Tries { queued: 1, ..Tries::default() };
+        let (stall, since) = (Duration::from_millis(50), Mono::default());
+        assert!(tries.hopeful(since, stall, LATE), "it has not left");
+        tries.on_left(LATE);
+        assert!(tries.hopeful(since, stall, LATE) && !tries.hopeful(since, stall, LATE + stall));
+        assert!(tries.hopeful(LATE + stall, stall, LATE + stall), "the path showed no life before");
+        assert_eq!((tries.missing(), tries.silent, tries.pending()), (1, 0, true));
     }
 
     #[test]

@@ -23,6 +23,8 @@ fn found(sweeps: u64, paths: u16, change: impl Fn(Network) -> Network) -> u64 {
     (0..sweeps).map(sweep).filter(|run| run.swept.shares().bad() > 0).count() as u64
 }
 
+// Sweeps are few enough for a debug build to play them in seconds; each test holds with several times as many.
+
 /// A thousandth is missed, because no port takes the bad path; so many sweeps may be four standard deviations off.
 fn at_least(sweeps: u64) -> u64 {
     let missed = sweeps as f64 / 1000.0;
@@ -38,7 +40,7 @@ fn finds_all(run: &Run) -> bool {
 
 #[test]
 fn every_port_on_a_bad_path_is_found() {
-    for seed in 0..200 {
+    for seed in 0..80 {
         for paths in [2, 4] {
             let run = drive(odds::ports_to_meet(paths), one_bad(paths, seed));
             assert!(finds_all(&run), "{paths} paths, {seed}: {:?}", run.swept);
@@ -51,16 +53,16 @@ fn every_port_on_a_bad_path_is_found() {
 #[test]
 fn one_bad_path_of_two_or_four_is_found_with_three_nines() {
     for paths in [2, 4] {
-        assert!(found(5000, paths, |network| network) >= at_least(5000), "{paths} paths");
-        assert!(found(1000, paths, Network::limited) >= at_least(1000), "{paths} paths, answers limited");
+        assert!(found(1500, paths, |network| network) >= at_least(1500), "{paths} paths");
+        assert!(found(200, paths, Network::limited) >= at_least(200), "{paths} paths, answers limited");
     }
 }
 
 #[test]
 fn one_bad_path_of_eight_or_sixteen_is_found_with_three_nines() {
     for paths in [8, 16] {
-        assert!(found(500, paths, |network| network) >= at_least(500), "{paths} paths");
-        assert!(found(100, paths, Network::limited) >= at_least(100), "{paths} paths, answers limited");
+        assert!(found(150, paths, |network| network) >= at_least(150), "{paths} paths");
+        assert!(found(20, paths, Network::limited) >= at_least(20), "{paths} paths, answers limited");
     }
 }
 
@@ -68,23 +70,26 @@ fn one_bad_path_of_eight_or_sixteen_is_found_with_three_nines() {
 fn it_is_found_at_five_percent_loss_on_each_way_as_well() {
     let lossy = |network: Network| Network { loss: 0.05, ..network };
     for paths in [2, 4] {
-        assert!(found(1000, paths, lossy) >= at_least(1000), "{paths} paths");
-        assert!(found(1000, paths, |network| lossy(network).limited()) >= at_least(1000), "{paths} paths, limited");
+        assert!(found(250, paths, lossy) >= at_least(250), "{paths} paths");
+        assert!(found(150, paths, |network| lossy(network).limited()) >= at_least(150), "{paths} paths, limited");
     }
 }
 
 #[test]
-fn two_thousand_sweeps_of_clean_paths_at_five_percent_loss_on_each_way_call_none_bad() {
-    for limited in [false, true] {
+fn a_thousand_sweeps_of_clean_paths_at_five_percent_loss_on_each_way_call_none_bad() {
+    for (limited, sweeps) in [(false, 700), (true, 300)] {
         let mut unknown = 0;
-        for seed in 0..2000 {
+        for seed in 0..sweeps {
             let network = Network::of([Path::Good; 4]).lossy(0.05, seed);
             let run = drive(25, if limited { network.limited() } else { network });
             let shares = run.swept.shares();
             assert_eq!(shares.bad(), 0, "limited {limited}, {seed}: {:?}", run.swept);
             unknown += u32::from(shares.unknown.count);
         }
-        assert!(unknown < 50, "of 50,000 ports {unknown} are unknown: limited {limited}");
+        assert!(
+            unknown <= 25 * sweeps as u32 / 1000,
+            "{unknown} ports of {sweeps} sweeps are unknown: limited {limited}"
+        );
     }
 }
 
@@ -92,7 +97,7 @@ fn two_thousand_sweeps_of_clean_paths_at_five_percent_loss_on_each_way_call_none
 #[test]
 fn who_else_uses_up_the_answers_makes_no_good_port_bad() {
     for every in [5000, 2000, 1000, 700, 500, 300, 100, 10] {
-        for seed in 0..40 {
+        for seed in 0..15 {
             let limiter = Some(Limiter::shared(every));
             let run = drive(25, Network { limiter, ..Network::of([Path::Good]).lossy(0.02, seed) });
             assert_eq!(run.swept.shares().bad(), 0, "asked every {every} ms, {seed}: {:?}", run.swept);
