@@ -2,8 +2,9 @@
 //!
 //! They start at the end of a round and no round waits for them: where the peer's answers are limited in rate one takes
 //! half a minute. What comes of one is kept with the peer's underlay path and judged with the next round; it counts once.
-//! Where a tunnel leads to the peer, and packets that are encapsulated here were answered through it, the sweep goes that
-//! way: those answers are not limited.
+//! Where a tunnel leads to the peer, and packets that are encapsulated here have been answered through it at any time, the
+//! sweep goes that way: those answers are not limited. That they are not answered now may be the very path that is dead.
+//! If a sweep through the tunnel comes to nothing, the next asks the peer's ports.
 //!
 //! Every path is swept once a round, if there is room: each source port is an entry in every connection tracking table on
 //! the way, kept for 30 s if nothing answers it, so no more than [`STARTS`] sweeps start within [`SPAN`]. That is as many
@@ -13,6 +14,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::fact::Fact;
@@ -37,6 +39,8 @@ pub(super) struct Sweeps {
     began: BTreeMap<PathKey, Mono>,
     /// When sweeps began lately.
     lately: VecDeque<Mono>,
+    /// Far tunnel ends that have answered what was encapsulated here.
+    through: BTreeSet<IpAddr>,
     /// Paths whose sweep has ended and was not judged.
     fresh: BTreeSet<Subject>,
 }
@@ -50,6 +54,14 @@ impl Sweeps {
     /// Whether there is something new about a subject.
     pub(super) fn tell_of(&self, subject: &Subject) -> bool {
         self.fresh.contains(subject)
+    }
+
+    /// Remembers which tunnels answer.
+    fn hear(&mut self, node: &Snapshot) {
+        let answers = |path: &Path| path.outer.known().is_some_and(|outer| outer.verdict.path_mtu().is_some());
+        let answered = node.paths.iter().filter(|(_, path)| answers(path));
+        self.through.extend(answered.filter_map(|(key, _)| Some(encapsulation::of(node, key)?.0.vtep)));
+        self.through.retain(|vtep| node.peers.iter().any(|peer| peer.addresses().any(|address| address == *vtep)));
     }
 
     /// What was new was judged.
@@ -108,28 +120,32 @@ impl Node {
         if ports == 0 || self.probing.is_err() {
             return;
         }
+        self.sweeps.hear(&self.snapshot);
         let busy = |key: &PathKey| self.prober.is_busy(key, TaskKind::Spread);
         let chosen = self.sweeps.start(&self.snapshot, busy, now);
-        let targets: Vec<_> = chosen.into_iter().filter_map(|key| target(&self.snapshot, key, ports)).collect();
+        let through = &self.sweeps.through;
+        let targets: Vec<_> =
+            chosen.into_iter().filter_map(|key| target(&self.snapshot, key, ports, through)).collect();
         for target in targets {
             self.prober.start(target, now);
         }
     }
 }
 
-fn target(node: &Snapshot, key: &PathKey, ports: u16) -> Option<Target> {
-    let through = through_tunnel(node, key);
+fn target(node: &Snapshot, key: &PathKey, ports: u16, through: &BTreeSet<IpAddr>) -> Option<Target> {
+    let in_vain = |swept: &Swept| swept.tunnel.is_some() && swept.shares().carried.count == 0;
+    let in_vain = node.paths.get(key)?.spread.known().is_some_and(in_vain);
+    let through = through_tunnel(node, key).filter(|(how, _)| through.contains(&how.vtep) && !in_vain);
     let (encapsulation, expected) =
         through.map_or((None, node.paths.get(key)?.expected?), |(how, size)| (Some(how), size));
     let from = outer::sources(&node.tables, &node.peers).get(&key.address).copied();
     Some(Target { key: key.clone(), from, expected, tunnel: None, task: Task::Spread { ports, encapsulation } })
 }
 
-/// How to ask through the tunnel that ends at a peer's address, if that was answered, and up to what size.
+/// How to ask through the tunnel that ends at a peer's address, and up to what size.
 fn through_tunnel(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSize)> {
-    let answers = |path: &Path| path.outer.known().is_some_and(|outer| outer.verdict.path_mtu().is_some());
-    let inside = node.paths.iter().filter(|(inner, path)| inner.peer == key.peer && answers(path));
-    let mut ways = inside.filter_map(|(inner, _)| encapsulation::of(node, inner));
+    let inside = node.paths.keys().filter(|inner| inner.peer == key.peer);
+    let mut ways = inside.filter_map(|inner| encapsulation::of(node, inner));
     ways.find(|(how, _)| how.vtep == key.address)
 }
 
@@ -223,11 +239,21 @@ mod tests {
         let node = Example::reference().with("vxlan.calico", |link| link.mac = Some(crate::kernel::Mac([2; 6])));
         let mut node = node.address("vxlan.calico", "10.244.1.0", 32).snapshot();
         let key = node.paths.keys().find(|key| key.address == ip("10.0.0.12")).unwrap().clone();
-        let how = |node: &Snapshot| target(node, &key, 25).unwrap().task.encapsulation().map(|how| how.inner_to);
-        assert_eq!(how(&node), Some(ip("10.244.2.0")));
+        let mut sweeps = Sweeps::default();
+        let how = |node: &Snapshot, sweeps: &Sweeps| {
+            target(node, &key, 25, &sweeps.through).unwrap().task.encapsulation().map(|how| how.inner_to)
+        };
+        assert_eq!(how(&node, &sweeps), None, "nobody knows that it answers");
+        sweeps.hear(&node);
+        assert_eq!(how(&node, &sweeps), Some(ip("10.244.2.0")));
         let inner = node.paths.keys().find(|key| key.address == ip("10.244.2.0")).unwrap().clone();
         node.paths.get_mut(&inner).unwrap().outer = Fact::Absent;
-        assert_eq!(how(&node), None, "it asks the peer's ports instead");
+        sweeps.hear(&node);
+        assert_eq!(how(&node, &sweeps), Some(ip("10.244.2.0")), "it did answer");
+        let tunnel = Some(std::net::SocketAddr::new(ip("10.0.0.12"), 4789));
+        let nothing = Swept { tunnel, ..swept(&[Fate::Unknown; 25]) };
+        node.paths.get_mut(&key).unwrap().spread = Fact::Known(nothing);
+        assert_eq!(how(&node, &sweeps), None, "it asks the peer's ports instead");
     }
 
     #[test]
