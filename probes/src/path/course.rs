@@ -160,10 +160,10 @@ impl Course {
                 None => {}
             }
         }
-        match (wake, self.learned(now)) {
-            (None, Some(learned)) => Step::Done(Box::new(learned)),
-            (at, _) => Step::Wait(at.unwrap_or(now + IDLE)),
+        if let Some(at) = wake {
+            return Step::Wait(at);
         }
+        self.learned(now).map_or(Step::Wait(now + IDLE), |learned| Step::Done(Box::new(learned)))
     }
 
     #[cfg(test)]

@@ -197,9 +197,10 @@ fn what_is_answered_late_costs_packets_and_makes_nothing_wrong() {
         for (carries, seed) in [1280, 1400, 1413, 1472].into_iter().flat_map(|size| (0..50).map(move |at| (size, at))) {
             let network = Network { jitter: jitter * MS, ..Network::black_hole(carries).lossy(loss, seed << 20) };
             let run = drive(1500, network);
-            match run.verdict() {
-                Verdict::Unknown { .. } => unsettled += 1,
-                verdict => assert_eq!(*verdict, black_hole(carries, None), "seed {seed}: {:?}", run.sizes),
+            if run.verdict().path_mtu().is_none() {
+                unsettled += 1;
+            } else {
+                assert_eq!(*run.verdict(), black_hole(carries, None), "seed {seed}: {:?}", run.sizes);
             }
             let network = Network { jitter: jitter * MS, ..Network::clean().lossy(loss, seed << 20) };
             assert_eq!(*drive(1500, network).verdict(), clear(1500), "seed {seed}");
