@@ -5,7 +5,7 @@
 //! tables to a published report of all paths. Its packet budget is as large as an operator can set it, since the
 //! question is what it could do; whole processes run as they ship.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,6 +18,7 @@ use lab::{Error, Result};
 use probes::config::{Config, StaticPeer};
 use probes::path::VerdictName;
 use probes::report::Published;
+use probes::units::Dual;
 use tokio::runtime;
 
 use crate::bed::{self, Bed};
@@ -154,8 +155,8 @@ fn configuration(targets: &[Ipv4Addr]) -> Config {
         .iter()
         .map(|&target| StaticPeer {
             name: target.to_string(),
-            underlay: Some(target.into()),
-            overlay: None,
+            underlay: IpAddr::from(target).into(),
+            overlay: Dual::NONE,
             pods: Vec::new(),
         })
         .collect();

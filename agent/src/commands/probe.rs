@@ -8,7 +8,7 @@ use probes::config::{Config, StaticPeer};
 use probes::fact::Source;
 use probes::path::{Plane, VerdictName};
 use probes::report::{PathRow, ProbeReport, Published, Severity};
-use probes::units::Family;
+use probes::units::{Dual, Family};
 
 use super::print;
 use super::{FailOn, rounds};
@@ -75,7 +75,7 @@ fn settings(args: &Args) -> Config {
     for address in &args.addresses {
         let name = address.to_string();
         if config.peers.fixed.iter().all(|peer| peer.name != name) {
-            let peer = StaticPeer { name, underlay: Some(*address), overlay: None, pods: Vec::new() };
+            let peer = StaticPeer { name, underlay: (*address).into(), overlay: Dual::NONE, pods: Vec::new() };
             config.peers.fixed.push(peer);
         }
     }
