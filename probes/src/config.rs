@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::report::Vantage;
 use crate::tables::covers;
-use crate::units::IpSize;
+use crate::units::{Dual, IpSize};
 
 /// Settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +68,10 @@ impl Default for Peers {
 pub struct StaticPeer {
     /// Its name.
     pub name: String,
-    /// Node address.
-    pub underlay: Option<IpAddr>,
-    /// Tunnel address.
-    pub overlay: Option<IpAddr>,
+    /// Node addresses.
+    pub underlay: Dual,
+    /// Tunnel addresses.
+    pub overlay: Dual,
     /// Addresses of pods on it.
     pub pods: Vec<IpAddr>,
 }

@@ -6,16 +6,24 @@
 //! remembered: a lost half is filled in from memory, and a peer is only forgotten when every trace of it is gone from
 //! a tunnel that is there, up and readable. A tunnel that is down has flushed its tables and says nothing; neither does
 //! one that is gone, until another leads to one of its peers: then it was renamed, or the CNI was replaced.
+//!
+//! A node is one peer, whichever families it speaks and however many tunnels lead to it. Findings that share an address
+//! are one node. Where pods of IPv6 have a tunnel of their own over IPv6, as Calico and Flannel make it, the two findings
+//! share none, and nothing in the kernel says that they are one: a peer that the operator names joins them, by addresses
+//! of both, or by pods of both whose routes lead there. What pods joined stays joined when such a route is lost. Without a
+//! name they are two peers, each under the address of its family.
 
 mod discovery;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::config::{Peers, StaticPeer};
 use crate::kernel::RouteKind;
+use crate::path::Plane;
 use crate::tables::Tables;
 use crate::tables::covers;
+use crate::units::{Dual, Family};
 
 use discovery::Found;
 
@@ -24,22 +32,57 @@ use discovery::Found;
 pub struct Peer {
     /// Its name: the operator's, else its node address.
     pub name: String,
-    /// Node address.
-    pub underlay: Option<IpAddr>,
-    /// Tunnel address.
-    pub overlay: Option<IpAddr>,
+    /// Node addresses.
+    pub underlay: Dual,
+    /// Tunnel addresses.
+    pub overlay: Dual,
     /// Addresses of pods on it.
     pub pods: Vec<IpAddr>,
-    /// The tunnel device whose tables name it, or named it before the tunnel went down.
-    pub tunnel: Option<String>,
+    /// The tunnels whose tables name it, or named it before they went down.
+    pub tunnels: Vec<Behind>,
     /// Whether it is the default gateway, taken for want of a peer.
     pub gateway: bool,
+}
+
+/// A tunnel that leads to a peer, and the peer's addresses there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The tunnel device.
+    pub tunnel: String,
+    /// Where its outer packets go.
+    pub underlay: Option<IpAddr>,
+    /// The peer's tunnel addresses on it.
+    pub overlay: Dual,
 }
 
 impl Peer {
     /// Every address of it.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.underlay.into_iter().chain(self.overlay).chain(self.pods.iter().copied())
+    }
+
+    /// Whether this tunnel leads to it.
+    pub fn is_behind(&self, tunnel: &str) -> bool {
+        self.tunnels.iter().any(|behind| behind.tunnel == tunnel)
+    }
+
+    /// The tunnel that carries a family there. One that is alone carries both, as far as nothing else is known.
+    pub fn behind(&self, family: Family) -> Option<&Behind> {
+        let speaking = self.tunnels.iter().find(|behind| behind.overlay.of(family).is_some());
+        speaking.or(match self.tunnels.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        })
+    }
+}
+
+impl Behind {
+    /// Whether what goes through it crosses a path of this plane and family.
+    pub fn is_crossed(&self, plane: Plane, family: Family) -> bool {
+        match plane {
+            Plane::Underlay => self.underlay.is_none_or(|end| Family::of(end) == family),
+            Plane::Overlay | Plane::Pod => self.overlay.is_empty() || self.overlay.of(family).is_some(),
+        }
     }
 }
 
@@ -50,6 +93,8 @@ pub const GATEWAY: &str = "default-gateway";
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     remembered: BTreeMap<String, Vec<Found>>,
+    /// What was found of a named peer by nothing but the routes to its pods.
+    by_pods: Vec<(StaticPeer, BTreeSet<IpAddr>)>,
 }
 
 /// Peers as merged, and how many each source yields.
@@ -69,7 +114,7 @@ impl Directory {
         if config.kernel {
             sources.insert("kernel", found.len());
         }
-        let mut peers = merge(node, config, found, tables);
+        let mut peers = self.merge(node, config, found, tables);
         if peers.is_empty() && config.gateway {
             peers.extend(default_gateway(tables));
             sources.insert("gateway", peers.len());
@@ -78,7 +123,7 @@ impl Directory {
         Merged { peers, sources }
     }
 
-    fn discover(&mut self, tables: &Tables) -> Vec<Behind> {
+    fn discover(&mut self, tables: &Tables) -> Vec<Node> {
         let present = discovery::all(tables);
         self.remembered.retain(|tunnel, old| !discovery::is_succeeded(tunnel, old, &present));
         for (tunnel, fresh) in present {
@@ -86,57 +131,118 @@ impl Directory {
             let speaks = discovery::speaks_for_itself(&tunnel, tables);
             self.remembered.insert(tunnel, discovery::recall(&old, fresh, speaks));
         }
-        let mut all: Vec<Behind> = Vec::new();
+        let mut nodes: Vec<Node> = Vec::new();
         for (tunnel, found) in self.remembered.iter().flat_map(|(tunnel, all)| all.iter().map(move |one| (tunnel, one)))
         {
-            if !all.iter().any(|seen| seen.found.is_same_node(found)) {
-                all.push(Behind { tunnel: tunnel.clone(), found: *found });
+            let same = nodes.extract_if(.., |node| node.is_same_node(found));
+            let mut behind: Vec<_> = same.flat_map(|node| node.0).collect();
+            behind.push((tunnel.clone(), *found));
+            nodes.push(Node(behind));
+        }
+        nodes
+    }
+
+    /// Named peers take in what is found of them: first by their addresses, so that nobody else takes that, then by the
+    /// routes to their pods.
+    fn merge(&mut self, node: &str, config: &Peers, mut found: Vec<Node>, tables: &Tables) -> Vec<Peer> {
+        let by_address = |named: &StaticPeer| Node::joined(found.extract_if(.., |node| node.is_named(named)));
+        let taken: Vec<Node> = config.fixed.iter().map(by_address).collect();
+        let memory = std::mem::take(&mut self.by_pods);
+        let mut peers = Vec::new();
+        for (named, mut taken) in config.fixed.iter().zip(taken) {
+            let led = named.pods.iter().filter_map(|&pod| gateway_of(pod, tables));
+            let mut leads: BTreeSet<IpAddr> = taken.take_led(&mut found, led);
+            let remembered = memory.iter().filter(|(known, _)| known == named).flat_map(|(_, leads)| leads).copied();
+            leads.extend(taken.take_led(&mut found, remembered));
+            self.by_pods.extend((!leads.is_empty()).then(|| (named.clone(), leads)));
+            let is_own = || named.underlay.into_iter().chain(named.overlay).any(|address| tables.is_own(address));
+            if config.this_machine || (named.name != node && !is_own()) {
+                peers.push(taken.into_peer(named));
             }
         }
-        all
+        peers.extend(found.into_iter().filter_map(|node| discovered(node, tables)));
+        peers
     }
 }
 
-/// A node, and the tunnel whose tables name it.
-struct Behind {
-    tunnel: String,
-    found: Found,
-}
+/// A node as found on the tunnels that lead to it, each by name.
+#[derive(Default)]
+struct Node(Vec<(String, Found)>);
 
-fn merge(node: &str, config: &Peers, mut found: Vec<Behind>, tables: &Tables) -> Vec<Peer> {
-    let mut peers = Vec::new();
-    for named in &config.fixed {
-        let same = found.iter().position(|behind| is_same(named, &behind.found, tables));
-        let kernel = same.map(|index| found.swap_remove(index));
-        let is_own = || named.underlay.into_iter().chain(named.overlay).any(|address| tables.is_own(address));
-        if !config.this_machine && (named.name == node || is_own()) {
-            continue;
+impl Node {
+    fn joined(nodes: impl Iterator<Item = Self>) -> Self {
+        Self(nodes.flat_map(|node| node.0).collect())
+    }
+
+    fn is_same_node(&self, found: &Found) -> bool {
+        self.0.iter().any(|(_, known)| known.is_same_node(found))
+    }
+
+    fn is_named(&self, named: &StaticPeer) -> bool {
+        let same_end = |found: &Found| found.underlay.is_some_and(|address| named.underlay.holds(address));
+        self.0.iter().any(|(_, found)| same_end(found) || found.overlay.shares(named.overlay))
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|(_, found)| found.addresses().any(|own| own == address))
+    }
+
+    fn underlay(&self) -> Dual {
+        self.0.iter().filter_map(|(_, found)| found.underlay).collect()
+    }
+
+    fn overlay(&self) -> Dual {
+        self.0.iter().flat_map(|(_, found)| found.overlay).collect()
+    }
+
+    /// Takes the nodes that have one of these addresses, as far as each may be this one: a route to a pod may lead to
+    /// another node by now. Which of the addresses led to one is told.
+    fn take_led(&mut self, found: &mut Vec<Self>, leads: impl Iterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
+        let mut followed = BTreeSet::new();
+        for lead in leads {
+            let at = found.iter().position(|node| node.has(lead) && self.may_be(node));
+            if let Some(at) = at {
+                self.0.extend(found.swap_remove(at).0);
+            }
+            if at.is_some() || self.has(lead) {
+                followed.insert(lead);
+            }
         }
-        peers.push(Peer {
-            name: named.name.clone(),
-            underlay: named.underlay.or(kernel.as_ref().and_then(|behind| behind.found.underlay)),
-            overlay: named.overlay.or(kernel.as_ref().and_then(|behind| behind.found.overlay)),
-            pods: named.pods.clone(),
-            tunnel: kernel.map(|behind| behind.tunnel),
-            gateway: false,
-        });
+        followed
     }
-    peers.extend(found.into_iter().filter_map(|behind| discovered(behind, tables)));
-    peers
+
+    /// Whether nothing shows that the two are different nodes: they have no two addresses of one family and plane.
+    fn may_be(&self, other: &Self) -> bool {
+        let differ = |one: Dual, other: Dual| {
+            let of = |family| one.of(family).zip(other.of(family));
+            [Family::Ipv4, Family::Ipv6].into_iter().filter_map(of).any(|(one, other)| one != other)
+        };
+        !differ(self.underlay(), other.underlay()) && !differ(self.overlay(), other.overlay())
+    }
+
+    fn into_peer(self, named: &StaticPeer) -> Peer {
+        Peer {
+            name: named.name.clone(),
+            underlay: named.underlay.or(self.underlay()),
+            overlay: named.overlay.or(self.overlay()),
+            pods: named.pods.clone(),
+            tunnels: self.into_tunnels(),
+            gateway: false,
+        }
+    }
+
+    fn into_tunnels(self) -> Vec<Behind> {
+        let behind = |(tunnel, Found { underlay, overlay })| Behind { tunnel, underlay, overlay };
+        self.0.into_iter().map(behind).collect()
+    }
 }
 
-fn discovered(behind: Behind, tables: &Tables) -> Option<Peer> {
-    let Behind { tunnel, found: Found { underlay, overlay } } = behind;
-    let name = underlay.or(overlay)?.to_string();
+fn discovered(node: Node, tables: &Tables) -> Option<Peer> {
+    let (underlay, overlay) = (node.underlay(), node.overlay());
+    let name = underlay.first().or(overlay.first())?.to_string();
     let own = underlay.into_iter().chain(overlay).any(|address| tables.is_own(address));
-    (!own).then_some(Peer { name, underlay, overlay, pods: Vec::new(), tunnel: Some(tunnel), gateway: false })
-}
-
-fn is_same(named: &StaticPeer, found: &Found, tables: &Tables) -> bool {
-    let shares = |one: Option<IpAddr>, other: Option<IpAddr>| one.is_some() && one == other;
-    let leads = |gateway| shares(gateway, found.overlay) || shares(gateway, found.underlay);
-    let by_pod = || named.pods.iter().any(|&pod| leads(gateway_of(pod, tables)));
-    shares(named.underlay, found.underlay) || shares(named.overlay, found.overlay) || by_pod()
+    let tunnels = node.into_tunnels();
+    (!own).then_some(Peer { name, underlay, overlay, pods: Vec::new(), tunnels, gateway: false })
 }
 
 /// The gateway of the longest prefix that holds the address.
@@ -151,8 +257,14 @@ fn default_gateway(tables: &Tables) -> Option<Peer> {
     let defaults = routes.filter(|route| route.prefix == 0 && route.kind == RouteKind::Unicast);
     let best = defaults.filter(|route| route.table == MAIN_TABLE && route.destination.is_ipv4());
     let gateway = best.min_by_key(|route| route.priority)?.hops.iter().find_map(|hop| hop.gateway)?;
-    let underlay = Some(gateway);
-    Some(Peer { name: GATEWAY.into(), underlay, overlay: None, pods: Vec::new(), tunnel: None, gateway: true })
+    Some(Peer {
+        name: GATEWAY.into(),
+        underlay: gateway.into(),
+        overlay: Dual::NONE,
+        pods: Vec::new(),
+        tunnels: Vec::new(),
+        gateway: true,
+    })
 }
 
 /// `RT_TABLE_MAIN`.

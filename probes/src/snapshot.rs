@@ -2,6 +2,7 @@
 //!
 //! Kernel tables are [`Tables`], who stands on whom is [`Topology`], what was measured is in `paths`.
 
+mod below;
 pub mod cached;
 #[cfg(test)]
 pub(crate) mod example;
@@ -183,8 +184,8 @@ impl Snapshot {
         };
         let (carrier, crossing) = (self.tunnels_of(below), self.tunnels_of(above));
         if crossing.is_empty() {
-            let tunnelled = |known: &Peer| known.name == *peer && known.tunnel.is_some();
-            return family == inner || self.peers.iter().any(tunnelled);
+            let remembered = self.peer(peer).and_then(|peer| peer.behind(*inner));
+            return family == inner || remembered.is_some_and(|behind| behind.is_crossed(*plane, *family));
         }
         match plane {
             Plane::Underlay => {
@@ -203,12 +204,6 @@ impl Snapshot {
         links.filter(|&link| self.topology.tunnel(link).is_some()).collect()
     }
 
-    fn outer_family(&self, tunnel: LinkIndex) -> Option<Family> {
-        let device = self.tables.link(tunnel)?.tunnel.as_ref()?;
-        let end = self.tables.remotes_of(tunnel).map(|(_, address)| address).next();
-        device.local.or(device.remote).or(end).map(Family::of)
-    }
-
     fn leaves_by(&self, path: &Subject, link: &str) -> bool {
         let Subject::Path { peer, plane, family } = path else { return false };
         let Some(index) = self.topology.index_of(link) else { return false };
@@ -219,7 +214,6 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::Fact;
     use crate::snapshot::example::{Example, ip};
 
     fn path(plane: Plane, family: Family) -> Subject {
@@ -239,17 +233,18 @@ mod tests {
 
     #[test]
     fn a_family_that_has_a_tunnel_of_its_own_is_not_carried_by_the_others() {
-        let mut node = Example::dual("10.0.0.12").vxlan("vxlan-v6.calico", 1430, Some("vmbr1"), "fd00::11");
-        let link = node.index("vxlan-v6.calico");
-        let Some(Fact::Known(route)) = node.lookups.get_mut(&ip("fd00:244:2::2")) else { panic!("a route") };
-        route.hops[0].link = link;
-        let Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
-        routes.push(route.clone());
-        let node = node.snapshot();
-        assert!(node.topology.tunnel(link).is_some(), "it is in use");
-        assert!(!node.carries(&path(Plane::Overlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv6)));
-        assert!(!node.carries(&path(Plane::Underlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv6)));
-        assert!(node.carries(&path(Plane::Overlay, Family::Ipv4), &path(Plane::Pod, Family::Ipv4)));
+        let mut node = Example::two_tunnels();
+        let apart = |node: &Snapshot| {
+            for (own, other) in [(Family::Ipv4, Family::Ipv6), (Family::Ipv6, Family::Ipv4)] {
+                for below in [Plane::Overlay, Plane::Underlay] {
+                    assert!(node.carries(&path(below, own), &path(Plane::Pod, own)), "{below:?} {own:?}");
+                    assert!(!node.carries(&path(below, own), &path(Plane::Pod, other)), "{below:?} {own:?}");
+                }
+            }
+        };
+        apart(&node.snapshot());
+        node.lookups.remove(&ip("fd00:244:2::2"));
+        apart(&node.snapshot());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! `ip link` shows) and a [`Payload`] (what follows the ICMP header) become an [`IpSize`] here and nowhere else.
 //! Time is an argument: [`Now`] carries a monotonic reading for deadlines and a wall-clock reading for people.
 
+mod dual;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::{Add, Sub};
@@ -12,6 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use dual::Dual;
 
 /// Size of an IP packet in bytes, IP header included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

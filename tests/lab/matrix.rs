@@ -4,12 +4,11 @@
 //! [`REWRITE`] set writes it anew; any other run compares the rows that it played.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
-use crate::report::Report;
+use crate::report::{Finding, Report};
 use crate::{Error, Result};
 
 /// The environment variable that makes a run write the matrix instead of comparing it.
@@ -21,12 +20,13 @@ const HEAD: &str = "# What each fault raises\n\n\
 
 static ROWS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// Compares what a fault raised with the committed row, or keeps it for [`write()`].
+/// Compares what a fault raised with the committed row, or keeps it for [`write()`]. What is silenced counts only where
+/// it is not `by_chance`.
 ///
 /// # Errors
 /// If the row is another one, or missing.
-pub fn check(name: &str, report: &Report) -> Result<()> {
-    let row = row(name, report);
+pub fn check(name: &str, by_chance: bool, report: &Report) -> Result<()> {
+    let row = row(name, by_chance, report);
     if env::var_os(REWRITE).is_some() {
         ROWS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), row);
         return Ok(());
@@ -81,17 +81,16 @@ fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("matrix.md")
 }
 
-fn row(name: &str, report: &Report) -> String {
+fn row(name: &str, by_chance: bool, report: &Report) -> String {
     let (silenced, loud): (Vec<_>, Vec<_>) = report.findings.iter().partition(|finding| finding.silenced_by.is_some());
-    let mut row = format!("| {name} |");
-    for findings in [loud, silenced] {
-        let mut cell: Vec<_> = findings
-            .iter()
-            .map(|finding| format!("{} {} ({})", finding.code, finding.subject, finding.severity))
-            .collect();
-        cell.sort();
-        cell.dedup();
-        let _ = write!(row, " {} |", cell.join(", "));
-    }
-    row
+    let silenced = if by_chance { "(by chance)".into() } else { cell(&silenced) };
+    format!("| {name} | {} | {silenced} |", cell(&loud))
+}
+
+fn cell(findings: &[&Finding]) -> String {
+    let name = |finding: &&Finding| format!("{} {} ({})", finding.code, finding.subject, finding.severity);
+    let mut names: Vec<_> = findings.iter().map(name).collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
 }

@@ -116,7 +116,7 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     raised(scenario, &subject, service)?;
     let settled = rounds(service, scenario.agents, |_| Ok(()))?;
     probes_left(scenario, &subject, &settled)?;
-    matrix::check(&scenario.name(&cluster.recipe), &settled)?;
+    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, &settled)?;
     broken.heal()?;
     let healed = healthy(service, &cluster.recipe, scenario.agents);
     healed.map(drop).map_err(|error| error.while_doing("after healing"))

@@ -53,6 +53,9 @@ pub struct Scenario {
     pub expect: Expect,
     /// What looks like it and must not raise the code. At least one.
     pub near_miss: Vec<NearMiss>,
+    /// Whether its consequences depend on chance: on which of several paths a flow takes, on which packets get lost.
+    #[serde(default)]
+    pub by_chance: bool,
     /// Where agents run.
     #[serde(default)]
     pub agents: Agents,

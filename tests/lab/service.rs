@@ -243,15 +243,20 @@ pub fn configuration(recipe: &Recipe, node: usize) -> String {
 pub fn configuration_every(recipe: &Recipe, node: usize, interval: Duration) -> String {
     let mut text = format!("node: {}\npeers:\n  kernel: true\n  static:\n", recipe.nodes[node]);
     for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
-        let _ = write!(text, "    - {{ name: {name}, underlay: {}", in_yaml(recipe.underlay_address(peer)));
+        let _ = write!(text, "    - {{ name: {name}, underlay: {}", all_in_yaml(recipe.underlay_addresses(peer)));
         if let Some(overlay) = recipe.overlay {
-            let pods: Vec<_> = overlay.pod_addresses(peer).into_iter().map(in_yaml).collect();
-            let pods = if let [pod] = pods.as_slice() { pod.clone() } else { format!("[{}]", pods.join(", ")) };
-            let _ = write!(text, ", overlay: {}, pod: {pods}", in_yaml(overlay.tunnel_address(peer)));
+            let tunnel = all_in_yaml(overlay.tunnel_addresses(peer));
+            let _ = write!(text, ", overlay: {tunnel}, pod: {}", all_in_yaml(overlay.pod_addresses(peer)));
         }
         text += " }\n";
     }
     text + &format!("probing: {{ interval: {}, confirm_rounds: 2 }}\n", duration::show(interval))
+}
+
+/// An address, or a list of several.
+fn all_in_yaml(addresses: Vec<IpAddr>) -> String {
+    let all: Vec<_> = addresses.into_iter().map(in_yaml).collect();
+    if let [only] = all.as_slice() { only.clone() } else { format!("[{}]", all.join(", ")) }
 }
 
 /// An address of IPv6 may end in a colon, which YAML takes for its own.

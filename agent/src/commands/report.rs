@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use probes::config::StaticPeer;
 use probes::report::{Conclusion, Report};
+use probes::units::Dual;
 
 use super::print;
 use super::{ConfigFlag, FailOn, rounds};
@@ -79,9 +80,9 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
     let fixed = &mut settings.probes.peers.fixed;
     for address in &args.peers {
         let name = address.to_string();
-        let known = fixed.iter().any(|peer| peer.underlay == Some(*address) || peer.name == name);
+        let known = fixed.iter().any(|peer| peer.underlay.holds(*address) || peer.name == name);
         if !known {
-            fixed.push(StaticPeer { name, underlay: Some(*address), overlay: None, pods: Vec::new() });
+            fixed.push(StaticPeer { name, underlay: (*address).into(), overlay: Dual::NONE, pods: Vec::new() });
         }
     }
     Ok(settings)

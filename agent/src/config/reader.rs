@@ -29,7 +29,7 @@ impl<'t> Section<'t> {
     }
 
     /// The full name of a key, as in `probing.interval`.
-    fn name(&self, key: &str) -> String {
+    pub(super) fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use probes::config::{Expect, Peers, Prefix, Probing, StaticPeer};
 use probes::path::SOURCES;
-use probes::units::IpSize;
+use probes::units::{Dual, Family, IpSize};
 
 use super::reader::{Reader, Section, text};
 use super::tree::{At, Node, Value};
@@ -169,10 +169,11 @@ fn peer(reader: &mut Reader<'_>, index: usize, item: &Node, seen: &mut Seen) -> 
         return None;
     }
     let section = reader.section(&path, Some(item), &["name", "underlay", "overlay", "pod"]);
-    let underlay = one_address(reader, &section, "underlay", seen);
-    let overlay = one_address(reader, &section, "overlay", seen);
-    let pods = pods(reader, &section, seen);
-    if ["underlay", "overlay", "pod"].iter().all(|key| section.find(key).is_none()) {
+    let underlay = dual(reader, &section, "underlay", seen);
+    let overlay = dual(reader, &section, "overlay", seen);
+    let pods = addresses(reader, &section, "pod", seen).into_iter().map(|(address, _)| address).collect();
+    let is_none = |node: &Node| matches!(&node.value, Value::List(nodes) if nodes.is_empty());
+    if ["underlay", "overlay", "pod"].iter().all(|key| section.find(key).is_none_or(is_none)) {
         reader.refuse(item.at, format!("{path} needs at least one address: underlay, overlay or pod"));
     }
     if section.find("name").is_none() {
@@ -186,17 +187,26 @@ fn peer(reader: &mut Reader<'_>, index: usize, item: &Node, seen: &mut Seen) -> 
     Some(StaticPeer { name, underlay, overlay, pods })
 }
 
-fn one_address(reader: &mut Reader<'_>, section: &Section<'_>, key: &'static str, seen: &mut Seen) -> Option<IpAddr> {
-    section.find(key).and_then(|node| address(reader, section, key, node, seen))
+/// An address, or a list with one of each family: a path is named by peer, plane and family.
+fn dual(reader: &mut Reader<'_>, section: &Section<'_>, key: &'static str, seen: &mut Seen) -> Dual {
+    let mut dual = Dual::NONE;
+    for (address, at) in addresses(reader, section, key, seen) {
+        if let Some(first) = dual.of(Family::of(address)) {
+            let key = section.name(key);
+            reader.refuse(at, format!("{key} must be one address of each family, found {address} beside {first}"));
+        }
+        dual = dual.or(address.into());
+    }
+    dual
 }
 
-fn pods(reader: &mut Reader<'_>, section: &Section<'_>, seen: &mut Seen) -> Vec<IpAddr> {
-    let Some(node) = section.find("pod") else { return Vec::new() };
+fn addresses(reader: &mut Reader<'_>, section: &Section<'_>, key: &'static str, seen: &mut Seen) -> Vec<(IpAddr, At)> {
+    let Some(node) = section.find(key) else { return Vec::new() };
     let nodes = match &node.value {
         Value::List(nodes) => nodes.as_slice(),
         _ => std::slice::from_ref(node),
     };
-    nodes.iter().filter_map(|node| address(reader, section, "pod", node, seen)).collect()
+    nodes.iter().filter_map(|node| Some((address(reader, section, key, node, seen)?, node.at))).collect()
 }
 
 fn address(
@@ -231,14 +241,14 @@ mod tests {
         let settings = Settings::parse(text, "here".into()).unwrap();
         let peer = StaticPeer {
             name: "master-2".into(),
-            underlay: Some([10, 0, 0, 12].into()),
-            overlay: Some([10, 244, 2, 0].into()),
+            underlay: Dual { v4: Some([10, 0, 0, 12].into()), v6: "fd00::12".parse().ok() },
+            overlay: Dual { v4: Some([10, 244, 2, 0].into()), v6: None },
             pods: vec![[10, 244, 2, 2].into(), [10, 244, 2, 3].into()],
         };
         let lone = StaticPeer {
             name: "master-3".into(),
-            underlay: None,
-            overlay: None,
+            underlay: Dual::NONE,
+            overlay: Dual { v4: None, v6: "fd00:244:3::".parse().ok() },
             pods: vec!["fd00:244:3::2".parse().unwrap()],
         };
         let mut wanted = Settings::new("master-1");
@@ -294,6 +304,9 @@ mod tests {
             ("probing: { packets_per_second: 100000 }", true),
             ("probing: { packets_per_second: 100001 }", false),
             ("probing: { packets_per_second: 99999999999999999999 }", false),
+            ("peers: { static: [{ name: a, underlay: [10.0.0.1, 'fd00::1'], overlay: ['fd00:1::'] }] }", true),
+            ("peers: { static: [{ name: a, underlay: ['fd00::1', 'fd00::2'] }] }", false),
+            ("peers: { static: [{ name: a, underlay: [] }] }", false),
             ("expect: { underlay_mtu: 68 }", true),
             ("expect: { underlay_mtu: 67 }", false),
             ("expect: { underlay_mtu: 1500, overlay_mtu: 1500 }", true),

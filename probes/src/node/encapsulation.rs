@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use crate::fact::Fact;
 use crate::kernel::{Link, LinkIndex, Mac, Query, Tunnel, TunnelKind};
 use crate::path::{Encapsulation, PathKey, Plane, Unreachable, Verdict};
+use crate::peers::Peer;
 use crate::snapshot::{Path, Snapshot};
 use crate::units::{Family, IpSize};
 
@@ -45,8 +46,8 @@ pub(super) fn device<'a>(node: &'a Snapshot, key: &PathKey) -> Option<(&'a Link,
     let hop = route(node, key.address).and_then(|route| route.hops.first());
     let routed = hop.and_then(|hop| Some((node.tables.link(hop.link)?, hop.gateway.unwrap_or(key.address))));
     let named = || {
-        let peer = node.peers.iter().find(|peer| peer.name == key.peer)?;
-        let link = node.tables.link_named(peer.tunnel.as_ref()?).filter(|_| is_lost(node, key))?;
+        let behind = node.peer(&key.peer)?.behind(key.family())?;
+        let link = node.tables.link_named(&behind.tunnel).filter(|_| is_lost(node, key))?;
         Some((link, key.address))
     };
     let imitable = |(link, _): &(&Link, IpAddr)| {
@@ -61,14 +62,22 @@ fn is_lost(node: &Snapshot, key: &PathKey) -> bool {
 }
 
 fn far_end(node: &Snapshot, link: &Link, key: &PathKey, neighbour: IpAddr) -> Option<(Mac, IpAddr)> {
-    let peer = node.peers.iter().find(|peer| peer.name == key.peer)?;
+    let peer = node.peer(&key.peer)?;
     let mut neighbours = node.tables.neighbours_of(link.index);
     let known = neighbours.find(|entry| entry.address == neighbour).and_then(|entry| entry.mac);
-    let leads_there = |address| Some(address) == peer.underlay;
-    let forwarded = node.tables.remotes_of(link.index).find(|&(_, address)| leads_there(address));
+    let forwarded = node.tables.remotes_of(link.index).find(|&(_, address)| peer.underlay.holds(address));
     let mac = known.or(forwarded.map(|(entry, _)| entry.mac))?;
     let told = node.tables.remotes_of(link.index).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address);
-    Some((mac, told.or(peer.underlay)?))
+    Some((mac, told.or_else(|| named_end(link, peer))?))
+}
+
+/// The node address that a tunnel's packets would go to.
+fn named_end(link: &Link, peer: &Peer) -> Option<IpAddr> {
+    let behind = peer.tunnels.iter().find(|behind| behind.tunnel == link.name).and_then(|behind| behind.underlay);
+    match behind.or(link.tunnel.as_ref()?.local) {
+        Some(of_family) => peer.underlay.of(Family::of(of_family)),
+        None => peer.underlay.first(),
+    }
 }
 
 impl Node {

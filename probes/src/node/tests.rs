@@ -15,8 +15,9 @@ use crate::kernel::golden;
 use crate::kernel::{self, HostFile};
 use crate::prober::Means;
 use crate::report::{Conclusion, Report, Status};
+use crate::snapshot::example::ip;
 use crate::tables::covers;
-use crate::units::IpSize;
+use crate::units::{Dual, IpSize};
 use crate::wire::quote;
 
 pub(crate) const IDENTITY: Identity = Identity { id: 7, secret: 42, first_port: 61_440 };
@@ -353,8 +354,8 @@ fn what_the_kernel_remembers_is_shown_beside_what_was_measured() {
     let mut config = Config::new("n1");
     config.peers.fixed.push(crate::config::StaticPeer {
         name: "far".into(),
-        underlay: Some("10.9.0.9".parse().unwrap()),
-        overlay: None,
+        underlay: ip("10.9.0.9").into(),
+        overlay: Dual::NONE,
         pods: Vec::new(),
     });
     let mut world = World::new(config, |_, _| Wire::Answers);
@@ -399,8 +400,8 @@ fn new_settings_are_taken_up_at_once_and_dropped_peers_take_their_findings_along
     config.peers.kernel = false;
     let peer = |name: &str, address: &str| crate::config::StaticPeer {
         name: name.into(),
-        underlay: Some(address.parse().unwrap()),
-        overlay: None,
+        underlay: ip(address).into(),
+        overlay: Dual::NONE,
         pods: Vec::new(),
     };
     config.peers.fixed.push(peer("old", "10.0.0.12"));

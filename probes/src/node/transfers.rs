@@ -137,8 +137,7 @@ impl Node {
             return;
         }
         for key in self.transfers.start(&self.snapshot, now.mono) {
-            let peer = self.snapshot.peers.iter().find(|peer| peer.name == key.peer);
-            let node = peer.and_then(|peer| peer.underlay);
+            let node = self.snapshot.node_address(&key);
             self.wanted.push_back(Output::Transfer(Transfer { key, port: self.config.port, node }));
         }
     }

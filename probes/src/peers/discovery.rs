@@ -1,28 +1,40 @@
 //! Peers as the kernel's tunnel tables tell them.
 //!
 //! What Calico and Flannel program for one peer: `PREFIX via OVERLAY dev TUNNEL onlink`, a permanent neighbour
-//! `OVERLAY lladdr MAC`, and a forwarding entry `MAC dst UNDERLAY`. Devices in collect-metadata mode hold none of it.
+//! `OVERLAY lladdr MAC`, and a forwarding entry `MAC dst UNDERLAY`. Where pods of both families share the tunnel there is
+//! a neighbour of each, and both lead to the same far end. Devices in collect-metadata mode hold none of it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::kernel::{Link, Neighbour, NeighbourState, RouteKind};
 use crate::tables::Tables;
+use crate::units::Dual;
 
-/// One node as found: either half may be missing.
+/// One node as found on one tunnel: either half may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// Node address, the far end of the tunnel.
     pub(super) underlay: Option<IpAddr>,
-    /// Tunnel address.
-    pub(super) overlay: Option<IpAddr>,
+    /// Tunnel addresses: pods of both families may share the tunnel.
+    pub(super) overlay: Dual,
 }
 
 impl Found {
     /// Whether both name the same node.
     pub(super) fn is_same_node(&self, other: &Self) -> bool {
-        let same = |one: Option<IpAddr>, other: Option<IpAddr>| one.is_some() && one == other;
-        same(self.underlay, other.underlay) || same(self.overlay, other.overlay)
+        let same_end = self.underlay.is_some() && self.underlay == other.underlay;
+        same_end || self.overlay.shares(other.overlay)
+    }
+
+    /// Every address of it.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.underlay.into_iter().chain(self.overlay)
+    }
+
+    /// This, and of another finding about the same node what is missing here.
+    fn or(self, other: Self) -> Self {
+        Self { underlay: self.underlay.or(other.underlay), overlay: self.overlay.or(other.overlay) }
     }
 }
 
@@ -45,18 +57,16 @@ pub(super) fn is_succeeded(tunnel: &str, old: &[Found], present: &[(String, Vec<
     !present.iter().any(|(name, _)| name == tunnel) && old.iter().any(leads_to)
 }
 
-/// What is known of a tunnel's peers, given what was remembered and what its tables tell.
+/// What is known of a tunnel's peers, given what was remembered and what its tables tell. What is lost is filled in by
+/// family, and never with an address that the tables give to another node by now.
 pub(super) fn recall(old: &[Found], fresh: Vec<Found>, speaks: bool) -> Vec<Found> {
     let mut known: Vec<Found> = Vec::new();
-    for found in fresh {
-        let memory = old.iter().find(|memory| memory.is_same_node(&found));
-        let whole = Found {
-            underlay: found.underlay.or(memory.and_then(|memory| memory.underlay)),
-            overlay: found.overlay.or(memory.and_then(|memory| memory.overlay)),
-        };
-        if !known.iter().any(|seen| seen.is_same_node(&whole)) {
-            known.push(whole);
-        }
+    for found in &fresh {
+        let memory = old.iter().find(|memory| memory.is_same_node(found)).copied();
+        let is_free =
+            |address: IpAddr| !fresh.iter().any(|other| other != found && is_elsewhere(other, found, address));
+        let memory = memory.map(|memory| Found { overlay: memory.overlay.filter(is_free), ..memory });
+        join(&mut known, memory.map_or(*found, |memory| found.or(memory)));
     }
     if !speaks {
         let lost = old.iter().filter(|memory| !known.iter().any(|seen| seen.is_same_node(memory)));
@@ -65,30 +75,36 @@ pub(super) fn recall(old: &[Found], fresh: Vec<Found>, speaks: bool) -> Vec<Foun
     known
 }
 
+/// Whether an address is that of another node.
+fn is_elsewhere(other: &Found, found: &Found, address: IpAddr) -> bool {
+    other.overlay.holds(address) && other.underlay.is_some() && other.underlay != found.underlay
+}
+
+/// Adds a finding to those of the tunnel. What is told of one node twice is one finding.
+fn join(known: &mut Vec<Found>, found: Found) {
+    match known.iter_mut().find(|seen| seen.is_same_node(&found)) {
+        Some(seen) => *seen = seen.or(found),
+        None => known.push(found),
+    }
+}
+
 fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
-    let overlays = overlay_addresses(link, tables);
     let mut found: Vec<Found> = Vec::new();
-    for overlay in overlays {
+    for overlay in overlay_addresses(link, tables) {
         let underlay = tables.far_end(link.index, overlay).filter(is_unicast);
-        let known = underlay.is_some() && found.iter().any(|seen| seen.underlay == underlay);
-        if !known {
-            found.push(Found { underlay, overlay: Some(overlay) });
-        }
+        join(&mut found, Found { underlay, overlay: overlay.into() });
     }
     let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
     let ends = tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed);
     let ends = ends.chain(tables.far_gateways(link)).filter(is_unicast);
     for end in ends.collect::<BTreeSet<_>>() {
-        if !found.iter().any(|seen| seen.underlay == Some(end)) {
-            found.push(Found { underlay: Some(end), overlay: None });
-        }
+        join(&mut found, Found { underlay: Some(end), overlay: Dual::NONE });
     }
     found
 }
 
 /// Tunnel addresses of peers: gateways of routes through the tunnel, and the neighbours that a CNI wrote into it. One that
-/// the kernel resolved by itself is any host of a network that is stretched over the tunnel. IPv4 first, so that a
-/// dual-stack peer is known by its IPv4 address.
+/// the kernel resolved by itself is any host of a network that is stretched over the tunnel.
 fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
     let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
     let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);

@@ -85,19 +85,26 @@ fn tables() -> Tables {
     }
 }
 
-fn addresses(peers: &[Peer]) -> Vec<(String, Option<IpAddr>, Option<IpAddr>)> {
+/// A peer's name, node addresses and tunnel addresses.
+type Row = (String, Dual, Dual);
+
+fn addresses(peers: &[Peer]) -> Vec<Row> {
     peers.iter().map(|peer| (peer.name.clone(), peer.underlay, peer.overlay)).collect()
 }
 
-fn peer(name: &str, underlay: &str, overlay: &str) -> (String, Option<IpAddr>, Option<IpAddr>) {
-    (name.into(), Some(ip(underlay)), Some(ip(overlay)))
+fn dual(addresses: &[&str]) -> Dual {
+    addresses.iter().map(|address| ip(address)).collect()
 }
 
-fn both() -> Vec<(String, Option<IpAddr>, Option<IpAddr>)> {
+fn peer(name: &str, underlay: &str, overlay: &str) -> Row {
+    (name.into(), dual(&[underlay]), dual(&[overlay]))
+}
+
+fn both() -> Vec<Row> {
     vec![peer("10.0.0.12", "10.0.0.12", "10.244.2.0"), peer("10.0.0.13", "10.0.0.13", "10.244.3.0")]
 }
 
-fn update(directory: &mut Directory, tables: &Tables) -> Vec<(String, Option<IpAddr>, Option<IpAddr>)> {
+fn update(directory: &mut Directory, tables: &Tables) -> Vec<Row> {
     addresses(&directory.update("n1", &Peers::default(), tables).peers)
 }
 
@@ -122,17 +129,18 @@ fn ipip() -> Tables {
 
 #[test]
 fn the_gateway_of_a_route_through_ipip_is_the_node_itself() {
-    let expected = ["10.0.0.12", "10.0.0.13"].map(|node| (node.to_owned(), Some(ip(node)), None));
+    let expected = ["10.0.0.12", "10.0.0.13"].map(|node| (node.to_owned(), dual(&[node]), Dual::NONE));
     assert_eq!(update(&mut Directory::default(), &ipip()), expected);
 }
 
 #[test]
 fn a_peer_named_by_its_pod_alone_is_the_one_that_the_pods_route_leads_to() {
-    let named = StaticPeer { name: "n2".into(), underlay: None, overlay: None, pods: vec![ip("10.244.2.7")] };
+    let named =
+        StaticPeer { name: "n2".into(), underlay: Dual::NONE, overlay: Dual::NONE, pods: vec![ip("10.244.2.7")] };
     let config = Peers { fixed: vec![named], ..Peers::default() };
-    for (tables, overlay) in [(ipip(), None), (tables(), Some(ip("10.244.2.0")))] {
+    for (tables, overlay) in [(ipip(), Dual::NONE), (tables(), dual(&["10.244.2.0"]))] {
         let peers = Directory::default().update("n1", &config, &tables).peers;
-        assert_eq!(addresses(&peers)[1], ("n2".into(), Some(ip("10.0.0.12")), overlay));
+        assert_eq!(addresses(&peers)[1], ("n2".into(), dual(&["10.0.0.12"]), overlay));
     }
 }
 
@@ -151,8 +159,8 @@ fn a_lost_neighbour_is_found_by_its_route() {
     update(&mut directory, &tables());
     assert_eq!(update(&mut directory, &lost), both());
     let strangers = update(&mut Directory::default(), &lost);
-    assert!(strangers.contains(&("10.244.2.0".into(), None, Some(ip("10.244.2.0")))), "{strangers:?}");
-    assert!(strangers.contains(&("10.0.0.12".into(), Some(ip("10.0.0.12")), None)), "{strangers:?}");
+    assert!(strangers.contains(&("10.244.2.0".into(), Dual::NONE, dual(&["10.244.2.0"]))), "{strangers:?}");
+    assert!(strangers.contains(&("10.0.0.12".into(), dual(&["10.0.0.12"]), Dual::NONE)), "{strangers:?}");
 }
 
 #[test]
@@ -223,8 +231,8 @@ fn a_tunnel_that_is_gone_keeps_its_peers_until_another_leads_to_them() {
 fn a_named_peer_takes_in_what_the_kernel_knows_of_it() {
     let named = |underlay: Option<&str>, overlay: Option<&str>, pods: &[&str]| StaticPeer {
         name: "master-2".into(),
-        underlay: underlay.map(ip),
-        overlay: overlay.map(ip),
+        underlay: underlay.map(ip).into(),
+        overlay: overlay.map(ip).into(),
         pods: pods.iter().map(|pod| ip(pod)).collect(),
     };
     let ways =
@@ -244,8 +252,8 @@ fn a_named_peer_takes_in_what_the_kernel_knows_of_it() {
 fn a_shared_configuration_names_this_node_too() {
     let own = |name: &str, underlay: &str| StaticPeer {
         name: name.into(),
-        underlay: Some(ip(underlay)),
-        overlay: None,
+        underlay: ip(underlay).into(),
+        overlay: Dual::NONE,
         pods: Vec::new(),
     };
     let fixed = vec![own("master-1", "10.0.0.11"), own("n1", "10.9.9.9"), own("other", "10.0.0.99")];
@@ -263,7 +271,7 @@ fn the_gateway_is_taken_only_for_want_of_a_peer() {
     assert_eq!(Directory::default().update("n1", &config, &tables()).peers.len(), 2);
     let alone = Tables { links: Fact::Known(vec![link(NIC, "eth0", None)]), ..tables() };
     let merged = Directory::default().update("n1", &config, &alone);
-    assert_eq!(addresses(&merged.peers), [(GATEWAY.into(), Some(ip("10.0.0.1")), None)]);
+    assert_eq!(addresses(&merged.peers), [(GATEWAY.into(), dual(&["10.0.0.1"]), Dual::NONE)]);
     assert!(merged.peers[0].gateway);
     assert_eq!(merged.sources.get("gateway"), Some(&1));
 }
@@ -282,3 +290,5 @@ fn multicast_defaults_and_metadata_tunnels_name_nobody() {
     let metadata = Tables { links: Fact::Known(vec![link(TUNNEL, "cilium_vxlan", Some(external))]), ..tables() };
     assert_eq!(update(&mut Directory::default(), &metadata), []);
 }
+
+mod families;

@@ -4,12 +4,12 @@
 //! outer packet is fragmented and the inner one gets through, while the kernel has rightly learned the smaller size for
 //! the inner address too. So the wire of an inner path is no larger than the underlay's less the tunnel's headers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Exception;
-use crate::path::{PathKey, Plane, Verdict};
+use crate::path::{PathKey, Verdict};
 use crate::units::IpSize;
 
 use super::topology::TunnelView;
@@ -82,13 +82,6 @@ impl Snapshot {
     fn tunnel_of(&self, path: &Path) -> Option<&TunnelView> {
         path.via.iter().find_map(|&link| self.topology.tunnel(link))
     }
-
-    fn below(&self, key: &PathKey) -> Option<(&PathKey, &Path)> {
-        let lowest = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let first = PathKey { peer: key.peer.clone(), plane: Plane::Underlay, address: lowest };
-        let is_below = |(other, _): &(&PathKey, &Path)| other.plane == Plane::Underlay && other.peer == key.peer;
-        self.paths.range(first..).next().filter(is_below).filter(|_| key.plane != Plane::Underlay)
-    }
 }
 
 /// What was measured, and what a hop named.
@@ -104,8 +97,9 @@ fn signalled(path: &Path) -> Vec<IpSize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::Limit;
+    use crate::path::{Limit, Plane};
     use crate::snapshot::example::{Example, black_hole, ip, limited, no_right, silent};
+    use crate::units::Dual;
 
     fn wire(node: &Example, plane: Plane, address: &str) -> Result<Option<u32>, Unread> {
         let node = node.snapshot();
@@ -133,7 +127,7 @@ mod tests {
         let unmeasured = Example::reference().unmeasured("master-2", Plane::Underlay, no_right());
         assert_eq!(wire(&unmeasured, Plane::Overlay, "10.244.2.0"), Err(no_right()));
         let mut unknown = Example::reference();
-        unknown.peers[0].underlay = None;
+        unknown.peers[0].underlay = Dual::NONE;
         assert!(wire(&unknown, Plane::Pod, "10.244.2.2").unwrap_err().to_string().contains("no node address"));
     }
 

@@ -17,9 +17,9 @@ use crate::kernel::{
 use crate::loss::Losses;
 use crate::path::spread::{Fate, Swept};
 use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
-use crate::peers::Peer;
+use crate::peers::{Behind, Peer};
 use crate::transfer::{Made, Stall};
-use crate::units::{Family, IpSize, LinkMtu, Mono};
+use crate::units::{Dual, Family, IpSize, LinkMtu, Mono};
 
 use super::topology::outer::{self, Answers};
 use super::{Cached, Path, Setup, Snapshot, Tables, Topology};
@@ -175,6 +175,15 @@ impl Example {
             .behind_tunnel("master-2", "vxlan.calico", "10.244.2.0", &pods)
     }
 
+    /// A node that speaks both families, each through a tunnel of its own, as Calico makes it, with one peer.
+    pub(crate) fn two_tunnels() -> Self {
+        Self::dual("10.0.0.12")
+            .vxlan("vxlan-v6.calico", 1430, Some("vmbr1"), "fd00::11")
+            .address("vxlan-v6.calico", "fd00:244:1::", 128)
+            .also_at("master-2", "vmbr1", "fd00::12")
+            .behind_tunnel("master-2", "vxlan-v6.calico", "fd00:244:2::", &["fd00:244:2::2"])
+    }
+
     /// Adds a device that is up and has carrier.
     pub(crate) fn device(mut self, name: &str, kind: &str, mtu: u32) -> Self {
         let index = LinkIndex(u32::try_from(self.tables.links().len()).unwrap() + 1);
@@ -250,12 +259,21 @@ impl Example {
         self.lookups.insert(ip(underlay), Fact::Known(route));
         self.peers.push(Peer {
             name: name.into(),
-            underlay: Some(ip(underlay)),
-            overlay: None,
+            underlay: ip(underlay).into(),
+            overlay: Dual::NONE,
             pods: Vec::new(),
-            tunnel: None,
+            tunnels: Vec::new(),
             gateway: false,
         });
+        self
+    }
+
+    /// Gives a peer a node address of another family.
+    fn also_at(mut self, peer: &str, link: &str, underlay: &str) -> Self {
+        let route = self.to(ip(underlay), 64, None, link);
+        self.lookups.insert(ip(underlay), Fact::Known(route));
+        let peer = self.peers.iter_mut().find(|known| known.name == peer).unwrap();
+        peer.underlay = peer.underlay.or(ip(underlay).into());
         self
     }
 
@@ -264,12 +282,16 @@ impl Example {
         let link = self.index(tunnel);
         let at = self.peers.iter().position(|known| known.name == peer).unwrap();
         let mac = Mac([0x66, 0, 0, 0, 0, u8::try_from(at).unwrap()]);
-        let destination = self.peers[at].underlay;
-        self.peers[at].overlay = Some(ip(overlay));
-        self.peers[at].tunnel = Some(tunnel.into());
-        self.peers[at].pods = pods.iter().copied().map(ip).collect();
+        let local = self.tables.link(link).and_then(|link| link.tunnel.as_ref()?.local);
+        let peer = &mut self.peers[at];
+        let destination = local.and_then(|local| peer.underlay.of(Family::of(local)));
+        peer.overlay = peer.overlay.or(ip(overlay).into());
+        peer.tunnels.push(Behind { tunnel: tunnel.into(), underlay: destination, overlay: ip(overlay).into() });
+        let strangers: Vec<_> = pods.iter().copied().map(ip).filter(|pod| !peer.pods.contains(pod)).collect();
+        peer.pods.extend(strangers);
+        let prefix = if ip(overlay).is_ipv4() { 26 } else { 122 };
         for address in pods.iter().chain([&overlay]) {
-            let route = self.to(ip(overlay), 26, Some(ip(overlay)), tunnel);
+            let route = self.to(ip(overlay), prefix, Some(ip(overlay)), tunnel);
             self.lookups.insert(ip(address), Fact::Known(route));
         }
         let state = NeighbourState::Permanent;
@@ -278,7 +300,7 @@ impl Example {
         neighbours.push(entry);
         let Fact::Known(forwarding) = &mut self.tables.forwarding else { unreachable!("examples start with these") };
         forwarding.push(FdbEntry { link, mac, destination, permanent: true });
-        self.route(overlay, 26, Some(overlay), tunnel)
+        self.route(overlay, prefix, Some(overlay), tunnel)
     }
 
     /// What the kernel answers for the gateway of Calico's pods: the default route.
@@ -393,11 +415,11 @@ impl Example {
 
     fn paths(&self, topology: &Topology) -> BTreeMap<PathKey, Path> {
         let addresses = self.peers.iter().flat_map(|peer| {
-            let underlay = peer.underlay.map(|address| (Plane::Underlay, address));
-            let overlay = peer.overlay.map(|address| (Plane::Overlay, address));
+            let underlay = peer.underlay.into_iter().map(|address| (Plane::Underlay, address));
+            let overlay = peer.overlay.into_iter().map(|address| (Plane::Overlay, address));
             let pods = peer.pods.iter().map(|&address| (Plane::Pod, address));
             let key = |(plane, address)| PathKey { peer: peer.name.clone(), plane, address };
-            underlay.into_iter().chain(overlay).chain(pods).map(key)
+            underlay.chain(overlay).chain(pods).map(key)
         });
         addresses.map(|key| (key.clone(), self.path(&key, topology))).collect()
     }
@@ -445,8 +467,9 @@ impl Example {
         }
         let tunnel = hop.and_then(|hop| self.tables.link(hop.link)?.tunnel.as_ref());
         let asks = tunnel.is_some_and(|tunnel| tunnel.kind == TunnelKind::Vxlan && !tunnel.external);
-        let underlay = self.peers.iter().find(|peer| peer.name == key.peer).and_then(|peer| peer.underlay);
-        let underlay = underlay.filter(|_| asks && key.plane == Plane::Overlay);
+        let peer = self.peers.iter().find(|peer| peer.name == key.peer);
+        let end = peer.and_then(|peer| peer.behind(key.family())?.underlay.or(peer.underlay.first()));
+        let underlay = end.filter(|_| asks && key.plane == Plane::Overlay);
         underlay.map_or(Fact::Absent, |address| {
             self.path(&PathKey { peer: key.peer.clone(), plane: Plane::Underlay, address }, topology).measured
         })

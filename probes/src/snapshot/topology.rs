@@ -137,7 +137,7 @@ pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
 
 /// Links that the kernel sends packets to peers by, tunnels left out: they stand on the ones that count.
 fn first_hops(peers: &[Peer], lookups: &BTreeMap<IpAddr, Fact<Route>>) -> Vec<LinkIndex> {
-    let addresses = peers.iter().filter_map(|peer| peer.underlay);
+    let addresses = peers.iter().flat_map(|peer| peer.underlay);
     let routes = addresses.filter_map(|address| lookups.get(&address)?.known());
     routes.filter(|route| route.kind == RouteKind::Unicast).flat_map(|route| &route.hops).map(|hop| hop.link).collect()
 }
@@ -150,7 +150,7 @@ fn sharing_a_subnet(tables: &Tables, peers: &[Peer]) -> BTreeSet<LinkIndex> {
         let innermost = holding().map(|own| own.prefix).max();
         holding().filter(move |own| Some(own.prefix) == innermost).map(|own| own.link)
     };
-    peers.iter().filter_map(|peer| peer.underlay).flat_map(nearest).collect()
+    peers.iter().flat_map(|peer| peer.underlay).flat_map(nearest).collect()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Survey {
         self.snapshot.outer = answers;
         self.snapshot.tables.take_exceptions(&raw.exceptions);
         self.snapshot.peers = self.wanted.targets.iter().map(|target| self.peer(target)).collect();
-        let tunnelled = self.snapshot.peers.iter().any(|peer| peer.underlay.is_none());
+        let tunnelled = self.snapshot.peers.iter().any(|peer| peer.underlay.is_empty());
         if tunnelled && self.reading == Reading::Routes {
             self.reading = Reading::Tunnels;
             return self.outbox.push_back(Output::ReadFacts(ALL));
@@ -114,10 +114,10 @@ impl Survey {
         let on = |wanted| (plane == wanted).then_some(address);
         Peer {
             name: target.peer.clone(),
-            underlay: on(Plane::Underlay),
-            overlay: on(Plane::Overlay),
+            underlay: on(Plane::Underlay).into(),
+            overlay: on(Plane::Overlay).into(),
             pods: on(Plane::Pod).into_iter().collect(),
-            tunnel: None,
+            tunnels: Default::default(),
             gateway: false,
         }
     }

@@ -176,10 +176,10 @@ mod tests {
     fn peer(number: u8) -> Peer {
         Peer {
             name: format!("node-{number}"),
-            underlay: Some(IpAddr::from([10, 0, 0, number])),
-            overlay: Some(IpAddr::from([10, 244, number, 0])),
+            underlay: IpAddr::from([10, 0, 0, number]).into(),
+            overlay: IpAddr::from([10, 244, number, 0]).into(),
             pods: vec![IpAddr::from([10, 244, number, 2])],
-            tunnel: None,
+            tunnels: Vec::new(),
             gateway: false,
         }
     }

@@ -111,6 +111,11 @@ impl Overlay {
         self.families.has(family).then(|| self.address_of(family, node, 2))
     }
 
+    /// The node's addresses on its tunnel devices.
+    pub fn tunnel_addresses(&self, node: usize) -> Vec<IpAddr> {
+        self.families.all().iter().map(|&family| self.address_of(family, node, 0)).collect()
+    }
+
     /// The addresses of the node's pod.
     pub fn pod_addresses(&self, node: usize) -> Vec<IpAddr> {
         self.families.all().iter().map(|&family| self.address_of(family, node, 2)).collect()

@@ -30,6 +30,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::topology::owner;
 use crate::subject::Subject;
 use crate::tables::covers;
+use crate::units::Family;
 
 /// The rule.
 #[derive(Debug)]
@@ -177,7 +178,7 @@ struct Seen {
 
 impl Seen {
     fn look(&mut self, node: &Snapshot, peer: &Peer, strict: &[&Link]) -> Result<(), Unread> {
-        let Some(address) = peer.underlay.filter(IpAddr::is_ipv4) else { return Ok(()) };
+        let Some(address) = peer.underlay.of(Family::Ipv4) else { return Ok(()) };
         let Some(route) = node.lookups.get(&address) else { return Ok(()) };
         let Some(route) = route.read()? else { return Ok(()) };
         let Some(leaves) = route.hops.first().and_then(|hop| node.tables.link(hop.link)) else { return Ok(()) };
@@ -242,11 +243,11 @@ fn entered_by(node: &Snapshot, peer: &Peer, address: IpAddr, source: Option<IpAd
     near.chain(answered.filter_map(|address| owner(&node.tables, address))).collect()
 }
 
-/// Local addresses of the tunnels that lead to a peer: what it sends its outer packets to.
+/// Local addresses of the tunnels that lead to a peer: what it sends its outer packets to. IPv6 has no such filter.
 fn tunnel_ends(node: &Snapshot, peer: &Peer) -> Vec<IpAddr> {
     let paths = node.paths.iter().filter(|(key, _)| key.peer == peer.name && key.plane == Plane::Overlay);
     let links = paths.flat_map(|(_, path)| &path.via).filter_map(|&link| node.tables.link(link));
-    links.filter_map(|link| link.tunnel.as_ref()?.local).collect()
+    links.filter_map(|link| link.tunnel.as_ref()?.local).filter(IpAddr::is_ipv4).collect()
 }
 
 fn together(node: &Snapshot, one: LinkIndex, other: LinkIndex) -> bool {

@@ -177,7 +177,7 @@ fn peers_behind(node: &Snapshot, bridge: &Link, port: LinkIndex) -> Result<Vec<S
     let learned = |mac| node.tables.forwarding_of(port).any(|entry| entry.mac == mac && entry.destination.is_none());
     let macs = |address| node.tables.neighbours_of(bridge.index).filter(move |entry| entry.address == address);
     let behind = |address| macs(address).filter_map(|entry| entry.mac).any(learned);
-    let peers = node.peers.iter().filter(|peer| peer.underlay.is_some_and(behind));
+    let peers = node.peers.iter().filter(|peer| peer.underlay.into_iter().any(behind));
     Ok(peers.map(|peer| peer.name.clone()).collect())
 }
 

@@ -332,15 +332,10 @@ fn peers(node: &Snapshot, link: &Link, above: &[&Link]) -> Vec<String> {
     };
     let far = |address| here.iter().any(|&index| leads_to(node, index, address));
     let reached = |address| near(address) || far(address);
-    let behind = |peer: &Peer| std::iter::once(&link).chain(above).any(|link| is_behind(peer, link));
-    let gone = |peer: &&Peer| peer.underlay.is_some_and(reached) || leaves(&peer.name) || behind(peer);
+    let behind = |peer: &Peer| std::iter::once(&link).chain(above).any(|link| peer.is_behind(&link.name));
+    let gone = |peer: &&Peer| peer.underlay.into_iter().any(reached) || leaves(&peer.name) || behind(peer);
     let peers = node.peers.iter().filter(gone).filter(|peer| !answers_by(node, link, &peer.name));
     peers.map(|peer| peer.name.clone()).collect()
-}
-
-/// Whether the tunnel's tables named the peer when they were last there.
-fn is_behind(peer: &Peer, tunnel: &Link) -> bool {
-    peer.tunnel.as_deref() == Some(tunnel.name.as_str())
 }
 
 /// Whether a peer answers by what stands on the link all the same: a guest on the same bridge.
@@ -355,11 +350,17 @@ fn leads_to(node: &Snapshot, link: LinkIndex, address: IpAddr) -> bool {
     node.tables.remotes_of(link).map(|(_, end)| end).chain(fixed).any(|end| end == address)
 }
 
-/// The paths that end with the link. A tunnel takes nothing away from the way to its own far ends.
+/// The paths that end with the link. A tunnel takes nothing away from the way to its own far ends, nor from what another
+/// tunnel carries there.
 fn paths_of(node: &Snapshot, link: &Link, peers: &[String]) -> Vec<Subject> {
-    let behind = |name: &str| node.peers.iter().any(|peer| peer.name == name && is_behind(peer, link));
-    let leads = |key: &PathKey| leads_to(node, link.index, key.address) || behind(&key.peer);
-    let beside = |key: &PathKey| key.plane == Plane::Underlay && leads(key);
+    let by_another = |peer: &Peer, family| peer.behind(family).is_some_and(|behind| behind.tunnel != link.name);
+    let beside = |key: &PathKey| {
+        let behind = node.peer(&key.peer).filter(|peer| peer.is_behind(&link.name));
+        match key.plane {
+            Plane::Underlay => leads_to(node, link.index, key.address) || behind.is_some(),
+            Plane::Overlay | Plane::Pod => behind.is_some_and(|peer| by_another(peer, key.family())),
+        }
+    };
     node.paths.keys().filter(|key| peers.contains(&key.peer) && !beside(key)).map(Subject::path).collect()
 }
 

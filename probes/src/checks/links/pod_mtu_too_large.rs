@@ -133,7 +133,7 @@ fn smallest_tunnel(node: &Snapshot) -> Option<&TunnelView> {
 fn black_hole_inside(node: &Snapshot) -> bool {
     let is_hole = |verdict| matches!(verdict, Ok(&Verdict::BlackHole { .. }));
     node.paths.iter().filter(|(key, _)| key.plane != Plane::Underlay).any(|(key, path)| {
-        let below = node.verdict(&key.peer, Plane::Underlay, key.family());
+        let below = node.below(key).map(|(_, below)| below.verdict());
         is_hole(path.verdict()) && !below.is_some_and(is_hole)
     })
 }

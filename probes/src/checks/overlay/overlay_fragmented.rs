@@ -221,8 +221,7 @@ fn far_end(node: &Snapshot, key: &PathKey, path: &Path) -> IpAddr {
     let hop = node.lookups.get(&key.address).and_then(|route| route.known()?.hops.first());
     let neighbour = hop.and_then(|hop| hop.gateway).unwrap_or(key.address);
     let told = path.via.first().and_then(|&link| node.tables.far_end(link, neighbour));
-    let named = || node.peers.iter().find(|peer| peer.name == key.peer)?.underlay;
-    told.or_else(named).unwrap_or(key.address)
+    told.or_else(|| node.node_address(key)).unwrap_or(key.address)
 }
 
 const fn unsupported(why: String) -> Unread {

@@ -175,9 +175,9 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, tunnel: &TunnelView) ->
             }
             (carries, Some(outer.verdict.name()), Some(overlay.name()))
         }
-        None => (underlay(node, &key.peer)?, None, None),
+        None => (underlay(node, key)?, None, None),
     };
-    let below = signature::underlay(node, &key.peer);
+    let below = signature::underlay(node, key);
     let verdict = below.and_then(|(_, path)| path.verdict().ok()).map_or(VerdictName::Unknown, Verdict::name);
     Ok((needed > carries).then(|| Evidence {
         peer: key.peer.clone(),
@@ -207,9 +207,10 @@ fn loses(path: &Path, verdict: &Verdict, full: IpSize) -> bool {
 }
 
 /// What the way to a peer's node address was measured to carry.
-fn underlay(node: &Snapshot, peer: &str) -> Result<IpSize, Unread> {
+fn underlay(node: &Snapshot, key: &PathKey) -> Result<IpSize, Unread> {
+    let peer = &key.peer;
     let unsupported = |why: String| Unread::new(Source::Probes, Reason::Unsupported { why });
-    let Some((_, path)) = signature::underlay(node, peer) else {
+    let Some((_, path)) = node.below(key) else {
         return Err(unsupported(format!("no node address of {peer} is known, so its underlay path is not measured")));
     };
     let carries = path.verdict()?.path_mtu();

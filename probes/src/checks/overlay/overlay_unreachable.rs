@@ -213,7 +213,7 @@ fn proof(evidence: &Evidence) -> &'static str {
 }
 
 fn peer_is_lost(node: &Snapshot, key: &PathKey) -> bool {
-    let underlay = signature::underlay(node, &key.peer);
+    let underlay = signature::underlay(node, key);
     underlay.is_some_and(|(_, path)| matches!(path.verdict(), Ok(Verdict::Unreachable { .. })))
 }
 
@@ -223,13 +223,13 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, why: Unreachable) -> Ev
     let entry =
         tunnel.and_then(|tunnel| node.tables.neighbours_of(tunnel.link).find(|entry| entry.address == key.address));
     let mac = entry.and_then(|entry| entry.mac);
-    let measured = signature::underlay(node, &key.peer);
+    let measured = signature::underlay(node, key);
     let signature = Signature::of(node, &key.peer, key.family());
     let located = signature.tunnel(signature::is_routed(node, key, path));
     Evidence {
         peer: key.peer.clone(),
         address: key.address,
-        underlay: node.peers.iter().find(|peer| peer.name == key.peer).and_then(|peer| peer.underlay),
+        underlay: node.node_address(key),
         underlay_verdict: measured.and_then(|(_, path)| path.verdict().ok()).map(Verdict::name),
         why,
         tunnel: tunnel.map(|tunnel| tunnel.name.clone()),

@@ -175,7 +175,6 @@ fn lost(key: &PathKey, path: &Path) -> Option<Lost> {
 fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Evidence {
     let (key, _) = paths[0];
     let answers = |path: &Path| path.verdict().is_ok_and(|verdict| verdict.path_mtu().is_some());
-    let peer = node.peers.iter().find(|peer| peer.name == key.peer);
     let name = |path: &Path| path.verdict().ok().map(Verdict::name);
     let tunnel_of = |path: &Path| path.via.iter().find_map(|&link| node.topology.tunnel(link));
     let overlay = node.paths_to(&key.peer, Plane::Overlay, key.family()).next().map(|(_, path)| path);
@@ -191,8 +190,8 @@ fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Ev
     Evidence {
         peer: key.peer.clone(),
         answering: paths.iter().filter(|(_, path)| answers(path)).count(),
-        underlay: peer.and_then(|peer| peer.underlay),
-        underlay_verdict: signature::underlay(node, &key.peer).and_then(|(_, path)| name(path)),
+        underlay: node.node_address(key),
+        underlay_verdict: signature::underlay(node, key).and_then(|(_, path)| name(path)),
         overlay_verdict: overlay.and_then(name),
         tunnel: tunnel.map(|tunnel| tunnel.name.clone()),
         signature,

@@ -27,7 +27,7 @@ use crate::units::Family;
 /// What answers of one peer, in one family of pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Signature {
-    /// The node's address, whatever family it has.
+    /// The node's address that the tunnel leads to, whatever family it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub underlay: Option<Told>,
     /// The tunnel's address.
@@ -106,8 +106,10 @@ impl Signature {
         let outer = |path: &Path| Told::of(node, &path.outer.known()?.verdict);
         let paths = |plane| node.paths_to(peer, plane, family).map(|(_, path)| path);
         let hidden = below::answers_are_hidden(node);
+        let inside = || node.paths_to(peer, Plane::Overlay, family).chain(node.paths_to(peer, Plane::Pod, family));
+        let below = inside().next().and_then(|(key, _)| underlay(node, key));
         Self {
-            underlay: underlay(node, peer).and_then(|(_, path)| told(path)),
+            underlay: below.and_then(|(_, path)| told(path)),
             overlay: paths(Plane::Overlay).find_map(told),
             pod: paths(Plane::Pod).filter_map(told).min(),
             outer: paths(Plane::Overlay).find_map(outer).filter(|outer| *outer == Told::Answers || !hidden),
@@ -152,9 +154,10 @@ pub(super) fn is_routed(node: &Snapshot, key: &PathKey, path: &Path) -> Option<b
     }
 }
 
-/// The path to a peer's node address. A tunnel's outer packets need not be of the family of what is inside.
-pub(super) fn underlay<'a>(node: &'a Snapshot, peer: &str) -> Option<(&'a PathKey, &'a Path)> {
-    node.paths.iter().find(|(key, _)| key.peer == peer && key.plane == Plane::Underlay)
+/// The path to the node address below another path; to another one of the peer's where that is not measured, which
+/// shows at least whether the node is there.
+pub(super) fn underlay<'a>(node: &'a Snapshot, key: &PathKey) -> Option<(&'a PathKey, &'a Path)> {
+    node.below(key).or_else(|| node.underlay_paths(&key.peer).next())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn crowd() -> Config {
 }
 
 fn peer_at(address: &str) -> StaticPeer {
-    StaticPeer { name: address.into(), underlay: Some(address.parse().unwrap()), overlay: None, pods: Vec::new() }
+    StaticPeer { name: address.into(), underlay: ip(address).into(), overlay: Dual::NONE, pods: Vec::new() }
 }
 
 fn all_well(_: IpAddr, _: u32) -> Wire {

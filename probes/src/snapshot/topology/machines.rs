@@ -11,6 +11,7 @@ use crate::kernel::golden;
 use crate::kernel::{Query, RawFacts, RawMessage, TunnelKind, route};
 use crate::peers::Directory;
 use crate::snapshot::example::ip;
+use crate::units::Dual;
 
 /// A machine after one reading.
 struct Machine {
@@ -34,8 +35,8 @@ impl Machine {
         assert_eq!(tables.malformed, []);
         let fixed = nodes.iter().map(|node| StaticPeer {
             name: (*node).into(),
-            underlay: Some(ip(node)),
-            overlay: None,
+            underlay: ip(node).into(),
+            overlay: Dual::NONE,
             pods: Vec::new(),
         });
         let config = Peers { fixed: fixed.collect(), ..Peers::default() };
@@ -45,7 +46,7 @@ impl Machine {
             let section = sections.get(&query.to_string()).unwrap_or_else(|| panic!("not captured: {query}"));
             (query, Fact::from(route::lookup(&section[0])))
         };
-        let nodes = peers.iter().filter_map(|peer| peer.underlay);
+        let nodes = peers.iter().flat_map(|peer| peer.underlay);
         let lookups = nodes.map(|to| (to, answer(Query { to, from: sources.get(&to).copied() }).1)).collect();
         let outer = outer::queries(&tables, &peers).into_iter().map(answer).collect();
         let topology = Topology::new(&tables, &peers, &lookups, &outer);

@@ -49,8 +49,8 @@ pub fn sources(tables: &Tables, peers: &[Peer]) -> BTreeMap<IpAddr, IpAddr> {
         let same_family = |end: &IpAddr| end.is_ipv4() == local.is_ipv4();
         sources.extend(ends(link, tunnel, tables, peers).into_iter().filter(same_family).map(|end| (end, local)));
         // A tunnel that went down has flushed its tables; whom it led to is remembered.
-        let remembered = peers.iter().filter(|peer| peer.tunnel.as_ref() == Some(&link.name));
-        for end in remembered.filter_map(|peer| peer.underlay).filter(same_family) {
+        let remembered = peers.iter().filter(|peer| peer.is_behind(&link.name));
+        for end in remembered.flat_map(|peer| peer.underlay).filter(same_family) {
             sources.entry(end).or_insert(local);
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn ends(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer]
     let told = tables.remotes_of(link.index).map(|(_, address)| address).chain(tunnel.remote);
     let told: BTreeSet<_> = told.chain(tables.far_gateways(link)).filter(is_unicast).collect();
     let silent = tunnel.external || (tunnel.kind == TunnelKind::Wireguard && may_carry_pods(link, tunnel));
-    if silent && told.is_empty() { peers.iter().filter_map(|peer| peer.underlay).collect() } else { told }
+    if silent && told.is_empty() { peers.iter().flat_map(|peer| peer.underlay).collect() } else { told }
 }
 
 /// The links that outer packets leave by, as far as is known.

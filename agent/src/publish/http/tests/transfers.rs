@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use probes::peers::Peer;
 use probes::transfer::BYTES;
 use probes::transfer::admission::{Guests, INSIDE, PEER_BURST, PEER_INSIDE};
+use probes::units::Dual;
 
 use super::*;
 
@@ -13,10 +14,10 @@ fn serving(bounds: Bounds, peers: &[&str]) -> Running {
     let server = start(bounds);
     let peer = |address: &&str| Peer {
         name: (*address).to_owned(),
-        underlay: Some(address.parse().unwrap()),
-        overlay: None,
+        underlay: address.parse::<IpAddr>().unwrap().into(),
+        overlay: Dual::NONE,
         pods: Vec::new(),
-        tunnel: None,
+        tunnels: Vec::new(),
         gateway: false,
     };
     let guests = Guests::of(&peers.iter().map(peer).collect::<Vec<_>>());

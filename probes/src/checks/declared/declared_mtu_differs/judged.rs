@@ -90,7 +90,8 @@ fn underlay(node: &Snapshot, declared: &Declared) -> Result<Vec<Found>, (Subject
 /// Routes to peers' node addresses, and whether the peer is one that was named or discovered.
 fn routes_to_peers(node: &Snapshot) -> impl Iterator<Item = (&Route, &str)> {
     let peers = node.peers.iter().filter(|peer| !peer.gateway);
-    let routes = peers.filter_map(|peer| Some((node.lookups.get(&peer.underlay?)?.known()?, peer.name.as_str())));
+    let addresses = peers.flat_map(|peer| peer.underlay.into_iter().map(|address| (address, peer.name.as_str())));
+    let routes = addresses.filter_map(|(address, name)| Some((node.lookups.get(&address)?.known()?, name)));
     routes.filter(|(route, _)| route.kind == RouteKind::Unicast)
 }
 

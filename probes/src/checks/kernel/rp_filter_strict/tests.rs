@@ -128,7 +128,7 @@ fn ipv6_peers_are_not_filtered() {
     let mut node = two_ways(1);
     let detour = node.lookups[&ip("10.0.0.12")].clone();
     node = node.address("vmbr1", "fd00::11", 64);
-    node.peers[0].underlay = Some(ip("fd00::12"));
+    node.peers[0].underlay = ip("fd00::12").into();
     node.lookups.insert(ip("fd00::12"), detour);
     assert_eq!(severity(&node), None);
 }

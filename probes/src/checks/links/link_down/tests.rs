@@ -4,6 +4,7 @@ use super::*;
 use crate::fact::Fact;
 use crate::kernel::{Tunnel, TunnelKind};
 use crate::snapshot::example::{Example, failed, ip, no_right, silent};
+use crate::units::Family;
 
 fn judge(example: &Example) -> Judgement<Evidence> {
     LinkDown::judge(&example.snapshot()).unwrap()
@@ -198,4 +199,18 @@ fn links_that_could_not_be_read_conclude_nothing() {
     let mut node = Example::reference();
     node.tables.links = Fact::Unread(failed(Source::Links));
     assert_eq!(LinkDown::judge(&node.snapshot()).unwrap_err(), failed(Source::Links));
+}
+
+#[test]
+fn a_tunnel_takes_nothing_away_from_what_another_carries_to_the_same_peer() {
+    for (link, family, lost) in [
+        ("vxlan.calico", Family::Ipv4, ["10.244.2.0", "10.244.2.2"]),
+        ("vxlan-v6.calico", Family::Ipv6, ["fd00:244:2::", "fd00:244:2::2"]),
+    ] {
+        let node = Example::two_tunnels().with(link, set_down);
+        let node = lost.iter().fold(node, |node, address| node.verdict_at(address, silent()));
+        let broken = judge(&node).raised.remove(0).breaks;
+        let path = |plane| Subject::Path { peer: "master-2".into(), plane, family };
+        assert_eq!(broken, [path(Plane::Overlay), path(Plane::Pod)], "{link}");
+    }
 }

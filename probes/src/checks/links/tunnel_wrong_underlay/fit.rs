@@ -10,6 +10,7 @@ use crate::kernel::{Address, Link, LinkIndex, Query, Route, RouteKind};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::{TunnelView, owner};
 use crate::tables::covers;
+use crate::units::Family;
 
 /// Where a tunnel is.
 pub(super) struct Base {
@@ -158,13 +159,13 @@ pub(super) fn ends(node: &Snapshot, tunnel: &TunnelView, base: &Base) -> Vec<End
 }
 
 fn end(node: &Snapshot, tunnel: &TunnelView, base: &Base, address: IpAddr) -> End {
-    let behind = |overlay: Option<IpAddr>| overlay.and_then(|overlay| node.tables.far_end(tunnel.link, overlay));
+    let leads = |overlay| node.tables.far_end(tunnel.link, overlay) == Some(address);
     let mut peers = node.peers.iter();
-    let peer = peers.find(|peer| peer.underlay == Some(address) || behind(peer.overlay) == Some(address));
+    let peer = peers.find(|peer| peer.underlay.holds(address) || peer.overlay.into_iter().any(leads));
     let answer = base.answer(node, address);
     let route = unicast(answer);
     let links: Vec<_> = route.into_iter().flat_map(|route| &route.hops).map(|hop| hop.link).collect();
-    let named = peer.and_then(|peer| peer.underlay).filter(|&named| named != address);
+    let named = peer.and_then(|peer| peer.underlay.of(Family::of(address))).filter(|&named| named != address);
     let elsewhere = named.and_then(|named| {
         let other = unicast(base.answer(node, named))?;
         let same = links.is_empty() || links.iter().any(|&link| suits(node, link, named, other));

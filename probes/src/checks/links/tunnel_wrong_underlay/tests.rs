@@ -4,6 +4,7 @@ use super::*;
 use crate::fact::Fact;
 use crate::kernel::{Hop, Link, Tunnel};
 use crate::snapshot::example::{Example, failed, ip};
+use crate::units::Dual;
 
 const TUNNEL: &str = "vxlan.calico";
 
@@ -199,7 +200,7 @@ fn the_only_peer_is_wrong_if_the_operator_names_an_address_that_the_tunnel_is_ri
     let Fact::Known(forwarding) = &mut node.tables.forwarding else { unreachable!() };
     forwarding.truncate(1);
     assert_eq!(the_one(judge(&node)).wrong, Wrong::Peers);
-    node.peers[0].underlay = None;
+    node.peers[0].underlay = Dual::NONE;
     assert_eq!(the_one(judge(&node)).wrong, Wrong::ThisNode, "nobody says otherwise");
 }
 
@@ -220,10 +221,10 @@ fn a_whole_cluster_on_the_wrong_network_is_told_by_the_operators_addresses() {
     assert_eq!((evidence.wrong, evidence.ends_astray), (Wrong::ThisNode, 2));
     assert_eq!(evidence.right.unwrap().link, "vmbr1");
     let mut unnamed = all_elsewhere();
-    unnamed.peers.iter_mut().for_each(|peer| peer.underlay = None);
+    unnamed.peers.iter_mut().for_each(|peer| peer.underlay = Dual::NONE);
     assert!(judge(&unnamed).raised.is_empty(), "nobody says that it is wrong");
     let mut same_link = all_elsewhere();
-    (same_link.peers[0].underlay, same_link.peers[1].underlay) = (Some(ip("192.168.0.13")), Some(ip("192.168.0.12")));
+    (same_link.peers[0].underlay, same_link.peers[1].underlay) = (ip("192.168.0.13").into(), ip("192.168.0.12").into());
     assert!(judge(&same_link).raised.is_empty(), "another address of the same network");
 }
 
@@ -235,7 +236,7 @@ fn the_operators_network_needs_no_route() {
         judge_at(&node)
     };
     let mut unnamed = all_elsewhere();
-    unnamed.peers.iter_mut().for_each(|peer| peer.underlay = None);
+    unnamed.peers.iter_mut().for_each(|peer| peer.underlay = Dual::NONE);
     let evidence = the_one(meant(&unnamed, &["10.0.0.0/24"]));
     assert_eq!((evidence.wrong, evidence.ends_astray), (Wrong::ThisNode, 2));
     assert_eq!(evidence.right.unwrap().address, Some(ip("10.0.0.11")));

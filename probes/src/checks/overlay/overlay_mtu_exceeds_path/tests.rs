@@ -3,6 +3,7 @@
 use super::*;
 use crate::fact::Fact;
 use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
+use crate::units::Dual;
 
 fn judge(example: &Example) -> Judgement<Evidence> {
     OverlayMtuExceedsPath::judge(&example.snapshot()).unwrap()
@@ -93,7 +94,7 @@ fn an_underlay_that_loses_on_the_way_back_carries_what_this_node_sends() {
 #[test]
 fn a_short_path_to_a_peer_that_no_tunnel_leads_to_is_quiet() {
     let mut node = over(limited(1400, None), Df::Unset);
-    node.peers[0].overlay = None;
+    node.peers[0].overlay = Dual::NONE;
     assert!(judge(&node).raised.is_empty());
     let external = over(limited(1400, None), Df::Unset).with("vxlan.calico", |link| {
         link.tunnel.as_mut().unwrap().external = true;
@@ -113,7 +114,7 @@ fn without_anything_measured_nothing_is_concluded() {
         assert_eq!((judgement.raised.len(), judgement.unread.len()), (0, 1));
     }
     let mut unknown = bare();
-    unknown.peers[0].underlay = None;
+    unknown.peers[0].underlay = Dual::NONE;
     assert!(judge(&unknown).unread[0].1.to_string().contains("no node address of master-2"));
 }
 
