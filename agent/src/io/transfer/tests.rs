@@ -147,6 +147,8 @@ async fn bulk_that_trickles_is_no_stall_until_it_takes_too_long() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // An answer before the question is none.
+        assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n").await.unwrap();
         // One byte for each look keeps it going.
         while stream.write_all(b"0").await.is_ok() {
