@@ -6,6 +6,7 @@ mod below;
 pub mod cached;
 #[cfg(test)]
 pub(crate) mod example;
+mod located;
 pub mod setup;
 pub mod topology;
 
@@ -109,7 +110,8 @@ impl Path {
                     // What is not there loses everything, and says nothing about the path when it is back.
                     None => self.losses.clear(),
                 }
-                self.measured = known(*measured);
+                let measured = located::located(*measured, self.measured.known());
+                self.measured = known(measured);
                 self.probed_at = Some(now.wall);
             }
             Learned::Outer(measured) => self.outer = known(*measured),

@@ -52,7 +52,12 @@ pub(super) fn forgotten(cluster: &Cluster) -> Broken<'_> {
     if !cluster.recipe.spoken().has(Family::V6) {
         return Broken::default();
     }
-    Broken::until(move || cluster.nodes.iter().try_for_each(|node| programmed::forget_exceptions(&node.host)))
+    Broken::until(move || {
+        cluster
+            .nodes
+            .iter()
+            .try_for_each(|node| [&node.host].into_iter().chain(&node.pod).try_for_each(programmed::forget_exceptions))
+    })
 }
 
 pub(super) fn set_mtu(namespace: &Namespace, link: &str, bytes: u32) -> Result<()> {
