@@ -400,7 +400,8 @@ impl Fault {
     /// Whether nodes learn a path MTU from it.
     const fn is_learned(&self) -> bool {
         match self {
-            Self::NarrowHop { manner, .. } => matches!(manner, Manner::Told),
+            // Healing unmutes a router a moment before its wire is wide again.
+            Self::NarrowHop { manner, .. } => matches!(manner, Manner::Told | Manner::Muted),
             Self::Mtu { .. } | Self::PortMtu { .. } | Self::HopMtu { .. } | Self::RouteMtu { .. } => true,
             Self::FarEndMtu { .. } => true,
             _ => false,
