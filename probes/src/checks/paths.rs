@@ -109,10 +109,11 @@ pub(super) fn tunnel_of(node: &Snapshot, path: &Path) -> Option<(String, u32)> {
     Some((tunnel.name.clone(), tunnel.overhead?))
 }
 
-/// The tunnel by which pods reach a peer of which only the underlay path is at hand.
-pub(super) fn tunnel_to(node: &Snapshot, peer: &str) -> Option<(String, u32)> {
-    let mut inside = node.paths.iter().filter(|(key, _)| key.peer == peer && key.plane != Plane::Underlay);
-    inside.find_map(|(_, path)| tunnel_of(node, path))
+/// The tunnel over an underlay path by which pods reach the peer.
+pub(super) fn tunnel_over(node: &Snapshot, below: &PathKey) -> Option<(String, u32)> {
+    let inside = node.paths.iter().filter(|(key, _)| key.peer == below.peer && key.plane != Plane::Underlay);
+    let mut carried = inside.filter(|(key, _)| node.family_below(key) == below.family());
+    carried.find_map(|(_, path)| tunnel_of(node, path))
 }
 
 #[cfg(test)]

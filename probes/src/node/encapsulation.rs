@@ -176,6 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn each_family_is_wrapped_for_the_far_end_of_its_own_tunnel() {
+        let with_mac = |link: &mut Link| link.mac = Some(Mac([2, 0, 0, 0, 0, 1]));
+        let node = || Example::two_tunnels().with("vxlan.calico", with_mac).with("vxlan-v6.calico", with_mac);
+        let vtep = |node: &Snapshot, address| of(node, &key(node, address)).map(|(how, _)| how.vtep);
+        let whole = node().snapshot();
+        assert_eq!(vtep(&whole, "10.244.2.0"), Some(ip("10.0.0.12")));
+        assert_eq!(vtep(&whole, "fd00:244:2::"), Some(ip("fd00::12")));
+        let mut lost = node().snapshot();
+        let Fact::Known(forwarding) = &mut lost.tables.forwarding else { panic!("no forwarding table") };
+        forwarding.clear();
+        assert_eq!(vtep(&lost, "fd00:244:2::"), Some(ip("fd00::12")), "the peer's address of the tunnel's family");
+        let mut gone = node();
+        gone.lookups.remove(&ip("fd00:244:2::"));
+        let gone = gone.verdict_at("fd00:244:2::", silent()).snapshot();
+        assert_eq!(vtep(&gone, "fd00:244:2::"), Some(ip("fd00::12")), "the tunnel that carried it is remembered");
+    }
+
+    #[test]
     fn a_tunnel_in_collect_metadata_mode_has_nothing_to_send() {
         let mut node = reference();
         let Fact::Known(links) = &mut node.tables.links else { panic!("no links") };

@@ -256,11 +256,13 @@ fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
     node.topology.tunnels().iter().filter(|tunnel| !tunnel.external).filter_map(fits).collect()
 }
 
-/// The smallest size that the underlay paths below a tunnel carry.
+/// The smallest size that the underlay paths of the tunnel's outer family carry.
 fn carries_below(node: &Snapshot, tunnel: LinkIndex) -> Option<IpSize> {
     let chain = node.topology.chain(tunnel);
     let under = |link: &LinkIndex| *link != tunnel && (node.topology.tunnel(*link).is_none() || chain.contains(link));
-    let below = |key: &PathKey, path: &Path| key.plane == Plane::Underlay && path.via.iter().all(under);
+    let outer = node.outer_family(tunnel);
+    let spoken = |key: &PathKey| outer.is_none_or(|outer| outer == key.family());
+    let below = |key: &PathKey, path: &Path| key.plane == Plane::Underlay && spoken(key) && path.via.iter().all(under);
     let paths = || node.paths.iter().filter(|(key, path)| below(key, path));
     let verdicts = || paths().filter_map(|(_, path)| path.verdict().ok());
     let clear = verdicts().filter(|verdict| matches!(verdict, Verdict::Clear { .. })).filter_map(Verdict::path_mtu);
@@ -280,6 +282,14 @@ mod tests {
             .behind_tunnel("inside", "nest", "10.9.2.0", &[]);
         let sizes: Vec<_> = recommended(&node.snapshot()).into_iter().collect();
         assert_eq!(sizes, [("flannel.1".into(), IpSize::new(1450)), ("nest".into(), IpSize::new(1400))]);
+    }
+
+    #[test]
+    fn a_tunnel_is_bounded_by_the_paths_of_its_outer_family() {
+        let node = Example::two_tunnels().verdict_at("fd00::12", Verdict::Clear { mtu: IpSize::new(1400) });
+        let sizes: Vec<_> = recommended(&node.snapshot()).into_iter().collect();
+        let fit = |name: &str, mtu| (name.to_owned(), IpSize::new(mtu));
+        assert_eq!(sizes, [fit("vxlan-v6.calico", 1330), fit("vxlan.calico", 1450)]);
     }
 
     #[test]

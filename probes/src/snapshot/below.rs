@@ -54,7 +54,8 @@ impl Snapshot {
         (key.plane != Plane::Underlay).then(inside).flatten().unwrap_or(key.family())
     }
 
-    pub(super) fn outer_family(&self, tunnel: LinkIndex) -> Option<Family> {
+    /// The family of a tunnel's outer packets.
+    pub fn outer_family(&self, tunnel: LinkIndex) -> Option<Family> {
         let device = self.tables.link(tunnel)?.tunnel.as_ref()?;
         let end = self.tables.remotes_of(tunnel).map(|(_, address)| address).next();
         device.local.or(device.remote).or(end).map(Family::of)

@@ -22,7 +22,7 @@ use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex};
-use crate::path::{Plane, Verdict};
+use crate::path::{PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -270,12 +270,18 @@ fn fails(node: &Snapshot, peer: &str) -> bool {
 }
 
 fn any_verdict(node: &Snapshot, peer: &str, is: impl Fn(&Verdict) -> bool) -> bool {
-    let mut paths = node.paths.iter().filter(|(key, _)| key.peer == peer);
+    let mut paths = node.paths.iter().filter(|(key, _)| key.peer == peer && is_filtered(node, key));
     paths.any(|(_, path)| path.verdict().is_ok_and(&is))
 }
 
 fn paths_of(node: &Snapshot, peers: &[String]) -> Vec<Subject> {
-    node.paths.keys().filter(|key| peers.contains(&key.peer)).map(Subject::path).collect()
+    let paths = node.paths.keys().filter(|key| peers.contains(&key.peer) && is_filtered(node, key));
+    paths.map(Subject::path).collect()
+}
+
+/// Whether the packets of a path are IPv4 where they come in from the peer: no other are filtered by their source.
+fn is_filtered(node: &Snapshot, key: &PathKey) -> bool {
+    node.family_below(key) == Family::Ipv4
 }
 
 #[cfg(test)]

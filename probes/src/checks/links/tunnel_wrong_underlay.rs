@@ -34,12 +34,13 @@ use crate::checks::paths::{PathMtuAsymmetric, PeerUnreachable};
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::config::Prefix;
 use crate::fact::{Reason, Source, Unread};
-use crate::path::Plane;
+use crate::path::{PathKey, Plane};
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
+use crate::units::Family;
 
 use super::{PodMtuTooLarge, TunnelNoHeadroom};
 use fit::{Base, End};
@@ -312,8 +313,11 @@ fn raise(
         let breaks = below(node, &evidence).into_iter().chain(probed_from(node, &evidence, astray)).collect();
         return judgement.raise_causing(subject, Severity::Warning, evidence, causes, breaks);
     }
-    let named = |peer: &str| astray.iter().any(|astray| astray.peer.as_deref() == Some(peer));
-    let inside = node.paths.keys().filter(|key| key.plane != Plane::Underlay && named(&key.peer));
+    let leads_there = |key: &PathKey| {
+        let named = |astray: &&Astray| astray.peer.as_ref() == Some(&key.peer);
+        astray.iter().filter(named).any(|astray| Family::of(astray.end) == node.family_below(key))
+    };
+    let inside = node.paths.keys().filter(|key| key.plane != Plane::Underlay && leads_there(key));
     let breaks = inside.map(Subject::path).collect();
     judgement.raise_causing(subject, Severity::Warning, evidence, Causes::Named, breaks);
 }

@@ -8,8 +8,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Case, tunnel_of, tunnel_to};
-use crate::path::Plane;
+use super::{Case, tunnel_of, tunnel_over};
+use crate::path::{PathKey, Plane};
 use crate::remedy::Fix;
 use crate::snapshot::Snapshot;
 use crate::units::{Family, IpSize, LinkMtu};
@@ -39,7 +39,7 @@ impl Fit {
     pub(super) fn new(node: &Snapshot, case: &Case<'_>, carries: IpSize) -> Option<Self> {
         let (link, overhead, inner) = match case.key.plane {
             Plane::Underlay => {
-                let (link, overhead) = tunnel_to(node, &case.key.peer)?;
+                let (link, overhead) = tunnel_over(node, case.key)?;
                 (link, overhead, carries.less(overhead))
             }
             Plane::Overlay | Plane::Pod => {
@@ -47,10 +47,10 @@ impl Fit {
                 (link, overhead, carries)
             }
         };
-        let six = node
-            .paths
-            .keys()
-            .any(|key| key.peer == case.key.peer && key.plane != Plane::Underlay && key.family() == Family::Ipv6);
+        let inside = |key: &PathKey| key.peer == case.key.peer && key.plane != Plane::Underlay;
+        let goes_by = |path| tunnel_of(node, path).is_some_and(|(other, _)| other == link);
+        let mut six = node.paths.iter().filter(|(key, _)| inside(key) && key.family() == Family::Ipv6);
+        let six = six.any(|(_, path)| goes_by(path));
         let fits = !six || inner >= Family::Ipv6.floor();
         fits.then(|| Self { link, overhead, mtu: LinkMtu::new(inner.bytes()) })
     }

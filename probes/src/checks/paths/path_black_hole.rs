@@ -256,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn the_tunnel_to_shrink_is_the_one_over_the_path() {
+        for (address, tunnel) in [("10.0.0.12", "vxlan.calico"), ("fd00::12", "vxlan-v6.calico")] {
+            let node = Example::two_tunnels().verdict_at(address, black_hole(1399));
+            let judgement = judge(&node);
+            let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
+            assert_eq!(raised.evidence.tunnel.as_ref().unwrap().link, tunnel);
+        }
+        let node = Example::two_tunnels().verdict_at("10.0.0.12", black_hole(1200));
+        assert!(judge(&node).raised[0].evidence.tunnel.is_some(), "no IPv6 goes through this one");
+    }
+
+    #[test]
     fn what_vanishes_on_the_way_back_is_mended_at_the_other_end() {
         let (summary, fixes) = told(Some(Way::Reverse), None, "10.0.0.12");
         assert!(summary.ends_with("vanish in silence on the way back."), "{summary}");

@@ -151,6 +151,13 @@ fn what_could_not_be_read_concludes_nothing() {
 }
 
 #[test]
+fn a_tunnel_over_ipv6_is_not_filtered() {
+    let node = Example::two_tunnels().snapshot();
+    let filtered: Vec<_> = node.paths.keys().filter(|key| is_filtered(&node, key)).map(|key| key.family()).collect();
+    assert_eq!(filtered, [Family::Ipv4; 3], "one of each plane");
+}
+
+#[test]
 fn each_link_is_loosened_on_its_own() {
     let (subject, _, mut evidence) = RpFilterStrict::example();
     evidence.links.push(Strict { link: "bond0.100".into(), all: 1, own: 1 });

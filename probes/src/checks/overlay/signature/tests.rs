@@ -130,3 +130,10 @@ fn each_family_of_pods_is_looked_at_by_itself() {
         "nothing of its tunnel was asked in that family"
     );
 }
+
+#[test]
+fn a_tunnel_of_ipv6_is_held_against_the_nodes_address_of_ipv6() {
+    let node = Example::two_tunnels().verdict_at("fd00::12", silent()).snapshot();
+    let (four, six) = (Signature::of(&node, "master-2", Family::Ipv4), Signature::of(&node, "master-2", Family::Ipv6));
+    assert_eq!((four.underlay, six.underlay), (Some(Told::Answers), Some(Told::Silent)));
+}
