@@ -135,7 +135,7 @@ fn small_hop() -> Result<()> {
         assert_eq!(breaks(ladder), [("path", Some(1500)), ("tunnel", Some(1350))], "{ladder:?}");
         assert_eq!(rung(ladder, "path").mtu, Some(1400), "{ladder:?}");
         assert_eq!(rung(ladder, "path").findings, ["path-limited"], "{ladder:?}");
-        assert_eq!(rung(ladder, "tunnel").findings, ["overlay-mtu-exceeds-path"], "{ladder:?}");
+        assert_eq!(rung(ladder, "tunnel").findings, ["overlay-fragmented"], "{ladder:?}");
     })
 }
 
