@@ -177,13 +177,14 @@ fn destroy_udp(cluster: &Cluster) -> Result<bool> {
 fn destroyed_socket() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let mut service = Service::start(&cluster, 0)?;
-    assert!(destroy_udp(&cluster)?, "the agent has a UDP socket");
-    // UDP is tried when a peer does not answer ICMP.
+    // UDP is tried when a peer does not answer ICMP, from the same port in every round.
     let filtered = lab::fault::Fault::DropEcho { node: 1 }.make(&cluster)?;
-    until_logged(&mut service, &["WARN", "a socket for probes is lost and opened anew"])?;
     let unknown =
         |report: &Report| report.path(ROUTED.nodes[1], "underlay").is_some_and(|path| path.verdict == "unknown");
     service.until("the path to be unknown", unknown)?;
+    assert!(destroy_udp(&cluster)?, "the agent has a UDP socket");
+    until_logged(&mut service, &["WARN", "a socket for probes is lost and opened anew"])?;
+    service.until("the path to be unknown still", unknown)?;
     let sockets = wait::until("another UDP socket", || {
         let listed = cluster.host(0).run("ss", ["-u", "-a", "-n", "-H"])?;
         Ok(if listed.trim().is_empty() { Look::NotYet(listed) } else { Look::There(listed) })

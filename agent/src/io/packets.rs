@@ -41,7 +41,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::connect;
 use options::{IP_RECVFRAGSIZE, IPV6_RECVFRAGSIZE};
-use sockets::{Sockets, errno, is_lost};
+use sockets::{LOST, Sockets, errno, is_lost};
 use taps::Taps;
 
 /// Packets handed over in one system call.
@@ -223,7 +223,7 @@ impl Packets {
 
     /// The socket is of no use any more.
     fn lose(&mut self, error: &io::Error) {
-        tracing::warn!(%error, "a socket for probes is lost and opened anew; check who destroys sockets here (ss -K)");
+        tracing::warn!(%error, "a socket for probes is lost and opened anew; {LOST}");
         self.sockets = None;
         if self.opened.elapsed() >= REOPEN_PAUSE {
             self.reopen();
@@ -265,10 +265,8 @@ impl Packets {
                 sent.push((transmit.id, Sent::Ok));
                 self.backlog.pop_front();
             }
-            Err(error) if is_lost(errno(&error)) => {
-                sockets.udp.close(family, source);
-                self.not_sent(errno(&error), sent);
-            }
+            // Opened anew and lost again: the next packet may have better luck.
+            Err(error) if is_lost(errno(&error)) => self.not_sent(errno(&error), sent),
             Err(error) => self.on_error(&error, HeldUp::soon(), sent),
         }
     }

@@ -15,6 +15,8 @@ use probes::units::Family;
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use super::sockets::{LOST, errno, is_lost};
+
 /// Most sockets open at a time.
 const OPEN: usize = 64;
 
@@ -25,8 +27,25 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Sends a datagram from a source port.
+    /// Sends a datagram from a source port. A socket that somebody destroyed is opened anew.
     pub(super) fn send(
+        &mut self,
+        source: u16,
+        payload: &[IoSlice<'_>],
+        to: SocketAddr,
+        control: &[ControlMessage<'_>],
+    ) -> io::Result<()> {
+        match self.try_send(source, payload, to, control) {
+            Err(error) if is_lost(errno(&error)) => {
+                tracing::warn!(%error, source, "a socket for probes is lost and opened anew; {LOST}");
+                self.open.retain(|&(of, port, _)| (of, port) != (Family::of(to.ip()), source));
+                self.try_send(source, payload, to, control)
+            }
+            sent => sent,
+        }
+    }
+
+    fn try_send(
         &mut self,
         source: u16,
         payload: &[IoSlice<'_>],
@@ -36,11 +55,6 @@ impl Ports {
         let socket = self.socket(Family::of(to.ip()), source)?;
         sendmsg(socket.as_raw_fd(), payload, control, MsgFlags::empty(), Some(&SockaddrStorage::from(to)))?;
         Ok(())
-    }
-
-    /// Closes the socket of a port: it is of no use any more.
-    pub(super) fn close(&mut self, family: Family, source: u16) {
-        self.open.retain(|&(of, port, _)| (of, port) != (family, source));
     }
 
     fn socket(&mut self, family: Family, source: u16) -> io::Result<&Socket> {
@@ -107,8 +121,6 @@ mod tests {
             }
         }
         assert_eq!(ports.open.len(), 4);
-        ports.close(Family::Ipv4, 64_001);
-        assert_eq!(ports.open.len(), 3);
     }
 
     #[test]

@@ -82,6 +82,9 @@ impl Sockets {
     }
 }
 
+/// What to check where sockets get lost.
+pub(super) const LOST: &str = "check who destroys sockets here (ss -K)";
+
 /// Whether this error of sending is about the socket: whatever is sent by it next fails too, or leaves by another port.
 pub(super) const fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)

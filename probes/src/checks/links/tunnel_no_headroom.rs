@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
-use crate::checks::paths::{PathBlackHole, PathLimited};
+use crate::checks::paths::{PathBlackHole, PathLimited, PathMtuAsymmetric};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
@@ -71,6 +71,7 @@ impl Check for TunnelNoHeadroom {
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             OverlayTransferStalls::ENTRY.code,
+            PathMtuAsymmetric::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeTunnelNoHeadroom", minutes: 5 },
