@@ -9,6 +9,7 @@
 //! paths that somebody named, once, and judges nothing.
 #![forbid(unsafe_code)]
 
+mod bucket;
 pub mod checks;
 pub mod config;
 pub mod declared;

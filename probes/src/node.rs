@@ -3,8 +3,8 @@
 //! The driver drains [`Node::poll`], waits for the world or for [`Node::poll_timeout`], and feeds [`Node::on`].
 //!
 //! A round reads the tables, finds the peers, asks the kernel for the route to each, probes those whose turn it is, and
-//! judges. If a probe met trouble the tables are read once more before judging: what the kernel learned meanwhile (a neighbour that
-//! failed, a counter that rose) is the evidence.
+//! judges. If a probe met trouble the tables are read once more before judging: what the kernel learned meanwhile (a
+//! neighbour that failed, a counter that rose) is the evidence.
 //!
 //! At the end of a round bulk is moved over some of the tunnel's paths; no round waits for that.
 //!

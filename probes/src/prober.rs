@@ -19,8 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use self::budget::Budget;
+use self::budget::budget;
 use self::flight::{Flight, Flights, Key, RunId};
+use crate::bucket::Bucket;
 use crate::path::course::Course;
 use crate::path::{Answer, Carrier, Learned, NotSent, PathKey, Probe, SOURCES, Step, Target, TaskKind};
 use crate::telemetry::ErrorKind;
@@ -55,7 +56,7 @@ pub struct Prober {
     background: VecDeque<(RunId, Probe)>,
     finished: VecDeque<(PathKey, Learned)>,
     flights: Flights,
-    budget: Budget,
+    budget: Bucket,
     next_run: u64,
     next_transmit: u64,
     errors: BTreeMap<ErrorKind, u64>,
@@ -83,7 +84,7 @@ impl Prober {
             outbox: VecDeque::new(),
             finished: VecDeque::new(),
             flights: Flights::new(identity.secret),
-            budget: Budget::new(packets_per_second, now),
+            budget: budget(packets_per_second, now),
             next_run: 0,
             next_transmit: 0,
             errors: ErrorKind::ALL.into_iter().map(|kind| (kind, 0)).collect(),
@@ -92,7 +93,7 @@ impl Prober {
 
     /// From here on at most `packets_per_second` packets leave over all paths.
     pub fn limit(&mut self, packets_per_second: u32, now: Mono) {
-        self.budget = Budget::new(packets_per_second, now);
+        self.budget = budget(packets_per_second, now);
     }
 
     /// Starts to measure a path. A measurement of the same path that is under way is dropped.

@@ -22,7 +22,6 @@
 //!   If not even our request was acknowledged, bytes are lost on the way there.
 
 pub mod admission;
-mod bucket;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -32,8 +31,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::path::PathKey;
-
-pub(crate) use bucket::Bucket;
 
 /// Bytes that are moved in each direction.
 pub const BYTES: u32 = 64 * 1024;

@@ -100,8 +100,8 @@ enum HeldUp {
 }
 
 impl Packets {
-    /// Opens the sockets for probes with this ICMP identifier and these source ports. Needs a tokio runtime with I/O and time. `epoch` is
-    /// where the driver's clock starts: [`Datagram::at`] is the time since then.
+    /// Opens the sockets for probes with this ICMP identifier and these source ports. Needs a tokio runtime with I/O and
+    /// time. `epoch` is where the driver's clock starts: [`Datagram::at`] is the time since then.
     ///
     /// # Errors
     /// Denied without `CAP_NET_RAW`; failed, with operation and error, for anything else.

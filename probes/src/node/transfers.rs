@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::bucket::Bucket;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::Occasion;
 use crate::path::{PathKey, Plane, Verdict};
@@ -23,7 +24,7 @@ use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::telemetry::Telemetry;
 use crate::transfer::admission::Guests;
-use crate::transfer::{Bucket, Made, Outcome, Transfer, Transferred};
+use crate::transfer::{Made, Outcome, Transfer, Transferred};
 use crate::units::{Mono, Now};
 
 use super::{Node, Output};

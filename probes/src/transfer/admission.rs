@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::peers::Peer;
 use crate::units::Mono;
 
-use super::Bucket;
+use crate::bucket::Bucket;
 
 /// Requests a second of one peer.
 pub const PEER_RATE: u32 = 4;

@@ -49,12 +49,17 @@ impl Taps {
     pub(super) async fn read(&self, buffer: &mut [u8], epoch: Instant) -> io::Result<Vec<Datagram>> {
         poll_fn(|context| {
             for (&(_, family), tap) in &self.open {
-                let Poll::Ready(guard) = tap.poll_read_ready(context) else { continue };
-                match guard?.try_io(|tap| receive(tap.get_ref(), family, buffer, epoch)) {
-                    Ok(Ok(datagrams)) => return Poll::Ready(Ok(datagrams.into_iter().filter_map(inside).collect())),
-                    // A link that went away takes nobody along.
-                    Ok(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Ok(Vec::new())),
-                    Ok(Err(_)) | Err(_) => {}
+                // Only a tap that was asked and is not ready wakes whoever waits: one that turns out to be empty is asked
+                // again.
+                while let Poll::Ready(guard) = tap.poll_read_ready(context) {
+                    match guard?.try_io(|tap| receive(tap.get_ref(), family, buffer, epoch)) {
+                        Ok(Ok(datagrams)) => {
+                            return Poll::Ready(Ok(datagrams.into_iter().filter_map(inside).collect()));
+                        }
+                        // A link that went away takes nobody along.
+                        Ok(Err(_)) => return Poll::Ready(Ok(Vec::new())),
+                        Err(_empty) => {}
+                    }
                 }
             }
             Poll::Pending
@@ -94,6 +99,29 @@ mod tests {
     fn packet(bytes: Vec<u8>) -> Datagram {
         let from = std::net::Ipv4Addr::UNSPECIFIED.into();
         Datagram { from, bytes, at: Mono::default(), waited: None, fragment: None }
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_comes_while_it_is_waited_for_is_woken_for() {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), None).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let to = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut taps = Taps::default();
+        taps.open.insert((LinkIndex(1), Family::Ipv4), watch(socket).unwrap());
+        let (sender, mut buffer) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), vec![0; 1 << 21]);
+        for _ in 0..3 {
+            let wait = taps.read(&mut buffer, Instant::now());
+            // Sent right after the tap was asked for the first time, and nothing else wakes this task.
+            let send = async { sender.send_to(&[0x45; 28], to).unwrap() };
+            let both = async { tokio::join!(wait, send).0 };
+            // The time is asked first, so that it does not help whoever slept through the packet.
+            let read = tokio::select! {
+                biased;
+                () = tokio::time::sleep(std::time::Duration::from_secs(20)) => panic!("nobody was woken"),
+                read = both => read,
+            };
+            assert_eq!(read.unwrap().len(), 1);
+        }
     }
 
     #[test]
