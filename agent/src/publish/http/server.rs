@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -58,7 +59,7 @@ pub async fn serve(
             accepted = accept(&listener, &places) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    on_refused(&error, &reserve).await;
+                    on_refused(&error, &listener, &reserve).await;
                     continue;
                 }
             },
@@ -88,15 +89,26 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(
     Ok((stream, place))
 }
 
-async fn on_refused(error: &io::Error, reserve: &Reserve) {
+async fn on_refused(error: &io::Error, listener: &TcpListener, reserve: &Reserve) {
     // A client that left before it was accepted (accept(2) lists what else a network does to it) is not our business.
     if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) {
         return tracing::debug!(%error, "an HTTP connection failed before it was accepted");
+    }
+    // Linux takes a descriptor for the next connection before it looks whether there is one. The one in reserve is not
+    // put at stake for nobody: whoever opens a socket meanwhile would keep it.
+    if !is_waited_for(listener) {
+        return tokio::time::sleep(BACK_OFF).await;
     }
     tracing::warn!(%error, "HTTP connections have to wait; check the limit on open files (LimitNOFILE=, ulimit -n) and memory");
     if !reserve.spend() {
         tokio::time::sleep(BACK_OFF).await;
     }
+}
+
+/// Whether a client waits to be accepted; where that cannot be told, one may.
+fn is_waited_for(listener: &TcpListener) -> bool {
+    let mut looked = [PollFd::new(listener, PollFlags::IN)];
+    rustix::event::poll(&mut looked, Some(&Timespec::default())).map_or(true, |ready| ready > 0)
 }
 
 /// A file descriptor to spare, so that the agent can be asked what is wrong when there are no more.
