@@ -49,7 +49,7 @@ fn started_as_agent() -> bool {
 
 /// How many labs run side by side: a lab waits for 13 parts of its time and works for one, but a verdict must not starve.
 fn labs_at_once() -> usize {
-    8 * thread::available_parallelism().map_or(1, usize::from)
+    12 * thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Says something that no test can say, because none is running.
