@@ -82,7 +82,11 @@ pub fn stay_healthy(recipe: Recipe) -> Result<()> {
 
 /// Waits until nothing is found and every path is measured and clear; where peers run agents, by transfers too.
 fn healthy(service: &mut Service<'_>, recipe: &Recipe, agents: Agents) -> Result<Report> {
-    let planes: &[&str] = if recipe.overlay.is_some() { &["underlay", "overlay", "pod"] } else { &["underlay"] };
+    let planes: &[&str] = match recipe.overlay {
+        Some(overlay) if overlay.delivery.vxlan().is_some() => &["underlay", "overlay", "pod"],
+        Some(_) => &["underlay", "pod"],
+        None => &["underlay"],
+    };
     let since = Timestamp::now();
     service.until("a healthy report without any finding", |report| {
         let clear =
