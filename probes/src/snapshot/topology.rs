@@ -130,6 +130,11 @@ impl Topology {
     }
 }
 
+/// The host ends of pods' links, as far as they are told before it is known by which links peers are reached.
+pub fn pod_links(tables: &Tables) -> BTreeSet<LinkIndex> {
+    pods::of(tables, &BTreeSet::new())
+}
+
 /// The link that has this address.
 pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
     tables.addresses.known()?.iter().find(|own| own.address == address).map(|own| own.link)
