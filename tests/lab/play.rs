@@ -73,10 +73,11 @@ pub fn stay_healthy(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let mut service = Service::start(&cluster, 0)?;
     healthy(&mut service, &recipe, Agents::One)?;
-    rounds(&mut service, Agents::One, |report| match report.findings.first() {
+    let settled = rounds(&mut service, Agents::One, |report| match report.findings.first() {
         None => Ok(()),
         Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
     })?;
+    matrix::check(&matrix::healthy(&recipe), false, &settled)?;
     stop(service)
 }
 
