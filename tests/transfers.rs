@@ -139,7 +139,7 @@ fn nobody_there() -> Result<()> {
 fn filtered() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let mut pair = Pair::start(&cluster)?;
-    let tunnel = cluster.overlay()?.tunnel;
+    let tunnel = cluster.overlay()?.tunnels()[0].link;
     let rule = format!("iifname \"{tunnel}\" tcp dport {PORT} drop");
     let table = format!("table inet filter {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}\n");
     cluster.host(1).feed("nft", &["-f", "-"], &table)?;

@@ -1,7 +1,7 @@
 //! Peers: who they are and by which addresses they are reached.
 //!
-//! Two sources are merged by node. `static` is what the operator named. `kernel` is what a CNI wrote into the tunnel's
-//! tables: a route names the peer's tunnel address, the neighbour table its MAC, the forwarding table its node address.
+//! Two sources are merged by node. `static` is what the operator named. `kernel` is what a CNI wrote: routes to pods that
+//! name the nodes' own addresses, as BGP and host-gw have them (see `direct`), and the tunnel's tables: a route names the peer's tunnel address, the neighbour table its MAC, the forwarding table its node address.
 //! One of the three may be missing – that is the very fault to be found – so a peer that was once complete is
 //! remembered: a lost half is filled in from memory, and a peer is only forgotten when every trace of it is gone from
 //! a tunnel that is there, up and readable. A tunnel that is down has flushed its tables and says nothing; neither does
@@ -13,6 +13,7 @@
 //! of both, or by pods of both whose routes lead there. What pods joined stays joined when such a route is lost. Without a
 //! name they are two peers, each under the address of its family.
 
+mod direct;
 mod discovery;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +94,8 @@ pub const GATEWAY: &str = "default-gateway";
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     remembered: BTreeMap<String, Vec<Found>>,
+    /// Node addresses that routes to pods lead to without a tunnel, by the link that they leave by.
+    direct: BTreeMap<String, BTreeSet<IpAddr>>,
     /// What was found of a named peer by nothing but the routes to its pods.
     by_pods: Vec<(StaticPeer, BTreeSet<IpAddr>)>,
 }
@@ -135,11 +138,27 @@ impl Directory {
         for (tunnel, found) in self.remembered.iter().flat_map(|(tunnel, all)| all.iter().map(move |one| (tunnel, one)))
         {
             let same = nodes.extract_if(.., |node| node.is_same_node(found));
-            let mut behind: Vec<_> = same.flat_map(|node| node.0).collect();
+            let mut behind: Vec<_> = same.flat_map(|node| node.behind).collect();
             behind.push((tunnel.clone(), *found));
-            nodes.push(Node(behind));
+            nodes.push(Node { behind, ..Node::default() });
+        }
+        for address in self.discover_direct(tables) {
+            if !nodes.iter().any(|node| node.has(address)) {
+                nodes.push(Node { direct: BTreeSet::from([address]), ..Node::default() });
+            }
         }
         nodes
+    }
+
+    fn discover_direct(&mut self, tables: &Tables) -> BTreeSet<IpAddr> {
+        let mut present = direct::all(tables);
+        for (link, old) in std::mem::take(&mut self.direct) {
+            if !discovery::speaks_for_itself(&link, tables) {
+                present.entry(link).or_default().extend(old);
+            }
+        }
+        self.direct = present;
+        self.direct.values().flatten().copied().collect()
     }
 
     /// Named peers take in what is found of them: first by their addresses, so that nobody else takes that, then by the
@@ -165,34 +184,49 @@ impl Directory {
     }
 }
 
-/// A node as found on the tunnels that lead to it, each by name.
+/// A node as found.
 #[derive(Default)]
-struct Node(Vec<(String, Found)>);
+struct Node {
+    /// On the tunnels that lead to it, each by name.
+    behind: Vec<(String, Found)>,
+    /// Its addresses by which routes lead to its pods.
+    direct: BTreeSet<IpAddr>,
+}
 
 impl Node {
     fn joined(nodes: impl Iterator<Item = Self>) -> Self {
-        Self(nodes.flat_map(|node| node.0).collect())
+        let mut all = Self::default();
+        nodes.for_each(|node| all.take(node));
+        all
+    }
+
+    fn take(&mut self, other: Self) {
+        self.behind.extend(other.behind);
+        self.direct.extend(other.direct);
     }
 
     fn is_same_node(&self, found: &Found) -> bool {
-        self.0.iter().any(|(_, known)| known.is_same_node(found))
+        self.behind.iter().any(|(_, known)| known.is_same_node(found))
     }
 
     fn is_named(&self, named: &StaticPeer) -> bool {
         let same_end = |found: &Found| found.underlay.is_some_and(|address| named.underlay.holds(address));
-        self.0.iter().any(|(_, found)| same_end(found) || found.overlay.shares(named.overlay))
+        let is_behind = self.behind.iter().any(|(_, found)| same_end(found) || found.overlay.shares(named.overlay));
+        is_behind || self.direct.iter().any(|&address| named.underlay.holds(address))
     }
 
     fn has(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|(_, found)| found.addresses().any(|own| own == address))
+        self.direct.contains(&address)
+            || self.behind.iter().any(|(_, found)| found.addresses().any(|own| own == address))
     }
 
     fn underlay(&self) -> Dual {
-        self.0.iter().filter_map(|(_, found)| found.underlay).collect()
+        let behind = self.behind.iter().filter_map(|(_, found)| found.underlay);
+        behind.chain(self.direct.iter().copied()).collect()
     }
 
     fn overlay(&self) -> Dual {
-        self.0.iter().flat_map(|(_, found)| found.overlay).collect()
+        self.behind.iter().flat_map(|(_, found)| found.overlay).collect()
     }
 
     /// Takes the nodes that have one of these addresses, as far as each may be this one: a route to a pod may lead to
@@ -202,7 +236,7 @@ impl Node {
         for lead in leads {
             let at = found.iter().position(|node| node.has(lead) && self.may_be(node));
             if let Some(at) = at {
-                self.0.extend(found.swap_remove(at).0);
+                self.take(found.swap_remove(at));
             }
             if at.is_some() || self.has(lead) {
                 followed.insert(lead);
@@ -233,7 +267,7 @@ impl Node {
 
     fn into_tunnels(self) -> Vec<Behind> {
         let behind = |(tunnel, Found { underlay, overlay })| Behind { tunnel, underlay, overlay };
-        self.0.into_iter().map(behind).collect()
+        self.behind.into_iter().map(behind).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use lab::cluster::Cluster;
 use lab::fault::Fault;
 use lab::harness::{self, test};
 use lab::intruder::{Forgery, Intruder};
-use lab::recipe::{JUMBO, PLAIN, REFERENCE, ROUTED, Recipe, Role};
+use lab::recipe::{JUMBO, PLAIN, REFERENCE, ROUTED, Recipe, Role, Tunnel};
 use lab::report::{Path, ProbeReport};
 use lab::{Error, Result, service};
 use libtest_mimic::Trial;
@@ -95,7 +95,8 @@ fn limited_in_three() -> Result<()> {
 fn limited_here() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let (host, overlay) = (cluster.host(0), cluster.overlay()?);
-    host.sh(&format!("ip link set {} type vxlan id {} df set", overlay.tunnel, overlay.vni))?;
+    let Tunnel { link, vni, .. } = overlay.tunnels()[0];
+    host.sh(&format!("ip link set {link} type vxlan id {vni} df set"))?;
     let lower = Fault::Mtu { node: 0, link: Role::Lower, bytes: 1400.into() }.make(&cluster)?;
     let (path, code) = probe(&cluster, overlay.tunnel_address(1))?;
     assert_eq!((path.verdict.as_str(), path.path_mtu, code), ("limited", Some(1350), 0), "{path:?}");

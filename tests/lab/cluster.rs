@@ -5,6 +5,7 @@
 //! order and form that Calico or Flannel leave behind: permanent neighbours and forwarding entries for the tunnel ends,
 //! block routes `onlink` through them, pods on veths.
 
+mod delivery;
 mod memory;
 mod pods;
 pub(crate) mod programmed;
@@ -140,7 +141,7 @@ impl Cluster {
         host.feed("ip", &["-batch", "-"], &self.underlay_lines(node))?;
         let Some(overlay) = self.recipe.overlay else { return Ok(()) };
         pods::settings(host, overlay)?;
-        overlay.tunnels().iter().try_for_each(|tunnel| self.add_tunnel(node, tunnel, &self.base(node, tunnel)))?;
+        self.deliver(node, overlay)?;
         let pod = self.nodes[node].pod.as_ref().expect("a recipe with a pod network gives every node a pod");
         host.feed("ip", &["-batch", "-"], &pods::ground(overlay, node))?;
         NewPod { link: overlay.by.pod_link(), number: 2, mtu: overlay.pod_mtu() }.add(host, pod, overlay, node)
@@ -186,15 +187,17 @@ impl Cluster {
             let _ = self.recipe.underlay_in(family, node).map(|address| add(address, lower));
             add(self.recipe.management_of(family, node), manage);
             let router = self.recipe.router_in(family, node);
-            let gateway = router.unwrap_or_else(|| self.recipe.management_gateway(family));
+            let by_router = router.filter(|_| self.recipe.table.is_none());
+            let gateway = by_router.unwrap_or_else(|| self.recipe.management_gateway(family));
             let _ = writeln!(lines, "route add {everything} via {gateway}");
+            lines += &self.table_lines(family, node);
         }
         lines
     }
 
     fn tunnel_lines(&self, node: usize, tunnel: &Tunnel, base: &Base) -> Result<String> {
         let overlay = self.overlay()?;
-        let (Overlay { vni, port, .. }, Tunnel { link, mtu, .. }) = (overlay, *tunnel);
+        let Tunnel { link, vni, port, mtu, .. } = *tunnel;
         let local = base.address.map(|address| format!(" local {address}")).unwrap_or_default();
         let dev = base.link.map(|link| format!(" dev {link}")).unwrap_or_default();
         let mac = overlay.mac_of(tunnel, node);
@@ -205,7 +208,7 @@ impl Cluster {
         for &family in tunnel.carries.all() {
             lines += &Self::inner_lines(overlay, link, family, node);
             for peer in self.peers(node) {
-                lines += &Self::peer_lines(overlay, tunnel, family, peer);
+                lines += &self.peer_lines(overlay, tunnel, family, peer);
             }
         }
         Ok(lines)
@@ -216,14 +219,15 @@ impl Cluster {
         format!("address add {address}/{length} dev {link}{}\n", family.at_once())
     }
 
-    fn peer_lines(overlay: Overlay, tunnel: &Tunnel, family: Family, peer: usize) -> String {
+    fn peer_lines(&self, overlay: Overlay, tunnel: &Tunnel, family: Family, peer: usize) -> String {
         let (address, mac, link) = (overlay.address_of(family, peer, 0), overlay.mac_of(tunnel, peer), tunnel.link);
+        let neighbour = format!("neighbour replace {address} lladdr {mac} dev {link} nud permanent\n");
+        if !overlay.is_tunnelled() {
+            return neighbour + &self.direct_line(overlay, family, peer);
+        }
         let protocol = if overlay.by == Cni::Calico { " proto 80" } else { "" };
         let subnet = overlay.subnet(family, peer);
-        format!(
-            "neighbour replace {address} lladdr {mac} dev {link} nud permanent\n\
-             route add {subnet} via {address} dev {link} onlink{protocol}\n"
-        )
+        neighbour + &format!("route add {subnet} via {address} dev {link} onlink{protocol}\n")
     }
 
     fn forwarding_lines(&self, node: usize, tunnel: &Tunnel) -> Result<String> {
@@ -256,11 +260,10 @@ impl Cluster {
         let mut pings: Vec<_> =
             self.recipe.underlay_addresses(peer).into_iter().map(|address| (host, address, mtu)).collect();
         if let (Some(overlay), Some(pod)) = (self.recipe.overlay, pod) {
-            for tunnel in overlay.tunnels() {
-                for &family in tunnel.carries.all() {
-                    pings.push((host, overlay.address_of(family, peer, 0), tunnel.mtu));
-                    pings.push((pod, overlay.address_of(family, peer, 2), overlay.pod_mtu()));
-                }
+            for &family in overlay.families.all() {
+                let tunnel = overlay.tunnel_in(family, peer);
+                pings.extend(tunnel.map(|address| (host, address, overlay.between_tunnels(family, mtu))));
+                pings.push((pod, overlay.address_of(family, peer, 2), overlay.carries()));
             }
         }
         pings.into_iter().try_for_each(|(from, to, size)| passes(from, to, size))

@@ -368,9 +368,11 @@ impl Fault {
             Self::DropLarger { than: size, .. }
             | Self::DropLargerOneWay { than: size, .. }
             | Self::DropUdp { port: size, .. } => size.fits(&names),
-            Self::StallTransfers { than, .. } => recipe.overlay.is_some() && than.fits(&names),
+            Self::StallTransfers { than, .. } => recipe.is_tunnelled() && than.fits(&names),
             // Every router leaves packets of IPv6 whole, DF or not.
-            Self::OuterDf { .. } => recipe.overlay.is_some_and(|overlay| overlay.over == Family::V4),
+            Self::OuterDf { .. } => {
+                recipe.is_tunnelled() && recipe.overlay.is_some_and(|overlay| overlay.over == Family::V4)
+            }
             Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
             | Self::TunnelOn { .. }
@@ -379,10 +381,11 @@ impl Fault {
             | Self::PodRoute { .. }
             | Self::MuteTunnel { .. }
             | Self::CorruptTcp { .. }
-            | Self::ReachableNeighbour { .. } => recipe.overlay.is_some(),
+            | Self::ReachableNeighbour { .. } => recipe.is_tunnelled(),
             Self::ForgedFragNeeded { plane, bytes, .. } => {
                 let first = recipe.overlay.map(|overlay| overlay.families.first());
-                (*plane == Plane::Underlay || first == Some(recipe.families.first())) && bytes.fits(&names)
+                let there = first == Some(recipe.families.first()) && (*plane == Plane::Pod || recipe.is_tunnelled());
+                (*plane == Plane::Underlay || there) && bytes.fits(&names)
             }
             Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
+use crate::recipe::Recipe;
 use crate::report::{Finding, Report};
 use crate::{Error, Result};
 
@@ -15,10 +16,23 @@ use crate::{Error, Result};
 pub const REWRITE: &str = "MTUSCOPE_WRITE_MATRIX";
 
 const HEAD: &str = "# What each fault raises\n\n\
-    Written by the lab's run, one row for each scenario and recipe. Silenced findings are explained by a loud one.\n\n\
+    Written by the lab's run, one row for each scenario and recipe: the code that was to be raised, the cluster that the \
+    fault was made in (`tests/lab/recipe.rs` and beside it), what was broken (`probes/src/checks/*/lab.toml`), and all \
+    that the agent of one node found three rounds later.\n\n\
+    - *Loud* is what an operator is told: code, subject, severity. One cause should be one loud finding. A second one means \
+    that neither explains the other.\n\
+    - *Silenced* is what a loud finding explains: its consequences, which no alert repeats.\n\
+    - *(by chance)* stands where consequences depend on which packets get lost.\n\
+    - A row `healthy` has to be empty: nothing is wrong there.\n\n\
+    A row that changes is a rule that speaks of something else than before, and wants a reason in its commit.\n\n\
     | code on recipe: fault | loud | silenced |\n|---|---|---|\n";
 
 static ROWS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// The name of the row of a recipe that nothing is wrong with.
+pub fn healthy(recipe: &Recipe) -> String {
+    format!("healthy on {}: nothing is broken", recipe.name)
+}
 
 /// Compares what a fault raised with the committed row, or keeps it for [`write()`]. What is silenced counts only where
 /// it is not `by_chance`.
@@ -73,7 +87,7 @@ pub fn is_complete(plays: &BTreeSet<String>) -> Result<()> {
 
 fn committed() -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path()).map_err(|error| Error::new("reading the matrix", error))?;
-    let rows = text.lines().skip(HEAD.lines().count());
+    let rows = text.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
     Ok(rows.filter_map(|row| Some((row.split('|').nth(1)?.trim().to_owned(), row.to_owned()))).collect())
 }
 

@@ -73,16 +73,21 @@ pub fn stay_healthy(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let mut service = Service::start(&cluster, 0)?;
     healthy(&mut service, &recipe, Agents::One)?;
-    rounds(&mut service, Agents::One, |report| match report.findings.first() {
+    let settled = rounds(&mut service, Agents::One, |report| match report.findings.first() {
         None => Ok(()),
         Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
     })?;
+    matrix::check(&matrix::healthy(&recipe), false, &settled)?;
     stop(service)
 }
 
 /// Waits until nothing is found and every path is measured and clear; where peers run agents, by transfers too.
 fn healthy(service: &mut Service<'_>, recipe: &Recipe, agents: Agents) -> Result<Report> {
-    let planes: &[&str] = if recipe.overlay.is_some() { &["underlay", "overlay", "pod"] } else { &["underlay"] };
+    let planes: &[&str] = match recipe.overlay {
+        Some(overlay) if overlay.delivery.vxlan().is_some() => &["underlay", "overlay", "pod"],
+        Some(_) => &["underlay", "pod"],
+        None => &["underlay"],
+    };
     let since = Timestamp::now();
     service.until("a healthy report without any finding", |report| {
         let clear =

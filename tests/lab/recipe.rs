@@ -6,6 +6,7 @@
 
 mod address;
 mod routers;
+mod setups;
 
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ use crate::family::{Families, Family};
 use crate::size::Names;
 
 pub use routers::{End, Span};
+pub use setups::{BGP, CILIUM, CLOUD, CROSS_SUBNET, Delivery, HOST_GW, SETUPS, TWO_NICS, Vxlan};
 
 /// What VXLAN adds to an inner packet besides the outer IP header: inner Ethernet, VXLAN and UDP. Stated here again on
 /// purpose: the lab must not learn it from the code it tests.
@@ -31,6 +33,8 @@ pub struct Recipe {
     pub families: Families,
     /// MTU of that network.
     pub underlay_mtu: u32,
+    /// The routing table of its own that this network has, with a rule that leads there; the main one if none.
+    pub table: Option<u32>,
     /// The NIC on it.
     pub nic: &'static str,
     /// The bridge that holds that NIC and its address, if there is one.
@@ -68,18 +72,14 @@ pub enum Underlay {
     },
 }
 
-/// A pod network over VXLAN.
+/// A pod network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlay {
     /// Who programs it.
     pub by: Cni,
-    /// The tunnel device.
-    pub tunnel: &'static str,
-    /// VXLAN network identifier.
-    pub vni: u32,
-    /// UDP port.
-    pub port: u16,
-    /// MTU of tunnel and pods.
+    /// How packets get to the pods of other nodes.
+    pub delivery: Delivery,
+    /// MTU of tunnel and pods: of their devices.
     pub mtu: u32,
     /// The bridge that pods hang on, where they do.
     pub pod_bridge: Option<&'static str>,
@@ -102,11 +102,15 @@ pub struct Six {
     pub mtu: u32,
 }
 
-/// One tunnel device of a pod network.
+/// A tunnel device whose tables name every peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// The device.
     pub link: &'static str,
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// UDP port.
+    pub port: u16,
     /// Its MTU.
     pub mtu: u32,
     /// The family of its outer packets.
@@ -122,6 +126,11 @@ pub enum Cni {
     Calico,
     /// A /24 for each node, pods on a bridge.
     Flannel,
+    /// A /24 for each node, pods on routed veths with the node's own address for a gateway; devices are as large as the
+    /// NIC, and routes say what fits.
+    Cilium,
+    /// A /24 for each node that the cloud's network routes, pods on routed veths with proxy ARP, a rule for each pod.
+    Aws,
 }
 
 /// A link of a node, by what it is for.
@@ -157,6 +166,7 @@ pub const REFERENCE: Recipe = Recipe {
     underlay: Underlay::Switched([10, 0, 0]),
     families: Families::V4,
     underlay_mtu: 1500,
+    table: None,
     nic: "enp5s0",
     bridge: Some("vmbr1"),
     management: "enp4s0",
@@ -164,9 +174,7 @@ pub const REFERENCE: Recipe = Recipe {
     spare: "enp6s0",
     overlay: Some(Overlay {
         by: Cni::Calico,
-        tunnel: "vxlan.calico",
-        vni: 4096,
-        port: 4789,
+        delivery: Delivery::Tunnel(Vxlan { link: "vxlan.calico", vni: 4096, port: 4789 }),
         mtu: 1450,
         pod_bridge: None,
         network: [10, 244],
@@ -183,6 +191,7 @@ pub const ROUTED: Recipe = Recipe {
     underlay: Underlay::Routed([172, 16]),
     families: Families::V4,
     underlay_mtu: 1500,
+    table: None,
     nic: "eth0",
     bridge: None,
     management: "eth1",
@@ -190,9 +199,7 @@ pub const ROUTED: Recipe = Recipe {
     spare: "eth2",
     overlay: Some(Overlay {
         by: Cni::Flannel,
-        tunnel: "flannel.1",
-        vni: 1,
-        port: 8472,
+        delivery: Delivery::Tunnel(Vxlan { link: "flannel.1", vni: 1, port: 8472 }),
         mtu: 1450,
         pod_bridge: Some("cni0"),
         network: [10, 42],
@@ -209,6 +216,7 @@ pub const JUMBO: Recipe = Recipe {
     underlay: Underlay::Switched([192, 168, 77]),
     families: Families::V4,
     underlay_mtu: 9000,
+    table: None,
     nic: "ens19",
     bridge: Some("br-storage"),
     management: "ens18",
@@ -216,9 +224,7 @@ pub const JUMBO: Recipe = Recipe {
     spare: "ens20",
     overlay: Some(Overlay {
         by: Cni::Calico,
-        tunnel: "vxlan.calico",
-        vni: 4096,
-        port: 4789,
+        delivery: Delivery::Tunnel(Vxlan { link: "vxlan.calico", vni: 4096, port: 4789 }),
         mtu: 8950,
         pod_bridge: None,
         network: [10, 100],
@@ -235,6 +241,7 @@ pub const BRIDGED: Recipe = Recipe {
     underlay: Underlay::Switched([10, 9, 8]),
     families: Families::V4,
     underlay_mtu: 1450,
+    table: None,
     nic: "eno2",
     bridge: Some("br0"),
     management: "eno1",
@@ -242,9 +249,7 @@ pub const BRIDGED: Recipe = Recipe {
     spare: "eno3",
     overlay: Some(Overlay {
         by: Cni::Flannel,
-        tunnel: "flannel.2",
-        vni: 2,
-        port: 8472,
+        delivery: Delivery::Tunnel(Vxlan { link: "flannel.2", vni: 2, port: 8472 }),
         mtu: 1400,
         pod_bridge: Some("cbr0"),
         network: [10, 43],
@@ -261,6 +266,7 @@ pub const PLAIN: Recipe = Recipe {
     underlay: Underlay::Routed([172, 30]),
     families: Families::V4,
     underlay_mtu: 1500,
+    table: None,
     nic: "ens3",
     bridge: None,
     management: "ens4",
@@ -279,6 +285,7 @@ pub const DUAL: Recipe = Recipe {
     underlay: Underlay::Switched([10, 66, 0]),
     families: Families::Both,
     underlay_mtu: 1500,
+    table: None,
     nic: "enp1s0",
     bridge: None,
     management: "enp2s0",
@@ -286,9 +293,7 @@ pub const DUAL: Recipe = Recipe {
     spare: "enp3s0",
     overlay: Some(Overlay {
         by: Cni::Calico,
-        tunnel: "vxlan.calico",
-        vni: 4096,
-        port: 4789,
+        delivery: Delivery::Tunnel(Vxlan { link: "vxlan.calico", vni: 4096, port: 4789 }),
         mtu: 1450,
         pod_bridge: None,
         network: [10, 66],
@@ -305,6 +310,7 @@ pub const MIXED: Recipe = Recipe {
     underlay: Underlay::Switched([10, 68, 0]),
     families: Families::Both,
     underlay_mtu: 1500,
+    table: None,
     nic: "ens160",
     bridge: Some("br-cluster"),
     management: "ens161",
@@ -312,9 +318,7 @@ pub const MIXED: Recipe = Recipe {
     spare: "ens162",
     overlay: Some(Overlay {
         by: Cni::Calico,
-        tunnel: "vxlan.calico",
-        vni: 4096,
-        port: 4789,
+        delivery: Delivery::Tunnel(Vxlan { link: "vxlan.calico", vni: 4096, port: 4789 }),
         mtu: 1450,
         pod_bridge: None,
         network: [10, 168],
@@ -331,6 +335,7 @@ pub const SIX: Recipe = Recipe {
     underlay: Underlay::Routed([172, 26]),
     families: Families::V6,
     underlay_mtu: 1500,
+    table: None,
     nic: "eth0",
     bridge: None,
     management: "eth1",
@@ -338,9 +343,7 @@ pub const SIX: Recipe = Recipe {
     spare: "eth2",
     overlay: Some(Overlay {
         by: Cni::Flannel,
-        tunnel: "flannel.1",
-        vni: 1,
-        port: 8472,
+        delivery: Delivery::Tunnel(Vxlan { link: "flannel.1", vni: 1, port: 8472 }),
         mtu: 1430,
         pod_bridge: Some("cni0"),
         network: [10, 46],
@@ -357,6 +360,7 @@ pub const SIX_PODS: Recipe = Recipe {
     underlay: Underlay::Routed([172, 24]),
     families: Families::V4,
     underlay_mtu: 1500,
+    table: None,
     nic: "eth0",
     bridge: None,
     management: "eth1",
@@ -364,9 +368,7 @@ pub const SIX_PODS: Recipe = Recipe {
     spare: "eth2",
     overlay: Some(Overlay {
         by: Cni::Flannel,
-        tunnel: "flannel-v6.1",
-        vni: 1,
-        port: 8472,
+        delivery: Delivery::Tunnel(Vxlan { link: "flannel-v6.1", vni: 1, port: 8472 }),
         mtu: 1450,
         pod_bridge: Some("cni0"),
         network: [10, 64],
@@ -383,6 +385,7 @@ pub const SIX_ALONE: Recipe = Recipe {
     underlay: Underlay::Routed([172, 27]),
     families: Families::V6,
     underlay_mtu: 1500,
+    table: None,
     nic: "ens5",
     bridge: None,
     management: "ens6",
@@ -390,9 +393,7 @@ pub const SIX_ALONE: Recipe = Recipe {
     spare: "ens7",
     overlay: Some(Overlay {
         by: Cni::Flannel,
-        tunnel: "flannel-v6.1",
-        vni: 1,
-        port: 8472,
+        delivery: Delivery::Tunnel(Vxlan { link: "flannel-v6.1", vni: 1, port: 8472 }),
         mtu: 1430,
         pod_bridge: Some("cni0"),
         network: [10, 67],
@@ -410,6 +411,7 @@ pub const CHAIN: Recipe = Recipe {
     underlay: Underlay::Chain { network: [172, 20], routers: 4 },
     families: Families::Both,
     underlay_mtu: 1500,
+    table: None,
     nic: "ens6f0",
     bridge: None,
     management: "ens6f1",
@@ -425,6 +427,7 @@ pub const TWO_WAYS: Recipe = Recipe {
     underlay: Underlay::Parallel { network: [172, 21], ways: 2 },
     families: Families::Both,
     underlay_mtu: 1500,
+    table: None,
     nic: "eth0",
     bridge: None,
     management: "eth1",
@@ -449,7 +452,7 @@ pub const FAR: [Recipe; 3] = [CHAIN, TWO_WAYS, FOUR_WAYS];
 
 /// Every recipe: [`ALL`], and those that a scenario is played on where it names them.
 pub fn every() -> impl Iterator<Item = Recipe> {
-    ALL.into_iter().chain(SPEAKING_SIX).chain(FAR)
+    ALL.into_iter().chain(SPEAKING_SIX).chain(FAR).chain(SETUPS)
 }
 
 impl Recipe {
@@ -459,7 +462,7 @@ impl Recipe {
             Role::Nic => Some(self.nic),
             Role::Bridge => self.bridge,
             Role::Lower => Some(self.bridge.unwrap_or(self.nic)),
-            Role::Tunnel => self.overlay.map(|overlay| overlay.tunnel),
+            Role::Tunnel => self.overlay.and_then(|overlay| overlay.delivery.vxlan()).map(|vxlan| vxlan.link),
             Role::Pod => self.overlay.map(|overlay| overlay.by.pod_link()),
             Role::PodBridge => self.overlay.and_then(|overlay| overlay.pod_bridge),
             Role::TunnelSix => self.overlay.and_then(|overlay| overlay.six).map(|six| six.tunnel),
@@ -482,8 +485,11 @@ impl Recipe {
     pub fn sizes(&self) -> Names {
         let mut names = Names::from([("underlay", self.underlay_mtu)]);
         if let Some(overlay) = self.overlay {
-            let overhead = VXLAN_HEADERS + overlay.over.header();
-            names.extend([("tunnel", overlay.mtu), ("overhead", overhead), ("port", u32::from(overlay.port))]);
+            names.extend([("pod", overlay.carries())]);
+            if let Some(Vxlan { port, .. }) = overlay.delivery.vxlan() {
+                let overhead = VXLAN_HEADERS + overlay.over.header();
+                names.extend([("tunnel", overlay.carries()), ("overhead", overhead), ("port", u32::from(port))]);
+            }
         }
         names
     }
@@ -493,6 +499,11 @@ impl Recipe {
         !matches!(self.underlay, Underlay::Switched(_))
     }
 
+    /// Whether pods of other nodes are reached through a tunnel whose tables name every peer.
+    pub fn is_tunnelled(&self) -> bool {
+        self.overlay.is_some_and(|overlay| overlay.is_tunnelled())
+    }
+
     /// Every family that anything here speaks.
     pub fn spoken(&self) -> Families {
         self.overlay.map_or(self.families, |overlay| self.families.with(overlay.families))
@@ -500,16 +511,23 @@ impl Recipe {
 }
 
 impl Overlay {
-    /// Its tunnel devices.
+    /// Its tunnel devices whose tables name every peer.
     pub fn tunnels(&self) -> Vec<Tunnel> {
-        let Self { tunnel: link, mtu, over, families: carries, .. } = *self;
+        let Self { mtu, over, families, .. } = *self;
+        let (Delivery::Tunnel(vxlan) | Delivery::Beside(vxlan)) = self.delivery else { return Vec::new() };
+        let Vxlan { link, vni, port } = vxlan;
+        let tunnel = |link, mtu, over, carries| Tunnel { link, vni, port, mtu, over, carries };
         match self.six {
-            None => vec![Tunnel { link, mtu, over, carries }],
-            Some(Six { tunnel, mtu: of_six }) => vec![
-                Tunnel { link, mtu, over, carries: Families::V4 },
-                Tunnel { link: tunnel, mtu: of_six, over: Family::V6, carries: Families::V6 },
-            ],
+            None => vec![tunnel(link, mtu, over, families)],
+            Some(six) => {
+                vec![tunnel(link, mtu, over, Families::V4), tunnel(six.tunnel, six.mtu, Family::V6, Families::V6)]
+            }
         }
+    }
+
+    /// Whether pods of other nodes are reached through a tunnel whose tables name every peer.
+    pub const fn is_tunnelled(&self) -> bool {
+        matches!(self.delivery, Delivery::Tunnel(_))
     }
 
     /// The tunnel that carries a family.
@@ -529,6 +547,8 @@ impl Cni {
         match self {
             Self::Calico => "cali0ef24ba1c3f",
             Self::Flannel => "veth5f1e2ab0",
+            Self::Cilium => "lxc4f7a1b9c0d2e",
+            Self::Aws => "eni3b8f6d1c2a9",
         }
     }
 
@@ -537,6 +557,8 @@ impl Cni {
         match self {
             Self::Calico => "cali7c3d9e5b2a1",
             Self::Flannel => "veth9c8b7a61",
+            Self::Cilium => "lxc8e5d3c2b1a0f",
+            Self::Aws => "eni7c4e9a0b5d8",
         }
     }
 }

@@ -245,8 +245,11 @@ pub fn configuration_every(recipe: &Recipe, node: usize, interval: Duration) -> 
     for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
         let _ = write!(text, "    - {{ name: {name}, underlay: {}", all_in_yaml(recipe.underlay_addresses(peer)));
         if let Some(overlay) = recipe.overlay {
-            let tunnel = all_in_yaml(overlay.tunnel_addresses(peer));
-            let _ = write!(text, ", overlay: {tunnel}, pod: {}", all_in_yaml(overlay.pod_addresses(peer)));
+            let tunnel = overlay.tunnel_addresses(peer);
+            if !tunnel.is_empty() {
+                let _ = write!(text, ", overlay: {}", all_in_yaml(tunnel));
+            }
+            let _ = write!(text, ", pod: {}", all_in_yaml(overlay.pod_addresses(peer)));
         }
         text += " }\n";
     }

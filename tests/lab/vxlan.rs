@@ -46,7 +46,7 @@ impl Packed {
             .ok_or_else(|| Error::new("choosing a tunnel", format!("none carries {:?}", self.family)))?;
         let (id, to) = (next_id(), overlay.address_of(self.family, self.peer, 0));
         let payload = self.payload(cluster, &tunnel, id)?;
-        let target = SocketAddr::new(cluster.recipe.underlay_of(tunnel.over, self.peer), overlay.port);
+        let target = SocketAddr::new(cluster.recipe.underlay_of(tunnel.over, self.peer), tunnel.port);
         let heard = cluster.host(0).inside(|| {
             let ears = [raw(self.family)?, raw(tunnel.over)?];
             let mouth = never_cut(self.port, target)?;
@@ -78,7 +78,7 @@ impl Packed {
         let overlay = cluster.overlay()?;
         let [from, to] = [0, self.peer].map(|node| overlay.address_of(self.family, node, 0));
         let length = self.size - tunnel.over.header() - BETWEEN;
-        let vni = overlay.vni.to_be_bytes();
+        let vni = tunnel.vni.to_be_bytes();
         let mut payload = vec![8, 0, 0, 0, vni[1], vni[2], vni[3], 0];
         for node in [self.peer, 0] {
             payload.extend(mac(&overlay.mac_of(tunnel, node))?);

@@ -107,7 +107,7 @@ fn overhead_of_six() -> Result<()> {
     let cluster = Cluster::build(SIX)?;
     let overlay = cluster.overlay()?;
     assert_eq!(Size::try_from("tunnel + overhead".to_owned()).expect("a sum").on(&SIX.sizes())?, SIX.underlay_mtu);
-    let (port, local, lower) = (overlay.port, SIX.underlay_address(0), SIX.nic);
+    let (port, local, lower) = (overlay.tunnels()[0].port, SIX.underlay_address(0), SIX.nic);
     let add = format!("ip link add capped mtu 1450 type vxlan id 9 dstport {port} local {local} dev {lower}");
     cluster.host(0).sh(&add)?;
     let shown = cluster.host(0).sh("ip -o link show dev capped")?;

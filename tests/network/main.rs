@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             recipe::SPEAKING_SIX
                 .into_iter()
                 .chain(recipe::FAR)
+                .chain(recipe::SETUPS)
                 .map(|recipe| test(format!("{} connects", recipe.name), move || Cluster::build(recipe).map(drop))),
         );
         tests.extend(effects().into_iter().map(Effect::into_test));

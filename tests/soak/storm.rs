@@ -169,7 +169,7 @@ impl Storm<'_> {
 
     fn peer_fault(&self, rng: &mut Rng) -> Result<Fault> {
         let node = rng.usize(1..self.cluster.nodes.len());
-        let port = u32::from(self.cluster.overlay()?.port).into();
+        let port = u32::from(self.cluster.overlay()?.tunnels()[0].port).into();
         Ok(match rng.u8(0..8) {
             0 => Fault::PortDown { node },
             1 => Fault::DropAll { node },

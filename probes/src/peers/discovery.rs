@@ -115,7 +115,7 @@ fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
     gateways.chain(neighbours).filter(is_unicast).collect()
 }
 
-fn is_unicast(address: &IpAddr) -> bool {
+pub(super) fn is_unicast(address: &IpAddr) -> bool {
     let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
     !address.is_multicast() && !address.is_unspecified() && !link_local
 }

@@ -291,4 +291,5 @@ fn multicast_defaults_and_metadata_tunnels_name_nobody() {
     assert_eq!(update(&mut Directory::default(), &metadata), []);
 }
 
+mod direct;
 mod families;

@@ -304,7 +304,7 @@ impl Example {
     }
 
     /// What the kernel answers for the gateway of Calico's pods: the default route.
-    fn gateway_of_pods(mut self, gateway: &str, link: &str) -> Self {
+    pub(crate) fn gateway_of_pods(mut self, gateway: &str, link: &str) -> Self {
         let route = self.to(ip("0.0.0.0"), 0, Some(ip(gateway)), link);
         self.lookups.insert(super::setup::POD_GATEWAY, Fact::Known(route));
         self

@@ -39,6 +39,9 @@ pub enum Host {
     Plain,
 }
 
+/// The device by which Cilium's routes to pods leave: its program there sends them on, into its tunnel or by the NIC.
+pub const CILIUM_HOST: &str = "cilium_host";
+
 /// The gateway of Calico's pods. No machine has the address: the node's end of a pod's link answers for it.
 pub const POD_GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 

@@ -31,6 +31,8 @@ pub struct Topology {
     below: BTreeMap<LinkIndex, BTreeSet<LinkIndex>>,
     roles: BTreeMap<LinkIndex, Role>,
     tunnels: Vec<TunnelView>,
+    /// Links by which pods of peers are reached.
+    to_pods: BTreeSet<LinkIndex>,
 }
 
 impl Topology {
@@ -54,6 +56,7 @@ impl Topology {
             below,
             roles: BTreeMap::new(),
             tunnels,
+            to_pods: hops(peers.iter().flat_map(|peer| peer.pods.iter().copied()), lookups).into_iter().collect(),
         };
         topology.roles = topology.assign_roles(links, &underlay, &pods);
         topology
@@ -105,7 +108,8 @@ impl Topology {
     /// Whether pods' packets to other nodes leave by this link.
     pub fn carries_pods(&self, link: &str) -> bool {
         let Some(index) = self.index_of(link) else { return false };
-        self.tunnels.iter().any(|tunnel| tunnel.carries_pods && self.chain(tunnel.link).contains(&index))
+        let tunnels = self.tunnels.iter().filter(|tunnel| tunnel.carries_pods).map(|tunnel| tunnel.link);
+        tunnels.chain(self.to_pods.iter().copied()).any(|link| self.chain(link).contains(&index))
     }
 
     fn assign_roles(
@@ -130,6 +134,11 @@ impl Topology {
     }
 }
 
+/// The host ends of pods' links, as far as they are told before it is known by which links peers are reached.
+pub fn pod_links(tables: &Tables) -> BTreeSet<LinkIndex> {
+    pods::of(tables, &BTreeSet::new())
+}
+
 /// The link that has this address.
 pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
     tables.addresses.known()?.iter().find(|own| own.address == address).map(|own| own.link)
@@ -137,7 +146,11 @@ pub fn owner(tables: &Tables, address: IpAddr) -> Option<LinkIndex> {
 
 /// Links that the kernel sends packets to peers by, tunnels left out: they stand on the ones that count.
 fn first_hops(peers: &[Peer], lookups: &BTreeMap<IpAddr, Fact<Route>>) -> Vec<LinkIndex> {
-    let addresses = peers.iter().flat_map(|peer| peer.underlay);
+    hops(peers.iter().flat_map(|peer| peer.underlay), lookups)
+}
+
+/// Links that the kernel sends packets to these addresses by.
+fn hops(addresses: impl Iterator<Item = IpAddr>, lookups: &BTreeMap<IpAddr, Fact<Route>>) -> Vec<LinkIndex> {
     let routes = addresses.filter_map(|address| lookups.get(&address)?.known());
     routes.filter(|route| route.kind == RouteKind::Unicast).flat_map(|route| &route.hops).map(|hop| hop.link).collect()
 }

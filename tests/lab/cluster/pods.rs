@@ -1,9 +1,9 @@
-//! Pods as Calico and Flannel hang them on a node.
+//! Pods as each CNI hangs them on a node.
 
 use crate::Result;
 use crate::family::Family;
 use crate::namespace::Namespace;
-use crate::recipe::{Cni, Overlay};
+use crate::recipe::{Cni, Delivery, Overlay};
 
 const BRIDGE: &str = "a recipe with Flannel names its bridge";
 
@@ -27,20 +27,22 @@ impl NewPod {
     pub(crate) fn add(&self, host: &Namespace, pod: &Namespace, overlay: Overlay, node: usize) -> Result<()> {
         let Self { link, mtu, .. } = self;
         let of_calico = overlay.by == Cni::Calico;
-        let mac = if of_calico && overlay.families.has(Family::V6) {
+        let mac = if overlay.by == Cni::Aws || (of_calico && overlay.families.has(Family::V6)) {
             format!("address {CALICO_MAC} ")
         } else {
             String::new()
         };
-        let (mut on_host, mut in_pod) = if of_calico {
-            (format!("link set {link} up\n"), "link set eth0 up\n".to_owned())
-        } else {
+        let (mut on_host, mut in_pod) = if overlay.by == Cni::Flannel {
             Self::port(link, overlay)
+        } else {
+            (format!("link set {link} up\n"), "link set eth0 up\n".to_owned())
         };
         for &family in overlay.families.all() {
             let (more_on_host, more_in_pod) = match overlay.by {
                 Cni::Calico => self.calico(family, overlay, node),
                 Cni::Flannel => self.flannel(family, overlay, node),
+                Cni::Cilium => self.cilium(family, overlay, node),
+                Cni::Aws => self.aws(family, overlay, node),
             };
             on_host += &more_on_host;
             in_pod += &more_in_pod;
@@ -72,6 +74,34 @@ impl NewPod {
         (host, pod)
     }
 
+    /// A route for each pod, and the node's own address as their gateway. What fits, the route says.
+    fn cilium(&self, family: Family, overlay: Overlay, node: usize) -> (String, String) {
+        let [gateway, address] = [0, self.number].map(|host| overlay.address_of(family, node, host));
+        let (length, everything, at_once) = (family.host_prefix(), family.everything(), family.at_once());
+        let pod = format!(
+            "address add {address}/{length} dev eth0{at_once}\nroute add {gateway} dev eth0 scope link\n\
+             route add {everything} via {gateway} dev eth0 mtu {}\n",
+            overlay.carries()
+        );
+        (format!("route add {address} dev {} scope link\n", self.link), pod)
+    }
+
+    /// A route and a rule for each pod, and a gateway whose hardware address the pod is told.
+    fn aws(&self, family: Family, overlay: Overlay, node: usize) -> (String, String) {
+        let (address, length) = (overlay.address_of(family, node, self.number), family.host_prefix());
+        let (everything, at_once) = (family.everything(), family.at_once());
+        let pod = format!(
+            "address add {address}/{length} dev eth0{at_once}\nroute add 169.254.1.1 dev eth0 scope link\n\
+             neighbour replace 169.254.1.1 lladdr {CALICO_MAC} dev eth0 nud permanent\n\
+             route add {everything} via 169.254.1.1 dev eth0\n"
+        );
+        let host = format!(
+            "route add {address} dev {} scope link\nrule add to {address} lookup main priority 512\n",
+            self.link
+        );
+        (host, pod)
+    }
+
     fn port(link: &str, overlay: Overlay) -> (String, String) {
         let bridge = overlay.pod_bridge.expect(BRIDGE);
         (format!("link set {link} master {bridge} up\n"), "link set eth0 up\n".to_owned())
@@ -95,7 +125,7 @@ pub(super) fn settings(host: &Namespace, overlay: Overlay) -> Result<()> {
     if overlay.families.has(Family::V6) {
         host.set("net/ipv6/conf/all/forwarding", "1")?;
     }
-    if overlay.by == Cni::Calico {
+    if overlay.pod_bridge.is_none() {
         return Ok(());
     }
     let filters = |tables: &str| {
@@ -111,11 +141,12 @@ pub(super) fn settings(host: &Namespace, overlay: Overlay) -> Result<()> {
 pub(super) fn ground(overlay: Overlay, node: usize) -> String {
     let families = overlay.families.all().iter();
     if overlay.by == Cni::Calico {
+        let by = if overlay.delivery == Delivery::Direct { "bird" } else { "80" };
         return families
-            .map(|&family| format!("route add blackhole {} proto 80\n", overlay.subnet(family, node)))
+            .map(|&family| format!("route add blackhole {} proto {by}\n", overlay.subnet(family, node)))
             .collect();
     }
-    let bridge = overlay.pod_bridge.expect(BRIDGE);
+    let Some(bridge) = overlay.pod_bridge else { return String::new() };
     let address = |&family: &Family| {
         let (address, length) = (overlay.address_of(family, node, 1), on_bridge(family));
         format!("address add {address}/{length} dev {bridge}{}\n", family.at_once())

@@ -10,7 +10,7 @@ use crate::namespace::Namespace;
 /// Lines for `ip -batch` that put it back, for one link or for all of them.
 pub(crate) fn lines(namespace: &Namespace, family: Family, link: Option<&str>) -> Result<String> {
     let mut lines = if family == Family::V6 { addresses(namespace, link)? } else { String::new() };
-    let shown = show(namespace, family, "route show table main", link)?;
+    let shown = show(namespace, family, "route show table all", link)?;
     // Connected routes first: the others need them to resolve their gateways.
     let (connected, others): (Vec<_>, Vec<_>) = routes(&shown).into_iter().partition(|route| is_connected(route));
     let dev = link.map(|link| format!(" dev {link}")).unwrap_or_default();
@@ -64,6 +64,7 @@ fn routes(shown: &str) -> Vec<String> {
             _ => routes.push(line.to_owned()),
         }
     }
+    routes.retain(|route| !route.contains(" table local "));
     routes
 }
 

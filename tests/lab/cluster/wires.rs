@@ -6,7 +6,7 @@ use super::{Cluster, TO_NODE};
 use crate::Result;
 use crate::family::Family;
 use crate::namespace::Namespace;
-use crate::recipe::{End, Recipe, Span};
+use crate::recipe::{Delivery, End, Recipe, Span};
 
 /// One wire: a veth whose near end stays with the switch or router.
 struct Wire<'c> {
@@ -152,6 +152,15 @@ impl Cluster {
             }
         };
         let mut lines: String = [0, 1].map(|node| route(self.recipe.subnet_of(family, node), node)).concat();
+        let routed_by_us = self.recipe.overlay.filter(|overlay| overlay.delivery == Delivery::Network);
+        for (overlay, node) in routed_by_us.into_iter().flat_map(|overlay| [0, 1].map(|node| (overlay, node))) {
+            let pods = overlay.subnet(family, node);
+            lines += &if self.is_front(number, node) {
+                format!("route add {pods} via {} dev {TO_NODE}\n", self.recipe.underlay_of(family, node))
+            } else {
+                route(pods, node)
+            };
+        }
         for span in self.recipe.spans().iter().filter(|span| span.ends.iter().all(|end| end.router != number)) {
             let node = usize::from(span.ends[0].router > number);
             for end in [0, 1] {

@@ -59,9 +59,10 @@ pub(super) fn asymmetric(cluster: &Cluster, node: usize, to: usize) -> Result<Br
     let recipe = cluster.recipe;
     let (peer, source) = (recipe.underlay_address(to), recipe.underlay_address(node));
     let (gateway, link) = (recipe.management_address(to), cluster.link(Role::Management)?);
-    let route = format!("route add {peer} via {gateway} dev {link} src {source}");
+    let table = recipe.table.map(|table| format!(" table {table}")).unwrap_or_default();
+    let route = format!("route add {peer} via {gateway} dev {link} src {source}{table}");
     host.sh(&format!("ip {route}"))?;
-    Ok(Broken::until(move || host.sh(&format!("ip route del {peer} via {gateway} dev {link}")).map(drop)))
+    Ok(Broken::until(move || host.sh(&format!("ip route del {peer} via {gateway} dev {link}{table}")).map(drop)))
 }
 
 /// What can stand in place of the default route.

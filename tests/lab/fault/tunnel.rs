@@ -7,10 +7,12 @@ use crate::recipe::{Role, Tunnel};
 use crate::{Error, Result};
 
 pub(super) fn outer_df(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
-    let (host, overlay) = (cluster.host(node), cluster.overlay()?);
+    let host = cluster.host(node);
+    let first = cluster.overlay()?.tunnels().into_iter().next();
+    let tunnel = first.ok_or_else(|| Error::new("asking for a tunnel", "this recipe has none"))?;
     let set = move |value| {
-        let vni = overlay.vni.to_string();
-        host.run("ip", ["link", "set", overlay.tunnel, "type", "vxlan", "id", &vni, "df", value]).map(drop)
+        let vni = tunnel.vni.to_string();
+        host.run("ip", ["link", "set", tunnel.link, "type", "vxlan", "id", &vni, "df", value]).map(drop)
     };
     set("set")?;
     Ok(Broken::until(move || set("unset")))

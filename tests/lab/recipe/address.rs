@@ -64,6 +64,12 @@ impl Recipe {
         }
     }
 
+    /// All subnets of the cluster's network, as a prefix.
+    pub(crate) fn whole_network(&self, family: Family) -> String {
+        let [a, b] = self.networks();
+        format!("{}/{}", address(family, [a, b, 0], 0), if family == Family::V4 { 16 } else { 48 })
+    }
+
     fn behind_router(&self, family: Family, node: usize, host: u8) -> IpAddr {
         let [a, b] = self.networks();
         address(family, [a, b, 1 + byte(node)], host)
@@ -98,7 +104,8 @@ impl Overlay {
 
     /// The node's address on the tunnel device that carries a family, `None` if pods do not speak it.
     pub fn tunnel_in(&self, family: Family, node: usize) -> Option<IpAddr> {
-        self.families.has(family).then(|| self.address_of(family, node, 0))
+        let carried = self.families.has(family) && self.delivery.vxlan().is_some();
+        carried.then(|| self.address_of(family, node, 0))
     }
 
     /// The address of the node's pod, of the first family that pods speak.
@@ -111,9 +118,10 @@ impl Overlay {
         self.families.has(family).then(|| self.address_of(family, node, 2))
     }
 
-    /// The node's addresses on its tunnel devices.
+    /// The node's addresses on its tunnel devices; none where there is no tunnel.
     pub fn tunnel_addresses(&self, node: usize) -> Vec<IpAddr> {
-        self.families.all().iter().map(|&family| self.address_of(family, node, 0)).collect()
+        let families = if self.delivery.vxlan().is_some() { self.families.all() } else { &[] };
+        families.iter().map(|&family| self.address_of(family, node, 0)).collect()
     }
 
     /// The addresses of the node's pod.
@@ -131,8 +139,8 @@ impl Overlay {
         let length = match (self.by, family) {
             (Cni::Calico, Family::V4) => 26,
             (Cni::Calico, Family::V6) => 122,
-            (Cni::Flannel, Family::V4) => 24,
-            (Cni::Flannel, Family::V6) => 64,
+            (Cni::Flannel | Cni::Cilium | Cni::Aws, Family::V4) => 24,
+            (Cni::Flannel | Cni::Cilium | Cni::Aws, Family::V6) => 64,
         };
         format!("{}/{length}", self.address_of(family, node, 0))
     }
@@ -144,7 +152,8 @@ impl Overlay {
 
     /// The hardware address of one of the node's tunnel devices.
     pub fn mac_of(&self, tunnel: &Tunnel, node: usize) -> String {
-        if tunnel.link == self.tunnel { self.tunnel_mac(node) } else { format!("66:0c:a1:1c:06:{:02x}", node + 1) }
+        let of_six = self.six.is_some_and(|six| six.tunnel == tunnel.link);
+        if of_six { format!("66:0c:a1:1c:06:{:02x}", node + 1) } else { self.tunnel_mac(node) }
     }
 
     pub(crate) fn address_of(&self, family: Family, node: usize, host: u8) -> IpAddr {

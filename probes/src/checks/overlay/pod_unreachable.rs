@@ -7,7 +7,8 @@
 //! and silences this.
 //!
 //! What answers of the peer and what does not ([`super::signature`]) tells a fault on the peer from a route of this node
-//! that leads past the tunnel.
+//! that leads past the tunnel. Where there is no tunnel, and the route hands packets to the peer's own address, a node that
+//! answers there has them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ use serde::Serialize;
 
 use crate::checks::paths::{peer_unreachable, some_peer};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
-use crate::fact::Unread;
+use crate::fact::{Fact, Unread};
+use crate::kernel::Hop;
 use crate::path::{PathKey, Plane, Unreachable, Verdict, VerdictName};
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -195,9 +197,21 @@ fn evidence(node: &Snapshot, paths: &[(&PathKey, &Path)], lost: Vec<Lost>) -> Ev
         overlay_verdict: overlay.and_then(name),
         tunnel: tunnel.map(|tunnel| tunnel.name.clone()),
         signature,
-        located: Signature { pod, ..signature }.pods(routed),
+        located: match first {
+            Some(lost) if is_handed_over(node, &key.peer, lost.address) => signature.without_tunnel(),
+            _ => Signature { pod, ..signature }.pods(routed),
+        },
         lost,
     }
+}
+
+/// Whether this node's route hands packets for a pod to the peer's node itself, as BGP and host-gw have it.
+fn is_handed_over(node: &Snapshot, peer: &str, pod: IpAddr) -> bool {
+    let Some(route) = node.lookups.get(&pod).and_then(Fact::known) else { return false };
+    let to_node = |gateway| node.peer(peer).is_some_and(|peer| peer.underlay.holds(gateway));
+    let tunnelled = |link| node.topology.tunnel(link).is_some();
+    let handed = |hop: &Hop| hop.gateway.is_some_and(to_node) && !tunnelled(hop.link);
+    !route.hops.is_empty() && route.hops.iter().all(handed)
 }
 
 #[cfg(test)]
@@ -268,6 +282,23 @@ mod tests {
         assert_eq!(tunnel.as_deref(), Some("vxlan.calico"));
         let told = PodUnreachable::summary(&here.subject, &here.evidence);
         assert!(told.contains("leads past vxlan.calico"), "{told}");
+    }
+
+    #[test]
+    fn without_a_tunnel_a_node_that_answers_has_its_pods_packets() {
+        let bgp = |gateway: &str| {
+            let node = Example::empty().device("eth0", "device", 1500).address("eth0", "10.0.0.11", 24);
+            let mut node = node.peer("b", "eth0", "10.0.0.12").route("10.244.2.0", 26, Some(gateway), "eth0");
+            let route = node.tables.routes.known().unwrap().last().unwrap().clone();
+            node.lookups.insert(ip("10.244.2.2"), Fact::Known(route));
+            node.peers[0].pods.push(ip("10.244.2.2"));
+            node.verdict("b", Plane::Pod, silent())
+        };
+        let located = |node: &Example| judge(node).raised.remove(0).evidence.located;
+        assert_eq!(located(&bgp("10.0.0.12")), Located::RemoteForwarding);
+        assert_eq!(located(&bgp("10.0.0.1")), Located::Unknown, "a router, which may send them anywhere");
+        let dead = bgp("10.0.0.12").verdict("b", Plane::Underlay, silent());
+        assert_eq!(located(&dead), Located::Unknown, "its node is silent too");
     }
 
     #[test]

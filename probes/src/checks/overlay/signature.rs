@@ -142,6 +142,14 @@ impl Signature {
             (_, Some(_), _) => self.tunnel(routed),
         }
     }
+
+    /// Where pods that do not answer are lost whose packets are handed to the node itself.
+    pub(super) const fn without_tunnel(self) -> Located {
+        match self.underlay {
+            Some(Told::Answers) => Located::RemoteForwarding,
+            _ => Located::Unknown,
+        }
+    }
 }
 
 /// Whether the route to an address leads into a tunnel; `None` where it was not read.

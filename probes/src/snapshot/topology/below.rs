@@ -4,6 +4,9 @@
 //! bridge has ports of which few lead to the wire. A VLAN, macvlan or ipvlan names its parent. A VRF is a routing table
 //! with a name: its members stand beside it, not below.
 //!
+//! Cilium's `cilium_host` is one end of a wire that leads nowhere: a program at that end sends packets on into Cilium's
+//! tunnel, where it has one. What leaves by the one stands on the other.
+//!
 //! An Open vSwitch bridge is a port of one datapath that all its bridges share, and the kernel does not tell which NIC
 //! belongs to which bridge. With one NIC in the datapath there is nothing to tell; with several nothing is said, because
 //! naming the management NIC would be worse.
@@ -12,6 +15,7 @@ use std::collections::BTreeSet;
 
 use super::TunnelView;
 use crate::kernel::{Link, LinkIndex};
+use crate::snapshot::setup::CILIUM_HOST;
 use crate::tables::Tables;
 
 /// What an Open vSwitch bridge or datapath is to the kernel.
@@ -24,6 +28,10 @@ pub(super) fn directly(
     tunnels: &[TunnelView],
     pods: &BTreeSet<LinkIndex>,
 ) -> BTreeSet<LinkIndex> {
+    if link.name == CILIUM_HOST {
+        let theirs = tunnels.iter().filter(|tunnel| tunnel.is_ciliums());
+        return theirs.map(|tunnel| tunnel.link).collect();
+    }
     match link.kind.as_str() {
         "bridge" => uplinks(ports(link, tables).filter(|port| !pods.contains(&port.index)).collect()),
         OPEN_VSWITCH => datapath_nic(tables).into_iter().collect(),

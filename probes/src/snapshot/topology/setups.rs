@@ -1,5 +1,7 @@
 //! Roles on the machines of other people's clusters: clouds, other CNIs, bystanders, odd NICs.
 
+mod quiet;
+
 use super::tests::{assert_roles, chain, names};
 use super::*;
 use crate::kernel::{Mac, Tunnel, TunnelKind};

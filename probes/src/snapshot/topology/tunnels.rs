@@ -7,6 +7,7 @@ use super::pods::may_carry_pods;
 use crate::kernel::{Link, LinkIndex, RouteKind, Tunnel, TunnelKind};
 use crate::overhead;
 use crate::peers::Peer;
+use crate::snapshot::setup::CILIUM_HOST;
 use crate::tables::Tables;
 use crate::units::{Family, LinkMtu};
 
@@ -34,6 +35,11 @@ pub struct TunnelView {
 }
 
 impl TunnelView {
+    /// Whether it is the tunnel that Cilium's program sends pods' packets into.
+    pub fn is_ciliums(&self) -> bool {
+        is_ciliums(&self.name, self.external)
+    }
+
     /// What is left of the lower link's MTU when a full inner packet is wrapped. Negative: it does not fit.
     pub fn headroom(&self) -> Option<i64> {
         let (_, lower_mtu) = self.lower_link.as_ref()?;
@@ -56,10 +62,14 @@ pub(super) fn all(tables: &Tables, peers: &[Peer], answers: &Answers) -> Vec<Tun
 /// never has either: it is known by its name.
 fn in_use(link: &Link, tunnel: &Tunnel, tables: &Tables) -> bool {
     link.up
-        || (tunnel.external && link.name.starts_with("cilium_"))
+        || is_ciliums(&link.name, tunnel.external)
         || tunnel.remote.is_some()
         || tables.addresses_of(link.index).next().is_some()
         || tables.remotes_of(link.index).next().is_some()
+}
+
+fn is_ciliums(name: &str, external: bool) -> bool {
+    external && name.starts_with("cilium_")
 }
 
 fn view(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer], answers: &Answers) -> TunnelView {
@@ -76,13 +86,19 @@ fn view(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer], answers: 
         lower_link: lower.and_then(|index| tables.link(index)).map(|lower| (lower.name.clone(), lower.mtu)),
         egress,
         external: tunnel.external,
-        carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, link.index),
+        carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, entrance(link, tunnel, tables)),
     }
 }
 
 fn overhead(tunnel: &Tunnel, outer: IpAddr) -> u32 {
     let keyed = matches!(tunnel.kind, TunnelKind::Gre | TunnelKind::Gretap) && tunnel.id.is_some();
     overhead::of(tunnel.kind, Family::of(outer)) + if keyed { overhead::GRE_KEY } else { 0 }
+}
+
+/// The device that routes into a tunnel name: itself, or what Cilium's program takes packets from.
+fn entrance(link: &Link, tunnel: &Tunnel, tables: &Tables) -> LinkIndex {
+    let host = tables.link_named(CILIUM_HOST).filter(|_| is_ciliums(&link.name, tunnel.external));
+    host.map_or(link.index, |host| host.index)
 }
 
 /// Routes through a tunnel that somebody put there: VXLAN's and IPIP's have a gateway, WireGuard's have none.

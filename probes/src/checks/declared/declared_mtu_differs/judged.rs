@@ -10,7 +10,7 @@ use crate::kernel::{Link, LinkIndex, Route, RouteKind};
 use crate::path::Plane;
 use crate::report::Role;
 use crate::snapshot::Snapshot;
-use crate::snapshot::setup::Cni;
+use crate::snapshot::setup::{CILIUM_HOST, Cni};
 use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
@@ -166,9 +166,6 @@ fn in_routes(node: &Snapshot, declared: &Declared) -> Option<Vec<Found>> {
         differs.and_then(|(link, route, mtu)| Some(Found::route(declared, node.tables.link(*link)?, route, *mtu)));
     (!sized.is_empty()).then(|| found.into_iter().collect())
 }
-
-/// The device by which Cilium's routes to other nodes' pods leave.
-const CILIUM_HOST: &str = "cilium_host";
 
 /// Pods that differ, where no tunnel bounds them. `None` if there are no pods.
 fn pods(node: &Snapshot, declared: &Declared) -> Option<Vec<Found>> {
