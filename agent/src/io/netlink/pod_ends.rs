@@ -35,7 +35,8 @@ impl Known {
     /// The ends of all veths in a dump of links.
     pub(super) fn read(&mut self, links: &[RawMessage]) -> PodEnds {
         let questions = pod_end::questions(links);
-        self.addresses.retain(|_, (asked, _)| questions.contains(asked));
+        let asks: BTreeMap<_, _> = questions.iter().map(|question| (question.link, question)).collect();
+        self.addresses.retain(|link, (asked, _)| asks.get(link).is_some_and(|asks| *asks == asked));
         if questions.is_empty() {
             return Ok(Vec::new());
         }
