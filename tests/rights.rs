@@ -1,6 +1,7 @@
 //! `report` run once where something is missing: a link, a right, the host's files. What could not be looked at is said,
 //! and never reads as fine.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::process::{ExitCode, Output};
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         vec![
             test("what is read is said at once, what is measured once confirmed", sick_once),
             test("report goes by findings where it may not probe, and probe does not run", without_net_raw),
+            test("pods' ends are not judged where they may not be read, and all else is", without_net_admin),
             test("report could not look where host_root has no files", an_empty_host_root),
             test("the text says the verdict first", text_once),
         ]
@@ -57,13 +59,17 @@ fn sick_once() -> Result<()> {
 
 /// Runs `mtuscope` in node 0 without `CAP_NET_RAW`.
 fn unprivileged(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
-    let doing = "running without CAP_NET_RAW";
-    let failed = |error: std::io::Error| Error::new(doing, error);
+    without("net_raw", cluster, arguments)
+}
+
+/// Runs `mtuscope` in node 0 without a capability.
+fn without(capability: &str, cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+    let failed = |error: std::io::Error| Error::new(format!("running without {capability}"), error);
     let directory = tempfile::tempdir().map_err(failed)?;
     let program = directory.path().join(AGENT);
     symlink(std::env::current_exe().map_err(failed)?, &program).map_err(failed)?;
     let mut command = cluster.host(0).command("setpriv");
-    command.args(["--bounding-set", "-net_raw"]).arg(&program).args(arguments).env_remove("NODE_NAME");
+    command.args(["--bounding-set", &format!("-{capability}")]).arg(&program).args(arguments).env_remove("NODE_NAME");
     command.output().map_err(failed)
 }
 
@@ -87,6 +93,29 @@ fn without_net_raw() -> Result<()> {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("CAP_NET_RAW") && output.stdout.is_empty(), "{said}");
     Ok(())
+}
+
+fn without_net_admin() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let codes =
+        |report: &Report| -> BTreeSet<String> { report.not_concluded.iter().map(|row| row.code.clone()).collect() };
+    let (whole, _) = report(&cluster, &[])?;
+    let (report, code) = judged(&without("net_admin", &cluster, &["report", "--output", "json"])?)?;
+    assert_eq!((report.summary.status.as_str(), code), ("healthy", Some(0)), "{report}");
+    let of_pods = ["pod-mtu-mixed", "pod-mtu-too-large", "veth-ends-differ"].map(str::to_owned);
+    let lost: Vec<_> = codes(&report).difference(&codes(&whole)).cloned().collect();
+    assert_eq!(lost, of_pods, "{report}");
+    for row in report.not_concluded.iter().filter(|row| of_pods.contains(&row.code)) {
+        assert!(row.reason.contains("CAP_NET_ADMIN"), "{report}");
+    }
+    let differ = Fault::PodEndMtu { node: 0, bytes: 1400.into() }.make(&cluster)?;
+    let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
+    let (report, _) = judged(&without("net_admin", &cluster, &["report", "--output", "json"])?)?;
+    assert!(report.has("link-down") && !report.has("veth-ends-differ"), "{report}");
+    down.heal()?;
+    let (seen, _) = judged(&service::run(cluster.host(0), &["report", "--output", "json"])?)?;
+    assert!(seen.has("veth-ends-differ"), "what was there all the time: {seen}");
+    differ.heal()
 }
 
 fn an_empty_host_root() -> Result<()> {

@@ -1,7 +1,8 @@
 //! Writes the kernel's answers as they are, for the golden files of the decoders.
 //!
 //! `capture DIRECTORY [ADDRESS]...` dumps every table of this network namespace to `DIRECTORY/<table>.bin` and the route
-//! to each address to `lookups.bin`. A file is a sequence of messages: length of the body (32 bits) and message type (16
+//! to each address to `lookups.bin`. Of the pods' ends it writes `pod_ends.bin`: before each a message of type 0 that says
+//! what was asked. A file is a sequence of messages: length of the body (32 bits) and message type (16
 //! bits), both little-endian, then the body. What was read is summed up on standard error.
 
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use agent::io::{host, netlink::Netlink, rights};
+use probes::kernel::pod_end::{self, PodEnds, RawPodEnd};
 use probes::kernel::{Dump, Query, RawMessage, address, link, neighbour, route};
 
 fn main() -> io::Result<()> {
@@ -29,6 +31,8 @@ async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     writeln!(log, "{:#?}", route::decode(&write(directory, "routes", facts.routes)?))?;
     writeln!(log, "{:#?}", neighbour::decode(&write(directory, "neighbours", facts.neighbours)?))?;
     writeln!(log, "{:#?}", neighbour::forwarding(&write(directory, "fdb", facts.fdb)?))?;
+    writeln!(log, "{:#?}", pod_end::decode(&facts.pod_ends.clone().map_err(other)?))?;
+    write(directory, "pod_ends", asked(facts.pod_ends))?;
     let mut lookups = Vec::new();
     let routes = netlink.routes(addresses.into_iter().map(Query::from).collect()).await;
     writeln!(log, "{:#?}", route::exceptions(&write(directory, "exceptions", routes.exceptions)?))?;
@@ -38,6 +42,15 @@ async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     }
     write(directory, "lookups", Ok(lookups))?;
     writeln!(log, "{:#?}", host::read_all(Path::new("/")).into_values().map(|text| text.is_ok()).collect::<Vec<_>>())
+}
+
+fn asked(ends: PodEnds) -> Dump {
+    let messages = |end: RawPodEnd| {
+        let asked = format!("{} {} {}", end.question.link.0, end.question.namespace, end.question.end.0).into_bytes();
+        let said = end.answer.ok().flatten().into_iter().chain(end.addresses);
+        std::iter::once(RawMessage { kind: 0, body: asked }).chain(said)
+    };
+    ends.map(|ends| ends.into_iter().flat_map(messages).collect())
 }
 
 fn write(directory: &Path, table: &str, dump: Dump) -> io::Result<Vec<RawMessage>> {

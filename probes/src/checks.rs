@@ -273,6 +273,7 @@ pub static ALL: &[Registered] = &[
     of::<links::DefaultRouteMissing>(),
     of::<links::TunnelNoHeadroom>(),
     of::<links::TunnelWrongUnderlay>(),
+    of::<links::VethEndsDiffer>(),
     of::<links::PodMtuTooLarge>(),
     of::<links::PodMtuMixed>(),
     of::<paths::PeerUnreachable>(),

@@ -9,6 +9,7 @@ mod attributes;
 pub(crate) mod golden;
 pub mod link;
 pub mod neighbour;
+pub mod pod_end;
 pub mod proc;
 #[cfg(test)]
 mod robustness;
@@ -64,6 +65,8 @@ pub struct RawFacts {
     pub neighbours: Dump,
     /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
     pub fdb: Dump,
+    /// The pods' ends of veths, asked for after the links.
+    pub pod_ends: pod_end::PodEnds,
     /// Host files, each on its own; `None` is a file that the machine does not have ([`HostFile::may_lack_in`]).
     pub files: BTreeMap<HostFile, Result<Option<String>, Unread>>,
     /// How long each source took.
@@ -211,6 +214,8 @@ pub struct Link {
     pub lower: Option<LinkIndex>,
     /// `IFLA_LINK_NETNSID`: the other end is in the namespace of this id.
     pub other_namespace: Option<i32>,
+    /// `IFLA_LINK` where it names a link of that namespace: the other end's number there.
+    pub other_end: Option<LinkIndex>,
     /// Hardware address.
     pub mac: Option<Mac>,
     /// Tunnel parameters where the link is a tunnel.

@@ -14,6 +14,7 @@ mod flannel;
 mod host;
 mod network;
 mod offload;
+mod pods;
 mod underlay;
 
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +68,11 @@ pub enum Fix {
     },
     /// Pods are recreated: they keep the MTU that they were born with.
     RecreatePods,
+    /// Both ends of pods' links have the MTU of the pod's end.
+    PodLinkEnds {
+        /// The node's ends, and what the pods' ends have.
+        links: Vec<(String, LinkMtu)>,
+    },
     /// A route has this MTU.
     RouteMtu {
         /// Its destination.
@@ -272,7 +278,8 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
         Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
         Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel.as_deref(), *mtu, setup),
-        Fix::RecreatePods => recreate_pods(),
+        Fix::RecreatePods => pods::recreate(),
+        Fix::PodLinkEnds { links } => pods::ends(links),
         Fix::RouteMtu { to, link, from, mtu } => network::route_mtu(to, link, *from, *mtu),
         Fix::Declaration { written, mtu } => {
             vec![format!("If {mtu} B is what is meant, write that at `{written}`, on every node.")]
@@ -320,7 +327,7 @@ fn overlay_mtu(tunnel: &str, mtu: LinkMtu, overhead: u32, setup: Setup) -> Vec<S
         Cni::Cilium => cilium::mtu(mtu, outer),
         Cni::Unknown => host::device_mtu(tunnel, mtu),
     };
-    lines.extend(recreate_pods());
+    lines.extend(pods::recreate());
     lines
 }
 
@@ -344,13 +351,6 @@ fn tunnel_up(tunnel: &str, master: Option<&str>, setup: Setup) -> Vec<String> {
         Cni::Unknown => {}
     }
     lines
-}
-
-fn recreate_pods() -> Vec<String> {
-    vec![
-        "Pods keep their MTU until they are recreated; restart them, one namespace at a time:".into(),
-        "$ kubectl -n NAMESPACE rollout restart deployment,statefulset,daemonset".into(),
-    ]
 }
 
 #[cfg(test)]

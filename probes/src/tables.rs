@@ -2,9 +2,11 @@
 
 mod news;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::pod_end::{self, PodEnd, PodEnds};
 use crate::kernel::{
     self, Address, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts, RawMessage,
     Route, RouteKind, Table, TunnelKind,
@@ -25,6 +27,8 @@ pub struct Tables {
     pub neighbours: Fact<Vec<Neighbour>>,
     /// Forwarding entries.
     pub forwarding: Fact<Vec<FdbEntry>>,
+    /// The pods' ends of their links, by the node's ends; those that are gone are not among them.
+    pub pod_ends: Fact<BTreeMap<LinkIndex, Fact<PodEnd>>>,
     /// `net.ipv4.ip_forward`.
     pub ip_forward: Fact<i64>,
     /// `net.ipv4.conf.all.rp_filter`.
@@ -54,6 +58,7 @@ impl Tables {
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
             neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed),
             forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
+            pod_ends: pod_ends(&raw.pod_ends, &mut malformed),
             ip_forward: number(HostFile::IpForward),
             rp_filter_all: number(HostFile::RpFilterAll),
             no_pmtu_disc: number(HostFile::NoPmtuDisc),
@@ -78,6 +83,7 @@ impl Tables {
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
             neighbours: Fact::Unread(not_yet(Source::Neighbours)),
             forwarding: Fact::Unread(not_yet(Source::Fdb)),
+            pod_ends: Fact::Unread(not_yet(Source::PodEnds)),
             ip_forward: Fact::Unread(not_yet(Source::Settings)),
             rp_filter_all: Fact::Unread(not_yet(Source::Settings)),
             no_pmtu_disc: Fact::Unread(not_yet(Source::Settings)),
@@ -96,6 +102,7 @@ impl Tables {
             || lost(self.routes.known().is_some(), earlier.routes.known().is_some())
             || lost(self.neighbours.known().is_some(), earlier.neighbours.known().is_some())
             || lost(self.forwarding.known().is_some(), earlier.forwarding.known().is_some())
+            || lost(self.pod_ends.known().is_some(), earlier.pod_ends.known().is_some())
     }
 
     /// Every link, or none where they could not be read.
@@ -111,6 +118,14 @@ impl Tables {
     /// The link of this name.
     pub fn link_named(&self, name: &str) -> Option<&Link> {
         self.links().iter().find(|link| link.name == name)
+    }
+
+    /// The pod's end of a link; `None` if it is gone, or there is none.
+    ///
+    /// # Errors
+    /// If the ends could not be read, or this one could not.
+    pub fn pod_end(&self, link: LinkIndex) -> Result<Option<&PodEnd>, Unread> {
+        self.pod_ends.read()?.and_then(|ends| ends.get(&link)).map_or(Ok(None), Fact::read)
     }
 
     /// Addresses of a link.
@@ -203,6 +218,15 @@ fn table<T>(
     }
 }
 
+fn pod_ends(raw: &PodEnds, malformed: &mut Vec<(Source, String)>) -> Fact<BTreeMap<LinkIndex, Fact<PodEnd>>> {
+    let ends = raw.as_ref().map_err(Unread::clone).map(|raw| {
+        let (ends, lines) = pod_end::decode(raw);
+        malformed.extend(lines.into_iter().map(|line| (Source::PodEnds, line)));
+        ends
+    });
+    ends.into()
+}
+
 fn file(raw: &RawFacts, file: HostFile) -> Result<Option<&String>, Unread> {
     match raw.files.get(&file) {
         Some(Ok(text)) => Ok(text.as_ref()),
@@ -261,6 +285,7 @@ mod tests {
             routes: unread(),
             neighbours: unread(),
             fdb: unread(),
+            pod_ends: Err(not_yet(Source::PodEnds)),
             files,
             took: BTreeMap::new(),
         };

@@ -8,6 +8,7 @@
 //! - [`path`]: the path MTU of one peer, whole process, on a clean path, at a hop that says so, and at one that is silent.
 //! - [`loss`]: wrong verdicts about clean peers behind a network that loses packets.
 //! - [`many`]: a thousand targets at full size.
+//! - [`pod_links`]: a node with a thousand pods, read once.
 //! - [`standing`]: what the agent costs while it stands.
 //!
 //! All of it happens in namespaces of its own, without root. Every tool meets the same network, freshly forgotten by the
@@ -23,6 +24,7 @@ mod machine;
 mod many;
 mod measure;
 mod path;
+mod pod_links;
 mod readme;
 mod standing;
 mod table;
@@ -84,6 +86,8 @@ enum Row {
     Loss,
     /// 1,000 targets
     Many,
+    /// The links of 1,000 pods
+    PodLinks,
     /// The agent with 1,000 and with 5 peers
     Agent,
 }
@@ -94,6 +98,7 @@ impl Row {
             Self::Path => path::measure(tools, record),
             Self::Loss => loss::measure(tools, record),
             Self::Many => many::measure(tools, record),
+            Self::PodLinks => pod_links::measure(record),
             Self::Agent => standing::measure(tools, args.agent_for, record),
         }
     }

@@ -47,13 +47,21 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
-    /// A link has another MTU.
+    /// A link has another MTU; a pod's on both of its ends, as a CNI changes it.
     Mtu {
         /// On this node.
         #[serde(default)]
         node: usize,
         /// The link.
         link: Role,
+        /// In bytes.
+        bytes: Size,
+    },
+    /// The pod's end of its link has another MTU than the node's.
+    PodEndMtu {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
         /// In bytes.
         bytes: Size,
     },
@@ -236,6 +244,16 @@ pub enum Fault {
         /// What becomes of it.
         becomes: Becomes,
     },
+    /// The route to a peer's pods has an MTU of its own.
+    PodRouteMtu {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        to: usize,
+        /// In bytes.
+        bytes: Size,
+    },
     /// A tunnel's own packets are taken away as it sends them.
     MuteTunnel {
         /// On this node.
@@ -387,7 +405,9 @@ impl Fault {
                 let there = first == Some(recipe.families.first()) && (*plane == Plane::Pod || recipe.is_tunnelled());
                 (*plane == Plane::Underlay || there) && bytes.fits(&names)
             }
-            Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
+            Self::AnotherPod { bytes, .. } | Self::PodEndMtu { bytes, .. } | Self::PodRouteMtu { bytes, .. } => {
+                recipe.overlay.is_some() && bytes.fits(&names)
+            }
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. }
             | Self::DropEcho { .. }
@@ -423,6 +443,8 @@ impl Fault {
                 let (namespace, port) = cluster.port(*node);
                 link::down(namespace, &port)
             }
+            Self::Mtu { node, link: Role::Pod, bytes } => pod::mtu(cluster, *node, bytes.on(&names)?),
+            Self::PodEndMtu { node, bytes } => pod::end_mtu(cluster, *node, bytes.on(&names)?),
             Self::Mtu { node, link, bytes } => link::mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?),
             Self::HopMtu { bytes } => link::hop_mtu(cluster, bytes.on(&names)?),
             Self::DropFragNeeded {} => filter::frag_needed(cluster),
@@ -452,6 +474,7 @@ impl Fault {
             Self::MissingNeighbour { node, of } => tunnel::no_neighbour(cluster, *node, *of),
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),
             Self::PodRoute { node, to, becomes } => delivery::pod_route(cluster, *node, *to, *becomes),
+            Self::PodRouteMtu { node, to, bytes } => delivery::pod_route_mtu(cluster, *node, *to, bytes.on(&names)?),
             Self::MuteTunnel { node, of } => delivery::mute(cluster, *node, *of),
             Self::Unplug { node, link } => bridge::unplug(cluster.host(*node), cluster.link(*link)?),
             Self::PortMtu { node, link, bytes } => {

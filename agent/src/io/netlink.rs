@@ -11,19 +11,21 @@
 
 mod channel;
 pub mod events;
-mod lookups;
+mod pipeline;
+mod pod_ends;
 mod request;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use probes::fact::{Reason, Source, Unread};
+use probes::kernel::pod_end::PodEnds;
 use probes::kernel::{Dump, Query, RawFacts, RawMessage, RawRoutes};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use channel::{Channel, Fault};
-use lookups::Lookups;
+use pipeline::Pipeline;
 use request::Request;
 
 /// Longest time for one table.
@@ -32,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often an interrupted dump is asked for before the table counts as unread. A dump of a thousand links takes some ten
 /// milliseconds: where pods come and go by the hundred a second, one attempt in three is not interrupted.
 const ATTEMPTS: u32 = 15;
+
+/// Everything that is read of the kernel in one go.
+const EVERY: [Source; 6] =
+    [Source::Links, Source::Addresses, Source::Routes, Source::Neighbours, Source::Fdb, Source::PodEnds];
 
 /// The capability that the kernel wants when it refuses a table.
 const NEEDS: &str = "CAP_NET_ADMIN";
@@ -43,6 +49,7 @@ const LISTS_EXCEPTIONS: (u32, u32) = (5, 3);
 pub struct Netlink {
     /// `None` after a fault; opened again when next needed.
     channel: Mutex<Option<Channel>>,
+    pods: Mutex<pod_ends::Known>,
 }
 
 impl Netlink {
@@ -52,12 +59,12 @@ impl Netlink {
     /// If the kernel gives out no rtnetlink socket.
     pub fn open() -> Result<Self, Unread> {
         let channel = Channel::open().map_err(|fault| unread(Source::Links, "rtnetlink socket", &fault))?;
-        Ok(Self { channel: Mutex::new(Some(channel)) })
+        Ok(Self { channel: Mutex::new(Some(channel)), pods: Mutex::default() })
     }
 
     /// Every table, each read or failed on its own. `files` is left empty.
     pub async fn facts(&self) -> RawFacts {
-        self.tables(&[Source::Links, Source::Addresses, Source::Routes, Source::Neighbours, Source::Fdb]).await
+        self.tables(&EVERY).await
     }
 
     /// These tables, each read or failed on its own; the others are not looked at.
@@ -67,15 +74,29 @@ impl Netlink {
             true => self.table(source, &mut took).await,
             false => Err(Unread::new(source, Reason::NotYet)),
         };
-        RawFacts {
+        let mut facts = RawFacts {
             links: table(Source::Links).await,
             addresses: table(Source::Addresses).await,
             routes: table(Source::Routes).await,
             neighbours: table(Source::Neighbours).await,
             fdb: table(Source::Fdb).await,
+            pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
             files: BTreeMap::new(),
             took,
+        };
+        if wanted.contains(&Source::PodEnds) {
+            let start = Instant::now();
+            facts.pod_ends = self.pod_ends(&facts.links).await;
+            facts.took.insert(Source::PodEnds, start.elapsed());
         }
+        facts
+    }
+
+    /// The pods' ends of the veths in a dump of links.
+    async fn pod_ends(&self, links: &Dump) -> PodEnds {
+        let no_links = |links: &Unread| Unread::new(Source::PodEnds, links.reason.clone());
+        let links = links.as_ref().map_err(no_links)?;
+        self.pods.lock().await.read(links)
     }
 
     /// The answer to each question, in the order given, and the path MTUs that the kernel has cached.
@@ -89,12 +110,13 @@ impl Netlink {
     /// What the kernel would use, cached path MTUs left out.
     fn lookups(queries: Vec<Query>) -> Vec<(Query, Result<Option<RawMessage>, Unread>)> {
         let fail = |query: &Query, fault: &Fault| unread(Source::Lookup, &query.to_string(), fault);
-        let answers = match Lookups::open() {
-            Ok(mut lookups) => lookups.ask(&queries),
+        let questions: Vec<_> = queries.iter().map(|&query| request::lookup(query)).collect();
+        let answers = match Pipeline::open() {
+            Ok(mut pipeline) => pipeline.ask(&questions),
             Err(error) => queries.iter().map(|_| Err(Fault::Closed(error.to_string()))).collect(),
         };
         let answer =
-            |(query, answer): (Query, lookups::Answer)| (query, found(answer).map_err(|fault| fail(&query, &fault)));
+            |(query, answer): (Query, pipeline::Answer)| (query, found(answer).map_err(|fault| fail(&query, &fault)));
         queries.into_iter().zip(answers).map(answer).collect()
     }
 
@@ -215,7 +237,7 @@ mod tests {
         for dump in [&facts.addresses, &facts.routes, &facts.neighbours, &facts.fdb] {
             assert!(dump.is_ok(), "{dump:?}");
         }
-        assert_eq!(facts.took.len(), 5);
+        assert_eq!(facts.took.len(), 6);
     }
 
     #[tokio::test]

@@ -5,10 +5,12 @@ pub mod bridge_port_mtu;
 mod bridges;
 pub mod default_route_missing;
 pub mod link_down;
+mod pod_links;
 pub mod pod_mtu_mixed;
 pub mod pod_mtu_too_large;
 pub mod tunnel_no_headroom;
 pub mod tunnel_wrong_underlay;
+pub mod veth_ends_differ;
 
 pub use bridge_no_uplink::BridgeNoUplink;
 pub use bridge_port_mtu::BridgePortMtu;
@@ -18,3 +20,4 @@ pub use pod_mtu_mixed::PodMtuMixed;
 pub use pod_mtu_too_large::PodMtuTooLarge;
 pub use tunnel_no_headroom::TunnelNoHeadroom;
 pub use tunnel_wrong_underlay::TunnelWrongUnderlay;
+pub use veth_ends_differ::VethEndsDiffer;

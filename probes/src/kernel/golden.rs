@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pod_end::{Question, RawPodEnd};
 use super::{LinkIndex, Mac, RawMessage};
 
 /// Cuts a file into messages: length of the body (32 bits), message type (16 bits), body.
@@ -52,6 +53,27 @@ machines! {
 
 pub(crate) fn links() -> Vec<RawMessage> {
     messages(include_bytes!("golden/links.bin"))
+}
+
+/// The same node while its pod is at work: its links.
+pub(crate) fn links_with_pods() -> Vec<RawMessage> {
+    messages(include_bytes!("golden/pods/links.bin"))
+}
+
+/// What it was answered about the other ends of `enp5s0` and `cali1`.
+pub(crate) fn pod_ends() -> Vec<RawPodEnd> {
+    let end = |(asked, said): (String, Vec<RawMessage>)| {
+        let numbers: Vec<u32> = asked.split(' ').map(|number| number.parse().unwrap()).collect();
+        let [link, namespace, end] = numbers[..] else { panic!("{asked}") };
+        let (link, end) = (LinkIndex(link), LinkIndex(end));
+        let mut said = said.into_iter();
+        RawPodEnd {
+            question: Question { link, namespace: namespace.cast_signed(), end },
+            answer: Ok(said.next()),
+            addresses: said.collect(),
+        }
+    };
+    sections(include_bytes!("golden/pods/pod_ends.bin")).into_iter().map(end).collect()
 }
 
 pub(crate) fn addresses() -> Vec<RawMessage> {

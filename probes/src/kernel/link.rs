@@ -74,7 +74,11 @@ fn link(body: &[u8], amiss: &mut Vec<String>) -> Result<Link, DecodeError> {
     let carrier = draft.carrier.unwrap_or(header.flags.contains(LinkFlags::LowerUp));
     // `IFLA_LINK` is 0 for a device that has no lower link, as `sit0`, and names a link of the *other* namespace where
     // `IFLA_LINK_NETNSID` stands beside it.
-    let lower = draft.link.filter(|&lower| lower != 0 && lower != header.index && draft.other_namespace.is_none());
+    let named = draft.link.filter(|&named| named != 0);
+    let (lower, other_end) = match draft.other_namespace {
+        None => (named.filter(|&lower| lower != header.index), None),
+        Some(_) => (None, named),
+    };
     Ok(Link {
         index: LinkIndex(header.index),
         name,
@@ -85,6 +89,7 @@ fn link(body: &[u8], amiss: &mut Vec<String>) -> Result<Link, DecodeError> {
         master: draft.master.map(LinkIndex),
         lower: lower.map(LinkIndex),
         other_namespace: draft.other_namespace,
+        other_end: other_end.map(LinkIndex),
         mac: draft.mac,
         tunnel: draft.tunnel,
         bridge: draft.bridge,
@@ -196,6 +201,7 @@ mod tests {
             master: None,
             lower: None,
             other_namespace: None,
+            other_end: None,
             mac: Some(mac),
             tunnel: None,
             bridge: None,
@@ -227,7 +233,7 @@ mod tests {
         assert_eq!(table.malformed, [""; 0]);
         let lo = Link { mac: None, kind: "loopback".into(), mtu: LinkMtu::new(65_536), ..veth(LO, "lo", Mac([0; 6])) };
         let enp5s0 = veth(ENP5S0, "enp5s0", mac(2, [5, 1]));
-        let enp5s0 = Link { master: Some(VMBR1), other_namespace: Some(0), ..enp5s0 };
+        let enp5s0 = Link { master: Some(VMBR1), other_namespace: Some(0), other_end: Some(LinkIndex(2)), ..enp5s0 };
         let bridge = Some(BridgeFilter::default());
         let vmbr1 = Link { kind: "bridge".into(), bridge, ..veth(VMBR1, "vmbr1", mac(2, [1, 1])) };
         let spare = veth(SPARE, "spare", mac(2, [4, 2]));
@@ -238,6 +244,7 @@ mod tests {
             mtu: LinkMtu::new(1450),
             carrier: Some(false),
             other_namespace: Some(1),
+            other_end: Some(LinkIndex(2)),
             inet: Some(Inet { rp_filter: 1, forwarding: true, proxy_arp: true }),
             ..veth(CALI1, "cali1", Mac([0xee; 6]))
         };
@@ -390,7 +397,10 @@ mod tests {
         assert_eq!(decoded(message([LinkAttribute::Link(4)])).lower, Some(LinkIndex(4)));
         assert_eq!(decoded(message([LinkAttribute::Link(0)])).lower, None, "sit0");
         let elsewhere = decoded(message([LinkAttribute::Link(4), LinkAttribute::LinkNetNsId(3)]));
-        assert_eq!((elsewhere.lower, elsewhere.other_namespace), (None, Some(3)));
+        assert_eq!(
+            (elsewhere.lower, elsewhere.other_namespace, elsewhere.other_end),
+            (None, Some(3), Some(LinkIndex(4)))
+        );
     }
 
     #[test]

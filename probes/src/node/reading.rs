@@ -133,6 +133,7 @@ impl RawFacts {
             Source::Routes => self.routes.is_ok(),
             Source::Neighbours => self.neighbours.is_ok(),
             Source::Fdb => self.fdb.is_ok(),
+            Source::PodEnds => self.pod_ends.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
             Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,
         }

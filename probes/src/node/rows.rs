@@ -8,7 +8,7 @@ use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, RouteRow, SettingRow, SpreadRow,
+    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, PodEnd, RouteRow, SettingRow, SpreadRow,
     TransferResult, TransferRow, TunnelRow,
 };
 #[cfg(test)]
@@ -29,7 +29,7 @@ pub(super) fn links(node: &Snapshot) -> Vec<LinkRow> {
         carrier: link.carrier,
         master: link.master.and_then(name),
         lower: node.topology.tunnel(link.index).and_then(|tunnel| tunnel.lower).or(link.lower).and_then(name),
-        pod: None,
+        pod: node.tables.pod_end(link.index).ok().flatten().map(|end| PodEnd { mtu: end.mtu }),
     };
     let mut rows: Vec<_> = node.tables.links().iter().map(row).collect();
     rows.sort_by_key(|row| (row.role, row.name.clone()));

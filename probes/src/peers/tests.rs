@@ -23,6 +23,7 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
         master: None,
         lower: None,
         other_namespace: None,
+        other_end: None,
         mac: None,
         tunnel,
         bridge: None,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::pod_end::PodEnd;
 use crate::kernel::{
     Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
     Route, RouteKind, Tunnel, TunnelKind,
@@ -87,6 +88,7 @@ impl Example {
             exceptions: Fact::Known(Vec::new()),
             neighbours: Fact::Known(Vec::new()),
             forwarding: Fact::Known(Vec::new()),
+            pod_ends: Fact::Known(BTreeMap::new()),
             ip_forward: Fact::Known(1),
             rp_filter_all: Fact::Known(0),
             no_pmtu_disc: Fact::Known(0),
@@ -198,6 +200,7 @@ impl Example {
             master: None,
             lower: None,
             other_namespace: None,
+            other_end: None,
             mac: None,
             tunnel: None,
             bridge: (kind == "bridge").then(BridgeFilter::default),
@@ -251,6 +254,19 @@ impl Example {
         node.link(name).other_namespace = Some(3);
         node.link(name).inet = Some(Inet { proxy_arp: true, ..Inet::default() });
         node
+    }
+
+    /// Changes the other end of a pod's link; until told otherwise it is up and has the MTU of the node's.
+    pub(crate) fn end(mut self, link: &str, change: impl FnOnce(&mut PodEnd)) -> Self {
+        let link = self.tables.link_named(link).unwrap();
+        let (index, mut end) = (link.index, of_same_size(link));
+        let Fact::Known(ends) = &mut self.tables.pod_ends else { unreachable!("examples start with ends") };
+        if let Some(Fact::Known(told)) = ends.remove(&index) {
+            end = told;
+        }
+        change(&mut end);
+        ends.insert(index, Fact::Known(end));
+        self
     }
 
     /// Adds a peer that is reached directly by a link.
@@ -394,7 +410,7 @@ impl Example {
         let outer = self.outer();
         let topology = Topology::new(&self.tables, &self.peers, &self.lookups, &outer);
         Snapshot {
-            tables: self.tables.clone(),
+            tables: Tables { pod_ends: self.pod_ends(), ..self.tables.clone() },
             counters_before: self.counters_before.clone(),
             counters_untroubled: self.counters_untroubled.clone(),
             peers: self.peers.clone(),
@@ -405,6 +421,15 @@ impl Example {
             setup: Setup::new(&self.tables),
             expect: Expect::default(),
         }
+    }
+
+    /// Every veth that leads elsewhere has an end there.
+    fn pod_ends(&self) -> Fact<BTreeMap<LinkIndex, Fact<PodEnd>>> {
+        let veths = || self.tables.links().iter().filter(|link| link.other_namespace.is_some());
+        self.tables.pod_ends.clone().map(|told| {
+            let usual = veths().map(|link| (link.index, Fact::Known(of_same_size(link))));
+            usual.chain(told).collect()
+        })
     }
 
     /// Outer packets go as `lookups` say of their far ends.
@@ -492,6 +517,11 @@ impl Example {
             priority: 0,
         }
     }
+}
+
+/// The other end of a pod's link as a CNI makes it.
+fn of_same_size(link: &Link) -> PodEnd {
+    PodEnd { mtu: link.mtu, up: true, addresses: Vec::new() }
 }
 
 /// A sweep in which the ports from 40,448 on met these fates.

@@ -85,6 +85,7 @@ impl World {
                     routes: only(Source::Routes, raw.routes),
                     neighbours: only(Source::Neighbours, raw.neighbours),
                     fdb: only(Source::Fdb, raw.fdb),
+                    pod_ends: Err(not_read(Source::PodEnds)),
                     ..raw
                 };
                 self.survey.on(Input::Facts(Box::new(raw)), at(self.time));

@@ -32,6 +32,18 @@ pub(super) fn pod_route(cluster: &Cluster, node: usize, to: usize, becomes: Beco
     })
 }
 
+/// Gives the route to a peer's pods an MTU, as newer versions of Calico do.
+pub(super) fn pod_route_mtu(cluster: &Cluster, node: usize, to: usize, bytes: u32) -> Result<Broken<'_>> {
+    let (host, overlay) = (cluster.host(node), cluster.overlay()?);
+    tunnel::each_inner(cluster, |tunnel, family| {
+        let subnet = overlay.subnet(family, to);
+        let made = host.sh(&format!("ip {} route show {subnet} dev {}", family.flag(), tunnel.link))?;
+        let before = format!("{} dev {} onlink", made.trim().trim_end_matches("onlink").trim(), tunnel.link);
+        host.sh(&format!("ip route replace {before} mtu {bytes}"))?;
+        Ok(Broken::until(move || host.sh(&format!("ip route replace {before}")).map(drop)))
+    })
+}
+
 /// Takes away what a tunnel's device sends. What is encapsulated without the device passes.
 pub(super) fn mute(cluster: &Cluster, node: usize, of: Traffic) -> Result<Broken<'_>> {
     tunnel::each(cluster, |tunnel| {

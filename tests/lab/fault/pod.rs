@@ -1,10 +1,10 @@
-//! Pods that come and go.
+//! Pods that come and go, and their links.
 
-use super::Broken;
-use crate::Result;
+use super::{Broken, link};
 use crate::cluster::{Cluster, NewPod};
 use crate::family::Family;
 use crate::namespace::Namespace;
+use crate::{Error, Result};
 
 /// Adds a pod of this MTU beside the node's first one. Healing removes it.
 pub(super) fn another(cluster: &Cluster, node: usize, mtu: u32) -> Result<Broken<'_>> {
@@ -20,4 +20,15 @@ pub(super) fn another(cluster: &Cluster, node: usize, mtu: u32) -> Result<Broken
         drop(pod);
         Ok(())
     }))
+}
+
+/// Gives both ends of the first pod's link another MTU.
+pub(super) fn mtu(cluster: &Cluster, node: usize, bytes: u32) -> Result<Broken<'_>> {
+    Ok(end_mtu(cluster, node, bytes)?.and(link::mtu(cluster.host(node), cluster.overlay()?.by.pod_link(), bytes)?))
+}
+
+/// Gives the pod's end of its link another MTU.
+pub(super) fn end_mtu(cluster: &Cluster, node: usize, bytes: u32) -> Result<Broken<'_>> {
+    let pod = cluster.nodes[node].pod.as_ref();
+    link::mtu(pod.ok_or_else(|| Error::new("asking for the pod", "this recipe has none"))?, "eth0", bytes)
 }

@@ -7,11 +7,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::NetlinkSerializable;
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask};
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use probes::fact::Source;
+use probes::kernel::pod_end::Question;
 use probes::kernel::{Query, RawMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
@@ -50,7 +52,9 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
         Source::Exceptions => BOTH.map(exceptions).into(),
         Source::Neighbours => BOTH.map(|family| neighbours("RTM_GETNEIGH dump", family)).into(),
         Source::Fdb => vec![neighbours("RTM_GETNEIGH dump of AF_BRIDGE", AddressFamily::Bridge)],
-        Source::Lookup | Source::Settings | Source::Counters | Source::Events | Source::Probes => Vec::new(),
+        Source::Lookup | Source::PodEnds | Source::Settings | Source::Counters | Source::Events | Source::Probes => {
+            Vec::new()
+        }
     }
 }
 
@@ -73,6 +77,29 @@ pub(super) fn lookup(query: Query) -> RawMessage {
     }
     raw(&RouteNetlinkMessage::GetRoute(message))
 }
+
+/// The request for one link in another namespace, statistics left out as in the dump.
+pub(super) fn pod_end(question: Question) -> RawMessage {
+    let mut message = LinkMessageBuilder::<LinkUnspec>::new()
+        .index(question.end.0)
+        .append_extra_attribute(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]))
+        .build();
+    message.attributes.push(LinkAttribute::IfNetnsId(question.namespace));
+    raw(&RouteNetlinkMessage::GetLink(message))
+}
+
+/// The request for the addresses of one link in another namespace, of every family.
+pub(super) fn addresses_of(question: Question) -> RawMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = question.end.0;
+    let mut raw = raw(&RouteNetlinkMessage::GetAddress(message));
+    raw.body.extend([8, 0].into_iter().chain(IFA_TARGET_NETNSID.to_ne_bytes()));
+    raw.body.extend(question.namespace.to_ne_bytes());
+    raw
+}
+
+/// The crate has no name for it.
+const IFA_TARGET_NETNSID: u16 = 10;
 
 const BOTH: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
@@ -126,6 +153,8 @@ fn raw(message: &RouteNetlinkMessage) -> RawMessage {
 
 #[cfg(test)]
 mod tests {
+    use probes::kernel::LinkIndex;
+
     use super::*;
 
     #[test]
@@ -144,6 +173,17 @@ mod tests {
         assert_eq!(lookup(Query { to, from: Some(from) }).body, [&header[..], &attributes].concat());
         let [to, from] = ["fd00::9", "fd00::1"].map(|text| text.parse().unwrap());
         assert_eq!(lookup(Query { to, from: Some(from) }).body[..4], [10, 128, 128, 0]);
+    }
+
+    #[test]
+    fn the_pods_end_is_named_by_its_number_and_namespace() {
+        let question = Question { link: LinkIndex(9), namespace: 5, end: LinkIndex(2) };
+        let header = [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let without_statistics = [8, 0, 29, 0, 8, 0, 0, 0];
+        let namespace = [8, 0, 46, 0, 5, 0, 0, 0];
+        assert_eq!(pod_end(question).body, [&header[..], &without_statistics, &namespace].concat());
+        let addresses = addresses_of(question);
+        assert_eq!((addresses.kind, &addresses.body[..]), (22, &[0, 0, 0, 0, 2, 0, 0, 0, 8, 0, 10, 0, 5, 0, 0, 0][..]));
     }
 
     #[test]

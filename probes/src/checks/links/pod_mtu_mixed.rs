@@ -7,7 +7,8 @@
 //!
 //! Pods are compared with those of the same network only: those on routed links with one another, those on a bridge
 //! with that bridge's. A second network made for storage may well have an MTU of its own. Links that are set down are
-//! left out: no pod runs behind them.
+//! left out: no pod runs behind them. A pod's MTU is what binds its packets, the smaller of its link's two ends
+//! ([`pod_links`]).
 
 use std::collections::BTreeMap;
 
@@ -16,12 +17,14 @@ use serde::Serialize;
 
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
-use crate::kernel::{Link, LinkIndex};
+use crate::kernel::LinkIndex;
 use crate::remedy::Fix;
-use crate::report::{Role, Severity};
+use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::units::LinkMtu;
+
+use super::pod_links::{self, EXAMPLES, PodLink};
 
 /// The rule.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub struct Network {
     /// The bridge that they are ports of; absent where each has a link and a route of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Number of pod links by MTU.
+    /// Number of pod links by MTU, the smaller one of their two ends.
     pub links_by_mtu: BTreeMap<LinkMtu, usize>,
     /// Some links of the less common MTUs, at most five.
     pub examples: Vec<String>,
@@ -68,12 +71,14 @@ impl Check for PodMtuMixed {
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
-        node.tables.links.read()?;
-        node.tables.routes.read()?;
+        let pods = pod_links::all(node)?;
         let mut judgement = Judgement::default();
-        let networks: Vec<_> = networks(node).into_iter().filter(|network| network.links_by_mtu.len() > 1).collect();
+        let networks: Vec<_> =
+            networks(node, &pods.known).into_iter().filter(|network| network.links_by_mtu.len() > 1).collect();
         if !networks.is_empty() {
             judgement.raise(Subject::Pods, Severity::Info, Evidence { networks });
+        } else if let Some(why) = pods.unread {
+            judgement.unread.push((Subject::Pods, why));
         }
         Ok(judgement)
     }
@@ -108,26 +113,25 @@ impl Network {
     }
 }
 
-fn networks(node: &Snapshot) -> Vec<Network> {
-    let mut by_master: BTreeMap<Option<LinkIndex>, Vec<&Link>> = BTreeMap::new();
-    let pods = node.tables.links().iter().filter(|link| link.up && node.topology.role(link.index) == Role::Pod);
-    for link in pods {
-        by_master.entry(link.master).or_default().push(link);
+fn networks(node: &Snapshot, pods: &[PodLink<'_>]) -> Vec<Network> {
+    let mut by_master: BTreeMap<Option<LinkIndex>, Vec<&PodLink<'_>>> = BTreeMap::new();
+    for pod in pods {
+        by_master.entry(pod.host.master).or_default().push(pod);
     }
-    by_master.into_iter().map(|(master, links)| network(node, master, &links)).collect()
+    by_master.into_iter().map(|(master, pods)| network(node, master, &pods)).collect()
 }
 
-fn network(node: &Snapshot, master: Option<LinkIndex>, links: &[&Link]) -> Network {
+fn network(node: &Snapshot, master: Option<LinkIndex>, pods: &[&PodLink<'_>]) -> Network {
     let mut links_by_mtu = BTreeMap::new();
-    for link in links {
-        *links_by_mtu.entry(link.mtu).or_default() += 1;
+    for pod in pods {
+        *links_by_mtu.entry(pod.binds()).or_default() += 1;
     }
     let common = links_by_mtu.iter().max_by_key(|&(mtu, count): &(&LinkMtu, &usize)| (*count, *mtu));
     let common = common.map(|(mtu, _)| *mtu);
-    let rare = links.iter().filter(|link| Some(link.mtu) != common);
+    let rare = pods.iter().filter(|pod| Some(pod.binds()) != common);
     Network {
         bridge: master.and_then(|master| node.tables.link(master)).map(|bridge| bridge.name.clone()),
-        examples: rare.take(5).map(|link| link.name.clone()).collect(),
+        examples: rare.take(EXAMPLES).map(|pod| pod.host.name.clone()).collect(),
         links_by_mtu,
     }
 }
@@ -199,5 +203,26 @@ mod tests {
         let mut node = Example::reference();
         node.tables.routes = Fact::Unread(failed(Source::Routes));
         assert_eq!(PodMtuMixed::judge(&node.snapshot()).unwrap_err(), failed(Source::Routes));
+    }
+
+    #[test]
+    fn a_pod_is_as_large_as_the_smaller_end_of_its_link() {
+        let smaller = Example::reference().end("cali1a2b3c4d5e6", |end| end.mtu = LinkMtu::new(1400));
+        assert_eq!(told(&smaller), "Pods of this node have different MTUs: 1 at 1450 B and 1 at 1400 B.");
+        let larger = Example::reference().end("cali1a2b3c4d5e6", |end| end.mtu = LinkMtu::new(1500));
+        assert!(judge(&larger).raised.is_empty(), "its link takes no more than the other's");
+    }
+
+    #[test]
+    fn ends_that_could_not_be_read_conclude_nothing() {
+        let mut node = Example::reference();
+        node.tables.pod_ends = Fact::Unread(failed(Source::PodEnds));
+        assert_eq!(PodMtuMixed::judge(&node.snapshot()).unwrap_err(), failed(Source::PodEnds));
+        let mut one = Example::reference();
+        let (index, Fact::Known(ends)) = (one.index("cali1a2b3c4d5e6"), &mut one.tables.pod_ends) else { panic!() };
+        ends.insert(index, Fact::Unread(failed(Source::PodEnds)));
+        assert_eq!(judge(&one).unread, [(Subject::Pods, failed(Source::PodEnds))]);
+        let judgement = judge(&one.pod("cali0badc0ffee1", 1400, "10.244.1.4"));
+        assert!(judgement.raised.len() == 1 && judgement.unread.is_empty(), "what is seen is told: {judgement:?}");
     }
 }

@@ -4,8 +4,14 @@
 //! is the classic fault all the same: small requests pass, uploads hang, because that answer is filtered or ignored.
 //! Critical only with proof: an overlay or pod path on which sizes vanish in silence.
 //!
-//! Only host ends are looked at here; the pod's end has the same MTU as far as any CNI sets it. Where pods leave by
-//! collect-metadata tunnels alone the budget is in the pods' route MTU, and a larger device MTU is normal.
+//! Two sizes are compared, and each is the smallest of several. *What a pod sends* is bound by the smaller end of its link
+//! ([`pod_links`]). *What the node takes to other nodes' pods* is bound by the tunnel's MTU, and by that of the routes which
+//! lead into it: newer versions of Calico give theirs one, and the kernel then refuses a forwarded packet at the route and
+//! not at the device.
+//!
+//! A route inside a pod may hold its packets smaller than its device would, and from the node no route of another
+//! namespace can be seen. Cilium does just that: there the overhead stands in the pods' routes and a larger device is
+//! normal, so nothing is said of pods that leave by a collect-metadata tunnel or a device of Cilium's.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +20,17 @@ use serde::Serialize;
 
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
-use crate::kernel::Link;
+use crate::kernel::RouteKind;
 use crate::path::{Plane, Verdict};
 use crate::remedy::Fix;
-use crate::report::{Role, Severity};
+use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
-use crate::units::LinkMtu;
+use crate::units::{IpSize, LinkMtu};
 
 use super::PodMtuMixed;
+use super::pod_links::{self, EXAMPLES, PodLink};
 
 /// The rule.
 #[derive(Debug)]
@@ -32,11 +39,16 @@ pub struct PodMtuTooLarge;
 /// Pod links by MTU, and the tunnel that is too small for some.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Evidence {
-    /// The smallest tunnel that carries pods.
+    /// The tunnel that takes least of those that carry pods.
     pub tunnel: String,
-    /// Its MTU, the most that a pod may have.
+    /// Its MTU.
+    pub tunnel_mtu: LinkMtu,
+    /// The route into it that takes less still, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Narrow>,
+    /// The most that a pod may have.
     pub budget: LinkMtu,
-    /// Number of pod links by MTU, those that fit included.
+    /// Number of pod links by MTU, the smaller one of their two ends; those that fit included.
     pub links_by_mtu: BTreeMap<LinkMtu, usize>,
     /// Number of pod links above the budget.
     pub too_large: usize,
@@ -44,6 +56,15 @@ pub struct Evidence {
     pub examples: Vec<String>,
     /// Whether sizes were measured to vanish in silence on an overlay or pod path.
     pub black_hole: bool,
+}
+
+/// A route with an MTU of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Narrow {
+    /// Its destination.
+    pub to: String,
+    /// Its MTU.
+    pub mtu: IpSize,
 }
 
 impl Check for PodMtuTooLarge {
@@ -56,7 +77,7 @@ impl Check for PodMtuTooLarge {
                   depend on an ICMP answer that is often filtered, and then uploads hang.",
         look: &[
             "ip -d link show type veth",
-            "ip link show dev TUNNEL",
+            "ip link show dev TUNNEL; ip route show dev TUNNEL",
             "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
         ],
         silences: &[PodMtuMixed::ENTRY.code],
@@ -66,36 +87,51 @@ impl Check for PodMtuTooLarge {
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
-        node.tables.links.read()?;
-        node.tables.routes.read()?;
+        let pods = pod_links::all(node)?;
         let mut judgement = Judgement::default();
-        if let Some(evidence) = evidence(node).filter(|evidence| evidence.too_large > 0) {
+        let Some(way) = narrowest_way(node) else { return Ok(judgement) };
+        let evidence = evidence(node, &pods.known, way);
+        if let Some(evidence) = Some(evidence).filter(|evidence| evidence.too_large > 0) {
             let severity = if evidence.black_hole { Severity::Critical } else { Severity::Warning };
             judgement.raise_breaking(Subject::Pods, severity, evidence, vec![Subject::Pods]);
+        } else if let Some(why) = pods.unread {
+            judgement.unread.push((Subject::Pods, why));
         }
         Ok(judgement)
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
-        let Evidence { tunnel, budget, links_by_mtu, too_large, black_hole, .. } = evidence;
+        let Evidence { tunnel, route, budget, links_by_mtu, too_large, black_hole, .. } = evidence;
         let total = links_by_mtu.values().sum();
         let largest = links_by_mtu.keys().next_back().unwrap_or(budget);
         let have = if *too_large == 1 { "has" } else { "have" };
+        let of = match route {
+            Some(Narrow { to, .. }) => format!("the route to {to} through {tunnel}"),
+            None => tunnel.clone(),
+        };
         let proof = if *black_hole { " Larger packets were measured to vanish." } else { "" };
         format!(
-            "{too_large} of {} {have} an MTU of up to {largest} B, above the {budget} B of {tunnel}, by which pods \
-             reach other nodes.{proof}",
+            "{too_large} of {} {have} an MTU of up to {largest} B, above the {budget} B of {of}, by which pods reach \
+             other nodes.{proof}",
             words::count(total, "pod link")
         )
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        vec![Fix::PodMtu { tunnel: Some(evidence.tunnel.clone()), mtu: evidence.budget }, Fix::RecreatePods]
+        let Evidence { tunnel, tunnel_mtu, route, budget, .. } = evidence;
+        let shrink = [Fix::PodMtu { tunnel: Some(tunnel.clone()), mtu: *budget }, Fix::RecreatePods];
+        let widen = route.iter().map(|Narrow { to, mtu }| {
+            let wide = Fix::RouteMtu { to: to.clone(), link: tunnel.clone(), from: *mtu, mtu: tunnel_mtu.carries() };
+            Fix::Instead(vec![wide])
+        });
+        shrink.into_iter().chain(widen).collect()
     }
 
     fn example() -> (Subject, Severity, Evidence) {
         let evidence = Evidence {
             tunnel: "vxlan.calico".into(),
+            tunnel_mtu: LinkMtu::new(1450),
+            route: None,
             budget: LinkMtu::new(1450),
             links_by_mtu: BTreeMap::from([(LinkMtu::new(1450), 11), (LinkMtu::new(1500), 3)]),
             too_large: 3,
@@ -106,27 +142,53 @@ impl Check for PodMtuTooLarge {
     }
 }
 
-fn evidence(node: &Snapshot) -> Option<Evidence> {
-    let tunnel = smallest_tunnel(node)?;
-    let pods: Vec<_> = node.tables.links().iter().filter(|link| node.topology.role(link.index) == Role::Pod).collect();
+fn evidence(node: &Snapshot, pods: &[PodLink<'_>], way: Way<'_>) -> Evidence {
+    let budget = way.takes();
     let mut links_by_mtu = BTreeMap::new();
-    for link in &pods {
-        *links_by_mtu.entry(link.mtu).or_default() += 1;
+    for pod in pods {
+        *links_by_mtu.entry(pod.binds()).or_default() += 1;
     }
-    let too_large: Vec<&&Link> = pods.iter().filter(|link| link.mtu > tunnel.mtu).collect();
-    Some(Evidence {
-        tunnel: tunnel.name.clone(),
-        budget: tunnel.mtu,
+    let too_large: Vec<_> = pods.iter().filter(|pod| pod.binds() > budget).collect();
+    Evidence {
+        tunnel: way.tunnel.name.clone(),
+        tunnel_mtu: way.tunnel.mtu,
+        route: way.route,
+        budget,
         links_by_mtu,
         too_large: too_large.len(),
-        examples: too_large.iter().take(5).map(|link| link.name.clone()).collect(),
+        examples: too_large.iter().take(EXAMPLES).map(|pod| pod.host.name.clone()).collect(),
         black_hole: black_hole_inside(node),
-    })
+    }
 }
 
-fn smallest_tunnel(node: &Snapshot) -> Option<&TunnelView> {
-    let carrying = node.topology.tunnels().iter().filter(|tunnel| tunnel.carries_pods && !tunnel.external);
-    carrying.min_by_key(|tunnel| tunnel.mtu)
+/// A tunnel and the narrowest route into it, if one takes less than the tunnel.
+struct Way<'n> {
+    tunnel: &'n TunnelView,
+    route: Option<Narrow>,
+}
+
+impl Way<'_> {
+    fn takes(&self) -> LinkMtu {
+        self.route.as_ref().map_or(self.tunnel.mtu, |route| LinkMtu::new(route.mtu.bytes()))
+    }
+}
+
+/// By which pods' packets to other nodes have least room, as far as that shows on the node.
+fn narrowest_way(node: &Snapshot) -> Option<Way<'_>> {
+    let shows = |tunnel: &&TunnelView| tunnel.carries_pods && !tunnel.external && !tunnel.name.starts_with("cilium_");
+    let carrying = node.topology.tunnels().iter().filter(shows);
+    carrying.map(|tunnel| Way { tunnel, route: narrow_route(node, tunnel) }).min_by_key(Way::takes)
+}
+
+fn narrow_route(node: &Snapshot, tunnel: &TunnelView) -> Option<Narrow> {
+    let routes = node.tables.routes.known().into_iter().flatten();
+    let through =
+        routes.filter(|route| route.kind == RouteKind::Unicast && route.hops.iter().any(|hop| hop.link == tunnel.link));
+    let narrow = through.filter_map(|route| {
+        let mtu = route.mtu.filter(|&mtu| mtu < tunnel.mtu.carries())?;
+        Some(Narrow { to: format!("{}/{}", route.destination, route.prefix), mtu })
+    });
+    narrow.min_by_key(|route| route.mtu)
 }
 
 /// Whether a path inside the tunnel is a black hole that the path between the nodes does not explain.
@@ -142,7 +204,7 @@ fn black_hole_inside(node: &Snapshot) -> bool {
 mod tests {
     use super::*;
     use crate::fact::{Fact, Source};
-    use crate::snapshot::example::{Example, black_hole, failed};
+    use crate::snapshot::example::{Example, black_hole, failed, ip};
 
     fn pods_of(mtu: u32) -> Example {
         Example::reference().with("cali1a2b3c4d5e6", |link| link.mtu = LinkMtu::new(mtu))
@@ -199,5 +261,53 @@ mod tests {
         let mut node = pods_of(1500);
         node.tables.routes = Fact::Unread(failed(Source::Routes));
         assert_eq!(PodMtuTooLarge::judge(&node.snapshot()).unwrap_err(), failed(Source::Routes));
+    }
+
+    /// The route to a peer's pods gets an MTU.
+    fn route_of(mut node: Example, mtu: u32) -> Example {
+        let Fact::Known(routes) = &mut node.tables.routes else { panic!("they are known") };
+        let route = routes.iter_mut().find(|route| route.destination == ip("10.244.2.0")).unwrap();
+        route.mtu = Some(IpSize::new(mtu));
+        node
+    }
+
+    #[test]
+    fn a_route_into_the_tunnel_binds_where_it_is_narrower() {
+        let raised = &judge(&route_of(Example::reference(), 1449)).raised[0];
+        assert_eq!(raised.evidence.route, Some(Narrow { to: "10.244.2.0/26".into(), mtu: IpSize::new(1449) }));
+        assert_eq!(
+            PodMtuTooLarge::summary(&raised.subject, &raised.evidence),
+            "2 of 2 pod links have an MTU of up to 1450 B, above the 1449 B of the route to 10.244.2.0/26 through \
+             vxlan.calico, by which pods reach other nodes."
+        );
+        assert_eq!(
+            PodMtuTooLarge::fixes(&raised.subject, &raised.evidence).len(),
+            3,
+            "the route can be widened instead"
+        );
+        for mtu in [1450, 1500] {
+            assert!(judge(&route_of(Example::reference(), mtu)).raised.is_empty(), "{mtu}");
+        }
+    }
+
+    #[test]
+    fn the_smaller_end_of_a_link_is_what_a_pod_can_send() {
+        let pod = "cali1a2b3c4d5e6";
+        assert!(judge(&pods_of(1500).end(pod, |end| end.mtu = LinkMtu::new(1450))).raised.is_empty());
+        let larger = Example::reference().end(pod, |end| end.mtu = LinkMtu::new(1500));
+        assert!(judge(&larger).raised.is_empty(), "its packets never reach the tunnel: veth-ends-differ");
+    }
+
+    #[test]
+    fn where_the_pods_own_routes_hold_their_packets_smaller_nothing_is_said() {
+        let cilium = |link: &mut crate::kernel::Link| link.name = "cilium_vxlan".into();
+        assert!(judge(&pods_of(1500).with("vxlan.calico", cilium)).raised.is_empty());
+    }
+
+    #[test]
+    fn ends_that_could_not_be_read_conclude_nothing() {
+        let mut node = pods_of(1500);
+        node.tables.pod_ends = Fact::Unread(failed(Source::PodEnds));
+        assert_eq!(PodMtuTooLarge::judge(&node.snapshot()).unwrap_err(), failed(Source::PodEnds));
     }
 }

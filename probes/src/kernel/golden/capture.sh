@@ -83,4 +83,14 @@ ping -c 1 -W 2 -M do -s 1472 10.9.0.9 >/dev/null || true
 ip route get 10.9.0.9 >/dev/null
 
 "$capture" "$directory" 10.0.0.12 10.244.2.7 10.244.3.7 10.9.0.9 10.20.1.1 10.21.1.1 8.8.8.8 fd00:1::1 10.0.0.11 10.244.1.9 10.23.0.1
+
+# The pod at work: its end was born larger than the node's. Of this only the pods' ends and the links are kept.
+at_pod() { nsenter -t $pod -n "$@"; }
+at_pod ip link set eth0 up
+at_pod ip address add 10.244.1.2/32 dev eth0
+at_pod ip address add fd00:244::2/128 dev eth0 nodad
+mkdir -p "$directory/pods"
+"$capture" "$directory/pods"
+find "$directory/pods" -type f ! -name links.bin ! -name pod_ends.bin -delete
+rm "$directory/pod_ends.bin"
 kill $router $pod

@@ -29,6 +29,7 @@ impl Machine {
             routes: table("routes"),
             neighbours: table("neighbours"),
             fdb: table("fdb"),
+            pod_ends: Ok(Vec::new()),
             files: BTreeMap::new(),
             took: BTreeMap::new(),
         });

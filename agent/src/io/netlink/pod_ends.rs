@@ -1,0 +1,131 @@
+//! The pods' ends of their links, asked for from here.
+//!
+//! After a dump of the links every veth whose other end is in another namespace is asked about by one request, many in one
+//! call ([`Pipeline`]). That takes `CAP_NET_ADMIN` and nothing else: no namespace is entered, no process of a pod looked
+//! at. Where the kernel refuses all of a first batch the right is missing, and nothing more is asked. Where it refuses some,
+//! those belong to another user namespace (the NIC of a node that is itself a container): they alone are unread.
+//!
+//! Addresses are a dump for each namespace, and one follows the other. They are wanted as evidence and never change while
+//! a pod lives, so each end's are read once and kept, [`AT_ONCE`] ends in one reading at most: a node of a thousand pods has
+//! all of them after a few rounds. An end that had none is asked again, since a link is there before its address.
+//!
+//! The kernel tells nobody outside of a change inside a pod's namespace: listening to all namespaces takes
+//! `CAP_NET_BROADCAST`, which nobody should have to give for it. The next round sees the change.
+
+use std::collections::BTreeMap;
+
+use probes::fact::{Reason, Source, Unread};
+use probes::kernel::pod_end::{self, PodEnds, Question, RawPodEnd};
+use probes::kernel::{LinkIndex, RawMessage};
+
+use super::channel::Fault;
+use super::pipeline::{Answer, BATCH, Pipeline};
+use super::{request, unread};
+
+/// Most ends whose addresses are read in one reading.
+const AT_ONCE: usize = 256;
+
+/// What was read of ends before, and stays.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    addresses: BTreeMap<LinkIndex, (Question, Vec<RawMessage>)>,
+}
+
+impl Known {
+    /// The ends of all veths in a dump of links.
+    pub(super) fn read(&mut self, links: &[RawMessage]) -> PodEnds {
+        let questions = pod_end::questions(links);
+        let asks: BTreeMap<_, _> = questions.iter().map(|question| (question.link, question)).collect();
+        self.addresses.retain(|link, (asked, _)| asks.get(link).is_some_and(|asks| *asks == asked));
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::open()
+            .map_err(|error| unread(Source::PodEnds, "rtnetlink socket", &Fault::Closed(error.to_string())))?;
+        let strict = pipeline.strict();
+        let mut ends = ask(&mut pipeline, &questions)?;
+        if strict {
+            self.take_addresses(&mut pipeline, &ends);
+        }
+        for end in &mut ends {
+            let known = self.addresses.get(&end.question.link);
+            end.addresses = known.map(|(_, rows)| rows.clone()).unwrap_or_default();
+        }
+        Ok(ends)
+    }
+
+    /// Reads the addresses of ends that none are known of, those first that were never asked.
+    fn take_addresses(&mut self, pipeline: &mut Pipeline, ends: &[RawPodEnd]) {
+        let there = ends.iter().filter(|end| matches!(end.answer, Ok(Some(_)))).map(|end| end.question);
+        let mut bare: Vec<(bool, Question)> = there
+            .filter_map(|question| match self.addresses.get(&question.link) {
+                None => Some((false, question)),
+                Some((_, rows)) => rows.is_empty().then_some((true, question)),
+            })
+            .collect();
+        bare.sort_by_key(|&(asked, _)| asked);
+        for (_, question) in bare.into_iter().take(AT_ONCE) {
+            // They are evidence and nothing hangs on them: one that cannot be read is read in the next round.
+            if let Ok(rows) = pipeline.dump(&request::addresses_of(question)) {
+                self.addresses.insert(question.link, (question, rows));
+            }
+        }
+    }
+}
+
+/// Asks about every end, a batch at a time.
+fn ask(pipeline: &mut Pipeline, questions: &[Question]) -> PodEnds {
+    let mut ends = Vec::with_capacity(questions.len());
+    for (number, questions) in questions.chunks(BATCH).enumerate() {
+        let messages: Vec<_> = questions.iter().map(|&question| request::pod_end(question)).collect();
+        let answers = pipeline.ask(&messages);
+        if number == 0 && answers.iter().all(is_refused) {
+            return Err(refused());
+        }
+        let end = |(&question, answer)| RawPodEnd { question, answer: found(answer), addresses: Vec::new() };
+        ends.extend(questions.iter().zip(answers).map(end));
+    }
+    Ok(ends)
+}
+
+fn is_refused(answer: &Answer) -> bool {
+    matches!(answer, Err(Fault::Errno(libc::EPERM | libc::EACCES)))
+}
+
+fn refused() -> Unread {
+    Unread::new(Source::PodEnds, Reason::Denied { needs: super::NEEDS.into() })
+}
+
+/// A pod that went away between dump and question takes its link along, and its namespace or the namespace's number.
+fn found(answer: Answer) -> Result<Option<RawMessage>, Unread> {
+    match answer {
+        Err(Fault::Errno(libc::ENODEV | libc::EINVAL | libc::ESRCH)) => Ok(None),
+        Err(fault) => Err(unread(Source::PodEnds, "RTM_GETLINK with IFLA_TARGET_NETNSID", &fault)),
+        Ok(message) => Ok(Some(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_is_gone_is_no_failure_and_a_refusal_names_the_right() {
+        for errno in [libc::ENODEV, libc::EINVAL, libc::ESRCH] {
+            assert_eq!(found(Err(Fault::Errno(errno))), Ok(None));
+        }
+        for errno in [libc::EPERM, libc::EACCES] {
+            assert_eq!(found(Err(Fault::Errno(errno))), Err(refused()));
+        }
+        let lost = found(Err(Fault::Lost)).unwrap_err();
+        assert!(lost.to_string().contains("IFLA_TARGET_NETNSID"), "{lost}");
+    }
+
+    #[test]
+    fn what_is_known_of_an_end_goes_with_it() {
+        let question = |link, namespace| Question { link: LinkIndex(link), namespace, end: LinkIndex(2) };
+        let mut known = Known::default();
+        known.addresses.insert(LinkIndex(7), (question(7, 1), Vec::new()));
+        assert!(known.read(&[]).unwrap().is_empty() && known.addresses.is_empty());
+    }
+}

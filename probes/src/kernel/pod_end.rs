@@ -1,0 +1,207 @@
+//! The pods' ends of their links, as seen from the node.
+//!
+//! A veth's two ends have an MTU each. The node's end says of the other one only in which namespace it is
+//! (`IFLA_LINK_NETNSID`) and its number there (`IFLA_LINK`); the rest is asked for, one `RTM_GETLINK` an end with
+//! `IFLA_TARGET_NETNSID`, and its addresses by `RTM_GETADDR` with `IFA_TARGET_NETNSID`. Nobody enters a namespace for that.
+//! The kernel refuses it without `CAP_NET_ADMIN` in the user namespace that owns the network namespace (`EACCES`).
+//!
+//! Links go and namespace numbers are given away again while they are asked about. So an answer only counts if it names
+//! the node's end as *its* other end and the namespace that was asked for; every other one is of a pod that is gone, and
+//! gone is no failure. A kernel that does not know the attribute answers with a link of its own, which is told in the
+//! same way.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use netlink_packet_core::{DecodeError, parse_i32, parse_u32};
+
+use super::attributes::{Attribute, NEW_LINK, after, inside, text};
+use super::{LinkIndex, RawMessage, address, link};
+use crate::fact::{Fact, Reason, Source, Unread};
+use crate::units::LinkMtu;
+
+const HEADER: usize = 16;
+
+const IFLA_LINK: u16 = 5;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_TARGET_NETNSID: u16 = 46;
+
+const IFLA_INFO_KIND: u16 = 1;
+
+/// Which end is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The node's end.
+    pub link: LinkIndex,
+    /// The namespace of the other end, by the number that this namespace has for it.
+    pub namespace: i32,
+    /// The other end's number there.
+    pub end: LinkIndex,
+}
+
+/// What the kernel says of one end.
+#[derive(Clone, Debug)]
+pub struct RawPodEnd {
+    /// What was asked.
+    pub question: Question,
+    /// `RTM_NEWLINK`; `None` where the kernel no longer knows namespace or link.
+    pub answer: Result<Option<RawMessage>, Unread>,
+    /// `RTM_NEWADDR` of the end, as far as they were read.
+    pub addresses: Vec<RawMessage>,
+}
+
+/// Every end, each read or failed on its own, or why none could be asked for.
+pub type PodEnds = Result<Vec<RawPodEnd>, Unread>;
+
+/// The other end of a pod's link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodEnd {
+    /// Device MTU.
+    pub mtu: LinkMtu,
+    /// `IFF_UP`.
+    pub up: bool,
+    /// Its addresses that are not link-local, as far as they were read.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The ends to ask for after a dump of links: those of veths that are in another namespace. What does not decode is left
+/// to the decoder of the dump.
+pub fn questions(links: &[RawMessage]) -> Vec<Question> {
+    let links = links.iter().filter(|message| message.kind == NEW_LINK);
+    links.filter_map(|message| question(&message.body).ok().flatten()).collect()
+}
+
+fn question(body: &[u8]) -> Result<Option<Question>, DecodeError> {
+    let attributes = after(body, HEADER)?;
+    let find = |kind| attributes.iter().find(|attribute| attribute.kind() == kind);
+    let (Some(namespace), Some(end)) = (find(IFLA_LINK_NETNSID), find(IFLA_LINK)) else { return Ok(None) };
+    let Some(info) = find(IFLA_LINKINFO) else { return Ok(None) };
+    let is_veth = inside(info)?.iter().any(|nested| nested.kind() == IFLA_INFO_KIND && text(nested).as_ref() == "veth");
+    let (namespace, end) = (parse_i32(namespace.value())?, parse_u32(end.value())?);
+    // The kernel names a namespace that has no number as -1.
+    let asks = is_veth && namespace >= 0 && end != 0;
+    Ok(asks.then_some(Question { link: index(body), namespace, end: LinkIndex(end) }))
+}
+
+/// `ifi_index` of a message whose header is whole.
+fn index(body: &[u8]) -> LinkIndex {
+    LinkIndex(body.get(4..8).and_then(|bytes| parse_u32(bytes).ok()).unwrap_or_default())
+}
+
+/// The ends by the node's ends, and a line for each answer that does not decode. An end that is gone is left out.
+pub fn decode(ends: &[RawPodEnd]) -> (BTreeMap<LinkIndex, Fact<PodEnd>>, Vec<String>) {
+    let (mut known, mut malformed) = (BTreeMap::new(), Vec::new());
+    for raw in ends {
+        let fact = match &raw.answer {
+            Err(unread) => Fact::Unread(unread.clone()),
+            Ok(None) => continue,
+            Ok(Some(message)) => match end(&raw.question, message, &raw.addresses, &mut malformed) {
+                Ok(Some(end)) => Fact::Known(end),
+                Ok(None) => continue,
+                Err(what) => Fact::Unread(Unread::new(Source::PodEnds, Reason::Malformed { what })),
+            },
+        };
+        known.insert(raw.question.link, fact);
+    }
+    (known, malformed)
+}
+
+fn end(
+    question: &Question,
+    message: &RawMessage,
+    addresses: &[RawMessage],
+    malformed: &mut Vec<String>,
+) -> Result<Option<PodEnd>, String> {
+    let mut table = link::decode(std::slice::from_ref(message));
+    malformed.append(&mut table.malformed);
+    let Some(link) = table.rows.pop() else {
+        return Err(format!("the answer about the end of link {}", question.link.0));
+    };
+    let pairs = link.other_end == Some(question.link) && target(&message.body) == Some(question.namespace);
+    if !pairs || link.index != question.end {
+        return Ok(None);
+    }
+    let mut table = address::decode(addresses);
+    malformed.append(&mut table.malformed);
+    let own = table.rows.into_iter().filter(|own| own.link == question.end && own.global);
+    Ok(Some(PodEnd { mtu: link.mtu, up: link.up, addresses: own.map(|own| own.address).collect() }))
+}
+
+/// The namespace that an answer is about.
+fn target(body: &[u8]) -> Option<i32> {
+    let attributes = after(body, HEADER).ok()?;
+    let is_it = |attribute: &&Attribute<'_>| attribute.kind() == IFLA_TARGET_NETNSID;
+    attributes.iter().find(is_it).and_then(|attribute| parse_i32(attribute.value()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::golden::{self, CALI1, ENP5S0};
+
+    fn pod() -> RawPodEnd {
+        golden::pod_ends().into_iter().find(|end| end.question.link == CALI1).unwrap()
+    }
+
+    fn decoded(end: RawPodEnd) -> Option<Fact<PodEnd>> {
+        let (mut ends, lines) = decode(&[end]);
+        assert_eq!(lines, [""; 0]);
+        ends.remove(&CALI1)
+    }
+
+    #[test]
+    fn every_veth_that_leads_elsewhere_is_asked_about_and_nothing_else() {
+        let asked = questions(&golden::links_with_pods());
+        assert_eq!(asked, golden::pod_ends().iter().map(|end| end.question).collect::<Vec<_>>());
+        assert_eq!(asked.iter().map(|question| question.link).collect::<Vec<_>>(), [ENP5S0, CALI1]);
+    }
+
+    #[test]
+    fn golden_ends() {
+        let ip = |text: &str| text.parse().unwrap();
+        let (ends, lines) = decode(&golden::pod_ends());
+        assert_eq!(lines, [""; 0]);
+        let end = |addresses| Fact::Known(PodEnd { mtu: LinkMtu::new(1500), up: true, addresses });
+        let pod = vec![ip("10.244.1.2"), ip("fd00:244::2")];
+        assert_eq!(ends, BTreeMap::from([(ENP5S0, end(vec![ip("10.0.0.1")])), (CALI1, end(pod))]));
+    }
+
+    #[test]
+    fn an_end_that_is_gone_or_another_pods_now_is_no_end() {
+        assert_eq!(decoded(RawPodEnd { answer: Ok(None), ..pod() }), None);
+        let asked = |change: fn(&mut Question)| {
+            let mut end = pod();
+            change(&mut end.question);
+            end
+        };
+        assert_eq!(decoded(asked(|question| question.end = LinkIndex(99))), None);
+        assert_eq!(decoded(asked(|question| question.namespace += 1)), None, "the number was given away again");
+        let (ends, _) = decode(&[asked(|question| question.link = LinkIndex(99))]);
+        assert!(ends.is_empty(), "it is the end of another link");
+    }
+
+    #[test]
+    fn a_kernel_that_answers_with_a_link_of_its_own_tells_of_no_pod() {
+        let own = golden::links_with_pods().into_iter().find(|message| index(&message.body) == CALI1);
+        assert_eq!(decoded(RawPodEnd { answer: Ok(own), ..pod() }), None);
+    }
+
+    #[test]
+    fn what_could_not_be_read_or_understood_is_unread() {
+        let denied = Unread::new(Source::PodEnds, Reason::Denied { needs: "CAP_NET_ADMIN".into() });
+        assert_eq!(decoded(RawPodEnd { answer: Err(denied.clone()), ..pod() }), Some(Fact::Unread(denied)));
+        let mut cut = pod();
+        let Ok(Some(message)) = &mut cut.answer else { panic!("it was answered") };
+        message.body.truncate(40);
+        let (ends, lines) = decode(&[cut]);
+        assert!(matches!(&ends[&CALI1], Fact::Unread(Unread { reason: Reason::Malformed { .. }, .. })), "{ends:?}");
+        assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn an_address_that_is_not_read_yet_costs_no_end() {
+        let bare = decoded(RawPodEnd { addresses: Vec::new(), ..pod() });
+        assert!(matches!(bare, Some(Fact::Known(PodEnd { addresses, .. })) if addresses.is_empty()));
+    }
+}
