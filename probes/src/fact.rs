@@ -76,6 +76,8 @@ pub enum Source {
     Fdb,
     /// Files below `/proc/sys/net`.
     Settings,
+    /// Files of settings: `/etc/sysctl.d` and its like.
+    SysctlFiles,
     /// `/proc/net/snmp` and `/proc/net/netstat`.
     Counters,
     /// Multicast messages that tell of changes between readings.
@@ -86,7 +88,7 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -95,6 +97,7 @@ impl Source {
         Self::Neighbours,
         Self::Fdb,
         Self::Settings,
+        Self::SysctlFiles,
         Self::Counters,
         Self::Events,
         Self::Probes,
@@ -111,6 +114,7 @@ impl Source {
             Self::Neighbours => "neighbours",
             Self::Fdb => "fdb",
             Self::Settings => "settings",
+            Self::SysctlFiles => "sysctl_files",
             Self::Counters => "counters",
             Self::Events => "events",
             Self::Probes => "probes",

@@ -55,7 +55,7 @@ impl Netlink {
         Ok(Self { channel: Mutex::new(Some(channel)) })
     }
 
-    /// Every table, each read or failed on its own. `files` is left empty.
+    /// Every table, each read or failed on its own. `files` and `sysctls` are left empty.
     pub async fn facts(&self) -> RawFacts {
         self.tables(&[Source::Links, Source::Addresses, Source::Routes, Source::Neighbours, Source::Fdb]).await
     }
@@ -74,6 +74,7 @@ impl Netlink {
             neighbours: table(Source::Neighbours).await,
             fdb: table(Source::Fdb).await,
             files: BTreeMap::new(),
+            sysctls: Default::default(),
             took,
         }
     }

@@ -134,6 +134,7 @@ impl RawFacts {
             Source::Neighbours => self.neighbours.is_ok(),
             Source::Fdb => self.fdb.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
+            Source::SysctlFiles => self.sysctls.are_whole(),
             Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,
         }
     }

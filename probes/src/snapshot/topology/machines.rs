@@ -30,6 +30,7 @@ impl Machine {
             neighbours: table("neighbours"),
             fdb: table("fdb"),
             files: BTreeMap::new(),
+            sysctls: Default::default(),
             took: BTreeMap::new(),
         });
         assert_eq!(tables.malformed, []);
