@@ -94,6 +94,15 @@ fn forwarding_that_works_until_files_are_read_again() {
 }
 
 #[test]
+fn forwarding_of_ipv6_matters_where_pods_speak_it() {
+    let off = |node| reads(with_file(node, "net.ipv6.conf.all.forwarding = 1\n"), "net.ipv6.conf.all.forwarding", "0");
+    let mut dual = Example::reference();
+    dual.peers[0].pods.push("fd00:244:2::2".parse().unwrap());
+    assert_eq!(only(&off(dual)).0, Severity::Warning);
+    assert_eq!(only(&off(Example::reference())).0, Severity::Info);
+}
+
+#[test]
 fn a_file_that_one_reader_leaves_aside_is_told_so() {
     let node = with_files(off(Example::reference()), &[], Some("net.ipv4.ip_forward=1\n"));
     let alone = "net.ipv4.ip_forward is 0, /etc/sysctl.conf:1 says 1 to `sysctl --system` alone.";
