@@ -25,6 +25,7 @@ use crate::io::netlink::Netlink;
 use crate::io::netlink::events::{Event, Events};
 use crate::io::packets::{Packets, Received};
 use crate::io::rights;
+use crate::io::sysctl;
 use crate::io::transfer::Transfers;
 
 /// Most packets handed to the kernel at once.
@@ -181,6 +182,9 @@ impl World {
         facts.files = host::read_all(&self.host_root);
         let took = started.elapsed();
         facts.took.extend([(Source::Settings, took), (Source::Counters, took)]);
+        let started = Instant::now();
+        facts.sysctls = sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys());
+        facts.took.insert(Source::SysctlFiles, started.elapsed());
         facts
     }
 

@@ -7,4 +7,5 @@ pub mod host;
 pub mod netlink;
 pub mod packets;
 pub mod rights;
+pub mod sysctl;
 pub mod transfer;

@@ -292,6 +292,7 @@ pub static ALL: &[Registered] = &[
     of::<kernel::RpFilterStrict>(),
     of::<kernel::BridgeNetfilterOff>(),
     of::<kernel::PmtuDiscoveryOff>(),
+    of::<kernel::SysctlDrift>(),
     of::<declared::DeclaredMtuDiffers>(),
 ];
 

@@ -3,6 +3,8 @@
 //! So far that is the operator, in our own configuration. A CNI's files and flags declare the same two sizes in their
 //! own places: each such source adds its lines to [`all`], and the report and the checks take them from there.
 
+pub mod sysctl;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -78,6 +78,8 @@ pub enum Source {
     PodEnds,
     /// Files below `/proc/sys/net`.
     Settings,
+    /// Files of settings: `/etc/sysctl.d` and its like.
+    SysctlFiles,
     /// `/proc/net/snmp` and `/proc/net/netstat`.
     Counters,
     /// Multicast messages that tell of changes between readings.
@@ -88,7 +90,7 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -98,6 +100,7 @@ impl Source {
         Self::Fdb,
         Self::PodEnds,
         Self::Settings,
+        Self::SysctlFiles,
         Self::Counters,
         Self::Events,
         Self::Probes,
@@ -115,6 +118,7 @@ impl Source {
             Self::Fdb => "fdb",
             Self::PodEnds => "pod_ends",
             Self::Settings => "settings",
+            Self::SysctlFiles => "sysctl_files",
             Self::Counters => "counters",
             Self::Events => "events",
             Self::Probes => "probes",

@@ -69,6 +69,8 @@ pub struct RawFacts {
     pub pod_ends: pod_end::PodEnds,
     /// Host files, each on its own; `None` is a file that the machine does not have ([`HostFile::may_lack_in`]).
     pub files: BTreeMap<HostFile, Result<Option<String>, Unread>>,
+    /// What files say of settings, and the kernel's values of those that somebody wants to be something.
+    pub sysctls: crate::declared::sysctl::RawSysctls,
     /// How long each source took.
     pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
 }

@@ -15,6 +15,7 @@ mod host;
 mod network;
 mod offload;
 mod pods;
+mod sysctl;
 mod underlay;
 
 use std::net::{IpAddr, SocketAddr};
@@ -97,6 +98,28 @@ pub enum Fix {
         key: String,
         /// Value.
         value: String,
+    },
+    /// A sysctl has the value that the machine's files give it.
+    SysctlAsWritten {
+        /// Key.
+        key: String,
+        /// The value that is written.
+        value: String,
+        /// The lines that win.
+        at: Vec<String>,
+        /// The value that it has, where there is such a setting.
+        instead: Option<String>,
+    },
+    /// The line that wins for a sysctl gives it this value.
+    SysctlLine {
+        /// Key.
+        key: String,
+        /// Value.
+        value: String,
+        /// The lines that win.
+        at: Vec<String>,
+        /// Whether the setting has another value now.
+        now: bool,
     },
     /// A bridge has a port that leads to the wire.
     BridgePort {
@@ -285,6 +308,8 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             vec![format!("If {mtu} B is what is meant, write that at `{written}`, on every node.")]
         }
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
+        Fix::SysctlAsWritten { key, value, at, instead } => sysctl::as_written(key, value, at, instead.as_deref()),
+        Fix::SysctlLine { key, value, at, now } => sysctl::line(key, value, at, *now),
         Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
         Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
         Fix::Module { name } => host::module(name),

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use crate::config::Expect;
+use crate::declared::sysctl;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Counters, LinkIndex, Route};
 use crate::loss::Losses;
@@ -137,6 +138,7 @@ impl Snapshot {
             (Subject::Link(below), Subject::Link(above)) => self.topology.stands_on(above, below),
             (Subject::Link(link), Subject::Path { .. }) => self.leaves_by(effect, link),
             (Subject::Link(link), Subject::Pods) => self.topology.carries_pods(link),
+            (Subject::Setting(name), Subject::Sysctl(key)) => sysctl::is_called(key, name),
             (Subject::Path { peer, plane, .. }, Subject::Path { peer: other, plane: above, .. }) => {
                 peer == other && plane < above && self.crosses(cause, effect)
             }

@@ -14,6 +14,8 @@ pub enum Subject {
     Pods,
     /// A kernel setting, by name.
     Setting(&'static str),
+    /// A kernel setting that somebody wants to have a value, by its whole key.
+    Sysctl(String),
     /// A path to a peer.
     Path {
         /// The peer's name.
@@ -38,6 +40,7 @@ impl fmt::Display for Subject {
             Self::Link(name) => f.write_str(name),
             Self::Pods => f.write_str("pods"),
             Self::Setting(name) => f.write_str(name),
+            Self::Sysctl(key) => f.write_str(key),
             Self::Path { peer, .. } => f.write_str(peer),
         }
     }

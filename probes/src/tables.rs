@@ -5,6 +5,7 @@ mod news;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::declared::sysctl::{Key, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::pod_end::{self, PodEnd, PodEnds};
 use crate::kernel::{
@@ -39,6 +40,10 @@ pub struct Tables {
     pub bridge_nf_iptables: Fact<i64>,
     /// `net.bridge.bridge-nf-call-ip6tables`; absent where br_netfilter is not loaded.
     pub bridge_nf_ip6tables: Fact<i64>,
+    /// What files say of settings.
+    pub written: Fact<Written>,
+    /// The kernel's values of settings that somebody wants to be something.
+    pub values: BTreeMap<Key, Fact<String>>,
     /// Counters.
     pub counters: Fact<Counters>,
     /// Messages that did not decode, by source.
@@ -64,6 +69,8 @@ impl Tables {
             no_pmtu_disc: number(HostFile::NoPmtuDisc),
             bridge_nf_iptables: bridge_netfilter(raw, HostFile::BridgeNfIptables),
             bridge_nf_ip6tables: bridge_netfilter(raw, HostFile::BridgeNfIp6tables),
+            written: raw.sysctls.files.as_ref().map(Written::new).map_err(Unread::clone).into(),
+            values: raw.sysctls.values.iter().map(|(key, value)| (key.clone(), value_of(value))).collect(),
             counters: counters(file(HostFile::Snmp), file(HostFile::Netstat)).into(),
             malformed,
         }
@@ -89,6 +96,8 @@ impl Tables {
             no_pmtu_disc: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_iptables: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
+            written: Fact::Unread(not_yet(Source::SysctlFiles)),
+            values: BTreeMap::new(),
             counters: Fact::Unread(not_yet(Source::Counters)),
             malformed: Vec::new(),
         }
@@ -241,6 +250,14 @@ fn whole(raw: &RawFacts, of: HostFile) -> Result<String, Unread> {
     file(raw, of)?.cloned().ok_or_else(|| Unread::new(of.source(), missing()))
 }
 
+fn value_of(value: &Result<Option<String>, Unread>) -> Fact<String> {
+    match value {
+        Ok(Some(value)) => Fact::Known(value.trim().to_owned()),
+        Ok(None) => Fact::Absent,
+        Err(unread) => Fact::Unread(unread.clone()),
+    }
+}
+
 /// A setting that comes and goes with the module br_netfilter. Before Linux 5.3 there was one for the whole machine, and
 /// only the machine's own namespace showed it: in a container the module may be at work although the file is missing.
 fn bridge_netfilter(raw: &RawFacts, of: HostFile) -> Fact<i64> {
@@ -268,8 +285,6 @@ const fn not_yet(source: Source) -> Unread {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     /// What is made of the setting when file and list of modules read like this.
@@ -287,6 +302,7 @@ mod tests {
             fdb: unread(),
             pod_ends: Err(not_yet(Source::PodEnds)),
             files,
+            sysctls: Default::default(),
             took: BTreeMap::new(),
         };
         Tables::decode(&raw).bridge_nf_iptables

@@ -134,6 +134,7 @@ fn no_descriptors() -> Result<()> {
 /// A copy of the host's files as they are in a namespace.
 fn copy_host(host: &Namespace, root: &Path) -> Result<()> {
     let copy = || {
+        ["etc", "run", "usr"].into_iter().try_for_each(|folder| fs::create_dir_all(root.join(folder)))?;
         HostFile::ALL.into_iter().try_for_each(|file| {
             let target = root.join(file.path().trim_start_matches('/'));
             fs::create_dir_all(target.parent().unwrap_or(root))?;

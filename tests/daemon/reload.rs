@@ -26,6 +26,7 @@ const SUCCEEDED: &str = "mtuscope_config_last_reload_success_timestamp_seconds";
 pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("peers that a changed file names are probed, and others take their findings along", other_peers),
+        test("a sysctl that a changed file expects is read, and no longer once it is not", expected_sysctl),
         test("a broken file changes nothing, says where, and is seen to be mended", broken),
         test("the link that a ConfigMap swaps is followed", swapped_link),
         test("SIGHUP reads the file at once, and without a file says so", hang_up),
@@ -68,6 +69,27 @@ fn other_peers() -> Result<()> {
     let changed = "changed=\"node peers.static probing.interval expect.underlay_mtu metrics.named_peers\"";
     until_logged(&mut service, &["configuration read again", changed])?;
     hole.heal()
+}
+
+fn expected_sysctl() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let mut service = Service::start_with(&cluster, 0, &naming(&[1], ""))?;
+    let expecting = |key: &str| naming(&[1], &format!("expect: {{ sysctls: {{ {key}: 77 }} }}\n"));
+    // No other rule looks at this one, so nothing but the new order has it read.
+    write(service.config(), &expecting("net.ipv4.ip_default_ttl"))?;
+    let report = service.until("the drift", |report| report.has("sysctl-drift"))?;
+    let finding = report.findings.iter().find(|finding| finding.code == "sysctl-drift");
+    assert_eq!(finding.map(|finding| finding.subject.as_str()), Some("net.ipv4.ip_default_ttl"), "{report}");
+    until_logged(&mut service, &["configuration read again", "changed=\"expect.sysctls\""])?;
+    write(service.config(), &expecting("net.ipv4.//.ip_default_ttl"))?;
+    until_logged(&mut service, &["ERROR", "is no sysctl such as net.ipv4.ip_forward"])?;
+    assert!(service.report()?.has("sysctl-drift"), "the old order stands");
+    cluster.host(0).set("net/ipv4/ip_default_ttl", "77")?;
+    service.until("it to be as expected", |report| !report.has("sysctl-drift"))?;
+    cluster.host(0).set("net/ipv4/ip_default_ttl", "64")?;
+    service.until("it to drift again", |report| report.has("sysctl-drift"))?;
+    write(service.config(), &naming(&[1], ""))?;
+    service.until("nothing to be expected", |report| !report.has("sysctl-drift")).map(drop)
 }
 
 fn broken() -> Result<()> {

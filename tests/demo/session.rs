@@ -101,7 +101,7 @@ impl<'c> Session<'c> {
         let since = Instant::now();
         let start = |(node, name): (usize, &&'static str)| {
             let configuration = match &choice.scenario {
-                Some(scenario) => play::configuration(scenario, &choice.recipe, node)?,
+                Some(scenario) => play::configuration(scenario, cluster, node)?,
                 None => service::configuration(&choice.recipe, node),
             };
             let service = Service::start_with(cluster, node, &configuration)?;

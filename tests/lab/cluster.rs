@@ -6,6 +6,7 @@
 //! block routes `onlink` through them, pods on veths.
 
 mod delivery;
+mod host_tree;
 mod memory;
 mod pods;
 pub(crate) mod programmed;
@@ -15,6 +16,7 @@ pub(crate) use pods::NewPod;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::echo::ping;
 use crate::family::{Families, Family};
@@ -22,6 +24,8 @@ use crate::namespace::Namespace;
 use crate::recipe::{Cni, Overlay, Recipe, Role, Tunnel};
 use crate::wait::{self, Look};
 use crate::{Error, Result};
+
+use host_tree::HostTree;
 
 pub use memory::Memory;
 
@@ -46,6 +50,8 @@ pub struct Node {
     pub host: Namespace,
     /// Its pod, where there is a pod network.
     pub pod: Option<Namespace>,
+    /// Files of its own, where something asks for them.
+    files: HostTree,
 }
 
 /// What a tunnel is bound to, and what address it sends from.
@@ -83,7 +89,7 @@ impl Cluster {
     fn make(recipe: Recipe) -> Result<Self> {
         let node = |name: &&str| -> Result<Node> {
             let pod = recipe.overlay.map(|_| Namespace::new(format!("pod on {name}"))).transpose()?;
-            Ok(Node { host: Namespace::new(*name)?, pod })
+            Ok(Node { host: Namespace::new(*name)?, pod, files: HostTree::default() })
         };
         let router = |number: usize| match recipe.nodes.get(number) {
             Some(name) if recipe.routers() == recipe.nodes.len() => Namespace::new(format!("router of {name}")),
@@ -111,6 +117,14 @@ impl Cluster {
     /// The namespace of a node.
     pub fn host(&self, node: usize) -> &Namespace {
         &self.nodes[node].host
+    }
+
+    /// A tree of files that is this node's alone, to be an agent's `host_root`: it has no sysctl files at first.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn host_root(&self, node: usize) -> Result<&Path> {
+        self.nodes[node].files.root()
     }
 
     /// The pod network.
@@ -255,7 +269,7 @@ impl Cluster {
     }
 
     fn reaches(&self, node: usize, peer: usize) -> Result<()> {
-        let Node { host, pod } = &self.nodes[node];
+        let Node { host, pod, files: _ } = &self.nodes[node];
         let mtu = self.recipe.underlay_mtu;
         let mut pings: Vec<_> =
             self.recipe.underlay_addresses(peer).into_iter().map(|address| (host, address, mtu)).collect();

@@ -8,6 +8,7 @@
 mod bridge;
 mod broken;
 mod delivery;
+mod files;
 mod filter;
 mod hop;
 mod link;
@@ -313,6 +314,24 @@ pub enum Fault {
         /// Its value.
         value: String,
     },
+    /// A file of a node's host. `{lower}` and so on stand for links in it.
+    HostFile {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// Where.
+        path: String,
+        /// What it says.
+        text: String,
+    },
+    /// A file of a node's host is a link to `/dev/null`.
+    MaskedFile {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// Where.
+        path: String,
+    },
     /// The usual route to a peer's node has an MTU of its own.
     RouteMtu {
         /// On this node.
@@ -408,8 +427,9 @@ impl Fault {
             Self::AnotherPod { bytes, .. } | Self::PodEndMtu { bytes, .. } | Self::PodRouteMtu { bytes, .. } => {
                 recipe.overlay.is_some() && bytes.fits(&names)
             }
-            Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
+            Self::Sysctl { key, .. } | Self::HostFile { text: key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. }
+            | Self::MaskedFile { .. }
             | Self::DropEcho { .. }
             | Self::DropAll { .. }
             | Self::DropTimestamp { .. }
@@ -418,6 +438,11 @@ impl Fault {
             | Self::AsymmetricRoute { .. }
             | Self::DefaultRoute { .. } => true,
         }
+    }
+
+    /// Whether it is about a node's files: that node's agent needs them for its own.
+    pub const fn is_about_files(&self) -> bool {
+        matches!(self, Self::HostFile { .. } | Self::MaskedFile { .. })
     }
 
     /// Whether nodes learn a path MTU from it.
@@ -484,6 +509,8 @@ impl Fault {
             Self::BridgeFilters { node, link } => bridge::filters(cluster.host(*node), cluster.link(*link)?),
             Self::DefaultRoute { node, becomes } => route::default(cluster.host(*node), *becomes),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
+            Self::HostFile { node, path, text } => files::written(cluster, *node, path, text),
+            Self::MaskedFile { node, path } => files::masked(cluster, *node, path),
             Self::RouteMtu { node, to, bytes } => route::mtu(cluster, *node, *to, bytes.on(&names)?),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
             Self::ForgedFragNeeded { node, of, plane, bytes } => {

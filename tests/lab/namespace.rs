@@ -10,6 +10,7 @@ use std::io;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
@@ -17,6 +18,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::SigSet;
 use nix::unistd::{getegid, geteuid};
+use probes::declared::sysctl::{DIRECTORIES, MAIN};
 
 use crate::{Error, Result, notes};
 
@@ -36,7 +38,21 @@ pub fn enter() -> Result<()> {
     write_map("gid_map", &format!("0 {group} 1"))?;
     mount_own("making mounts private", None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
     // Lock files and sockets of `ip` and `nft` live there, and the machine's own are not ours to write.
-    mount_own("mounting an own /run", Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty())
+    mount_own("mounting an own /run", Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty())?;
+    hide_sysctl_files()
+}
+
+/// What this machine's files say of settings is no fault of a lab's.
+fn hide_sysctl_files() -> Result<()> {
+    for directory in DIRECTORIES.into_iter().filter(|directory| Path::new(directory).is_dir()) {
+        mount_own("hiding sysctl files", Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty())?;
+    }
+    if !Path::new(MAIN).is_file() {
+        return Ok(());
+    }
+    let nothing = "/run/nothing";
+    fs::write(nothing, "").map_err(|error| Error::new(format!("writing {nothing}"), error))?;
+    mount_own("hiding the sysctl file", Some(nothing), MAIN, None, MsFlags::MS_BIND)
 }
 
 fn write_map(file: &str, text: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::cluster::Cluster;
-use crate::fault::make_all;
+use crate::fault::{Fault, make_all};
 use crate::matrix;
 use crate::recipe::Recipe;
 use crate::report::Report;
@@ -40,7 +40,7 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
 
 /// The agent of node 0, and those of the others where there are any.
 fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, Vec<Service<'c>>)> {
-    let configuration = |node| configuration(scenario, &cluster.recipe, node);
+    let configuration = |node| configuration(scenario, cluster, node);
     match scenario.agents {
         Agents::One => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
         Agents::All => {
@@ -54,9 +54,20 @@ fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, 
 /// The configuration of a node on which a scenario is played.
 ///
 /// # Errors
-/// If the recipe lacks a name that the scenario uses.
-pub fn configuration(scenario: &Scenario, recipe: &Recipe, node: usize) -> Result<String> {
-    let mut text = service::configuration(recipe, node) + "expect:\n";
+/// If the recipe lacks a name that the scenario uses, or a node's files cannot be made.
+pub fn configuration(scenario: &Scenario, cluster: &Cluster, node: usize) -> Result<String> {
+    let recipe = &cluster.recipe;
+    let mut text = service::configuration(recipe, node);
+    if scenario.faults().any(Fault::is_about_files) {
+        text += &format!("host_root: {}\n", cluster.host_root(node)?.display());
+    }
+    text += "expect:\n";
+    if !scenario.sysctls.is_empty() {
+        text += "  sysctls:\n";
+    }
+    for (key, value) in &scenario.sysctls {
+        text += &format!("    {key}: \"{value}\"\n");
+    }
     for (key, size) in [("underlay_mtu", &scenario.underlay), ("overlay_mtu", &scenario.overlay)] {
         if let Some(size) = size {
             text += &format!("  {key}: {}\n", size.on(&recipe.sizes())?);

@@ -47,6 +47,9 @@ pub struct Scenario {
     pub underlay: Option<Size>,
     /// What the operator says that tunnels and pods have.
     pub overlay: Option<Size>,
+    /// What the operator says that sysctls are.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// What is broken, in order.
     pub fault: Vec<Fault>,
     /// What must come of it.
@@ -198,11 +201,14 @@ impl Scenario {
         is_it(&self.also) || self.recipes.as_ref().map_or_else(usual, |names| is_it(names))
     }
 
+    /// Every fault that it makes, near misses among them.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.given.iter().chain(&self.fault).chain(self.near_miss.iter().flat_map(|near_miss| &near_miss.make))
+    }
+
     fn fits(&self, recipe: &Recipe) -> bool {
-        let faults =
-            self.given.iter().chain(&self.fault).chain(self.near_miss.iter().flat_map(|near_miss| &near_miss.make));
         let named = self.underlay.iter().chain(&self.overlay).all(|size| size.fits(&recipe.sizes()));
-        named && faults.into_iter().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
+        named && self.faults().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
     }
 
     /// Its name on a recipe, in test names and the matrix.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use probes::config::{Expect, Peers, Prefix, Probing, StaticPeer};
+use probes::declared::sysctl::Key;
 use probes::path::SOURCES;
 use probes::units::{Dual, Family, IpSize};
 
@@ -116,9 +117,15 @@ fn sysctls(reader: &mut Reader<'_>, section: &Section<'_>) -> BTreeMap<String, S
     let mut wanted = BTreeMap::new();
     for entry in reader.map("expect.sysctls", section.find("sysctls")) {
         if !is_sysctl(&entry.key) {
-            reader.refuse(entry.at, format!("`{}` is no sysctl such as net.ipv4.ip_forward", entry.key));
+            let what =
+                format!("`{}` is no sysctl such as net.ipv4.ip_forward; only keys below net. are read", entry.key);
+            reader.refuse(entry.at, what);
         }
         match text(&entry.value) {
+            Some(value) if value.trim().is_empty() || value.len() > LONGEST_VALUE => {
+                let what = format!("expect.sysctls: {} needs a value of 1 to {LONGEST_VALUE} characters", entry.key);
+                reader.refuse(entry.value.at, what);
+            }
             Some(value) => _ = wanted.insert(entry.key.clone(), value.to_owned()),
             None => reader.refuse(entry.value.at, format!("expect.sysctls: {} needs one value", entry.key)),
         }
@@ -126,12 +133,13 @@ fn sysctls(reader: &mut Reader<'_>, section: &Section<'_>) -> BTreeMap<String, S
     wanted
 }
 
-/// Only `net.` keys bear on paths. No part is empty, so that the key cannot climb out of `/proc/sys/net`.
+/// Longest value that is expected of a sysctl; of one that is longer, the kernel shows several lines.
+const LONGEST_VALUE: usize = 1024;
+
+/// Only `net.` keys bear on paths. What is no key below `/proc/sys/net`, or would climb out of it, is none.
 fn is_sysctl(key: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '@'))
-    };
-    key.strip_prefix("net.").is_some_and(|rest| rest.split('.').all(part))
+    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '@');
+    key.starts_with("net.") && key.chars().all(usual) && Key::parse(key).is_some()
 }
 
 fn peers(reader: &mut Reader<'_>, top: &Section<'_>) -> Peers {
@@ -318,6 +326,12 @@ mod tests {
             ("expect: { sysctls: { net..x: 1 } }", false),
             ("expect: { sysctls: { net.ipv4.conf.eth0/100.rp_filter: 1 } }", true),
             ("expect: { sysctls: { kernel.panic: 1 } }", false),
+            ("expect: { sysctls: { net.ipv4.//.x: 1 } }", false),
+            ("expect: { sysctls: { net.ipv4./.x: 1 } }", false),
+            ("expect: { sysctls: { net/ipv4/ip_forward: 1 } }", false),
+            ("expect: { sysctls: { net.ipv4.conf.*.rp_filter: 1 } }", false),
+            ("expect: { sysctls: { net.ipv4.ip_forward: '' } }", false),
+            ("expect: { sysctls: { net.ipv4.tcp_rmem: 4096 131072 6291456 } }", true),
         ] {
             assert_eq!(Settings::parse(text, "here".into()).is_ok(), good, "{text}");
         }

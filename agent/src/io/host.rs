@@ -57,10 +57,10 @@ fn lacks(root: &Path, file: HostFile) -> bool {
 }
 
 /// How a file is opened: a pipe or device in its place must not hold the agent up.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Opens something below `root`.
-fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
+pub(super) fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CLOEXEC;
     if root == Path::new("/") {
         return Ok(rustix::fs::open(path, flags, Mode::empty())?.into());
@@ -69,7 +69,7 @@ fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
     Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?.into())
 }
 
-fn bounded(file: File) -> io::Result<Vec<u8>> {
+pub(super) fn bounded(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MOST + 1).read_to_end(&mut bytes)?;
     Ok(bytes)

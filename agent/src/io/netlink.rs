@@ -62,7 +62,7 @@ impl Netlink {
         Ok(Self { channel: Mutex::new(Some(channel)), pods: Mutex::default() })
     }
 
-    /// Every table, each read or failed on its own. `files` is left empty.
+    /// Every table, each read or failed on its own. `files` and `sysctls` are left empty.
     pub async fn facts(&self) -> RawFacts {
         self.tables(&EVERY).await
     }
@@ -82,6 +82,7 @@ impl Netlink {
             fdb: table(Source::Fdb).await,
             pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
             files: BTreeMap::new(),
+            sysctls: Default::default(),
             took,
         };
         if wanted.contains(&Source::PodEnds) {

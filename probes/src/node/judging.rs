@@ -180,6 +180,8 @@ fn not_concluded(outcomes: &[Outcome], node: &Snapshot, turns: &Turns) -> Vec<No
 fn about(subject: &Subject, unread: &Unread) -> String {
     match subject {
         Subject::Path { peer, plane, .. } => format!("{} path to {peer}: {}", plane.name(), unread.reason),
+        // A file that could not be read may speak of many settings, and is named.
+        Subject::Sysctl(_) => unread.to_string(),
         other => format!("{other}: {}", unread.reason),
     }
 }

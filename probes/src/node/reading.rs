@@ -135,6 +135,7 @@ impl RawFacts {
             Source::Fdb => self.fdb.is_ok(),
             Source::PodEnds => self.pod_ends.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
+            Source::SysctlFiles => self.sysctls.are_whole(),
             Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,
         }
     }

@@ -1,5 +1,7 @@
 //! The report's tables, read off the snapshot.
 
+mod sysctls;
+
 use std::collections::BTreeMap;
 
 use crate::checks::words;
@@ -171,23 +173,24 @@ fn unreachable(why: Unreachable) -> String {
 }
 
 pub(super) fn settings(node: &Snapshot) -> Vec<SettingRow> {
-    let wanted = |key: &str| node.expect.sysctls.get(key).cloned();
+    let wanted = |key: &str| sysctls::wanted(node, key);
     let global = [
         ("ip_forward", "net.ipv4.ip_forward", &node.tables.ip_forward),
         ("ip_no_pmtu_disc", "net.ipv4.ip_no_pmtu_disc", &node.tables.no_pmtu_disc),
         ("bridge-nf-call-iptables", "net.bridge.bridge-nf-call-iptables", &node.tables.bridge_nf_iptables),
         ("bridge-nf-call-ip6tables", "net.bridge.bridge-nf-call-ip6tables", &node.tables.bridge_nf_ip6tables),
     ];
+    let filter = |link: &Link| {
+        let value = *node.tables.rp_filter(link).known()?;
+        let key = format!("net.ipv4.conf.{}.rp_filter", link.name.replace('.', "/"));
+        Some(SettingRow { name: "rp_filter".into(), link: link.name.clone(), value, wanted: wanted(&key) })
+    };
+    let others = sysctls::expected(node, &global.map(|(_, key, _)| key));
     let global = global.into_iter().filter_map(|(name, key, value)| {
         let &value = value.known()?;
         Some(SettingRow { name: name.into(), link: String::new(), value, wanted: wanted(key) })
     });
-    let filter = |link: &Link| {
-        let value = *node.tables.rp_filter(link).known()?;
-        let key = format!("net.ipv4.conf.{}.rp_filter", link.name);
-        Some(SettingRow { name: "rp_filter".into(), link: link.name.clone(), value, wanted: wanted(&key) })
-    };
-    global.chain(node.tables.links().iter().filter_map(filter)).collect()
+    global.chain(node.tables.links().iter().filter_map(filter)).chain(others).collect()
 }
 
 pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {

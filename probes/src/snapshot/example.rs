@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use crate::config::Expect;
+use crate::declared::sysctl::{RawFiles, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::pod_end::PodEnd;
 use crate::kernel::{
@@ -94,6 +95,8 @@ impl Example {
             no_pmtu_disc: Fact::Known(0),
             bridge_nf_iptables: Fact::Known(1),
             bridge_nf_ip6tables: Fact::Known(1),
+            written: Fact::Known(Written::new(&RawFiles::default())),
+            values: BTreeMap::new(),
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
             malformed: Vec::new(),
         };

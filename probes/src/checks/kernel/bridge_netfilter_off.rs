@@ -15,6 +15,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::SysctlDrift;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Fact, Unread};
 use crate::kernel::{BridgeFilter, Link};
@@ -56,7 +57,7 @@ impl Check for BridgeNetfilterOff {
             "ip -d link show type bridge",
             "bridge link",
         ],
-        silences: &[],
+        silences: &[SysctlDrift::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeBridgeNetfilterOff", minutes: 5 },
     };
@@ -164,12 +165,25 @@ impl Filter {
     }
 }
 
+/// Whether pods of this family hang on a bridge that does not show their packets to filters by itself.
+pub(super) fn concerns(node: &Snapshot, family: Family) -> Result<bool, Unread> {
+    let bridges = pod_bridges(node);
+    if bridges.is_empty() {
+        return Ok(false);
+    }
+    node.tables.addresses.read()?;
+    let filter = if family == Family::Ipv4 { &IPV4 } else { &IPV6 };
+    let by_itself = |bridge: &Link| bridge.bridge.as_ref().is_some_and(filter.on_by_itself);
+    Ok(bridges.into_iter().any(|bridge| filter.concerns(node, bridge) && !by_itself(bridge)))
+}
+
 fn pod_bridges(node: &Snapshot) -> Vec<&Link> {
     let bridges = node.tables.links().iter().filter(|link| link.kind == "bridge");
     bridges.filter(|bridge| pods_on(node, bridge) > 0).collect()
 }
 
-fn pods_on(node: &Snapshot, bridge: &Link) -> usize {
+/// How many pods hang on a bridge.
+pub(super) fn pods_on(node: &Snapshot, bridge: &Link) -> usize {
     let ports = node.tables.links().iter().filter(|port| port.master == Some(bridge.index));
     ports.filter(|port| node.topology.role(port.index) == Role::Pod).count()
 }

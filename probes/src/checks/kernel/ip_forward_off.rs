@@ -7,6 +7,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::SysctlDrift;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::remedy::Fix;
@@ -38,7 +39,7 @@ impl Check for IpForwardOff {
         meaning: "The kernel forwards nothing between pods, tunnel and network, so no pod of this node reaches another \
                   node or is reached from one. Packets are dropped without an ICMP error.",
         look: &["sysctl net.ipv4.ip_forward", "sysctl net.ipv4.conf.all.forwarding", "nstat -az IpInAddrErrors"],
-        silences: &[],
+        silences: &[SysctlDrift::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeIpForwardOff", minutes: 1 },
     };
@@ -52,7 +53,7 @@ impl Check for IpForwardOff {
         }
         node.tables.links.read()?;
         let evidence = evidence(node, value);
-        if evidence.pod_links > 0 || !evidence.tunnels.is_empty() {
+        if evidence.has_pods() {
             judgement.raise(Subject::Setting("ip_forward"), Severity::Critical, evidence);
         } else {
             node.tables.routes.read()?;
@@ -77,6 +78,17 @@ impl Check for IpForwardOff {
         let evidence = Evidence { value: 0, pod_links: 14, tunnels: vec!["vxlan.calico".into()] };
         (Subject::Setting("ip_forward"), Severity::Critical, evidence)
     }
+}
+
+impl Evidence {
+    const fn has_pods(&self) -> bool {
+        self.pod_links > 0 || !self.tunnels.is_empty()
+    }
+}
+
+/// Whether this machine forwards for pods.
+pub(super) fn forwards_for_pods(node: &Snapshot) -> bool {
+    evidence(node, 0).has_pods()
 }
 
 fn evidence(node: &Snapshot, value: i64) -> Evidence {

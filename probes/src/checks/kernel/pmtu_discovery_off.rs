@@ -20,6 +20,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::SysctlDrift;
 use crate::checks::paths::PathMtuCacheStale;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
@@ -70,7 +71,7 @@ impl Check for PmtuDiscoveryOff {
             "ip route show cache",
             "nstat -az IpFragCreates",
         ],
-        silences: &[PathMtuCacheStale::ENTRY.code],
+        silences: &[PathMtuCacheStale::ENTRY.code, SysctlDrift::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePmtuDiscoveryOff", minutes: 15 },
     };

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::SysctlDrift;
 use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
@@ -98,6 +99,7 @@ impl Check for RpFilterStrict {
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             PodUnreachable::ENTRY.code,
+            SysctlDrift::ENTRY.code,
         ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeRpFilterStrict", minutes: 5 },

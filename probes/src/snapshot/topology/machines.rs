@@ -31,6 +31,7 @@ impl Machine {
             fdb: table("fdb"),
             pod_ends: Ok(Vec::new()),
             files: BTreeMap::new(),
+            sysctls: Default::default(),
             took: BTreeMap::new(),
         });
         assert_eq!(tables.malformed, []);
