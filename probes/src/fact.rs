@@ -74,6 +74,8 @@ pub enum Source {
     Neighbours,
     /// `RTM_GETNEIGH` of family `AF_BRIDGE`.
     Fdb,
+    /// Features and queues of devices, by ethtool netlink.
+    Ethtool,
     /// Files below `/proc/sys/net`.
     Settings,
     /// `/proc/net/snmp` and `/proc/net/netstat`.
@@ -86,7 +88,7 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -94,6 +96,7 @@ impl Source {
         Self::Lookup,
         Self::Neighbours,
         Self::Fdb,
+        Self::Ethtool,
         Self::Settings,
         Self::Counters,
         Self::Events,
@@ -110,6 +113,7 @@ impl Source {
             Self::Lookup => "lookup",
             Self::Neighbours => "neighbours",
             Self::Fdb => "fdb",
+            Self::Ethtool => "ethtool",
             Self::Settings => "settings",
             Self::Counters => "counters",
             Self::Events => "events",

@@ -10,11 +10,13 @@
 //! for again, [`ATTEMPTS`] times at most.
 
 mod channel;
+mod ethtool;
 pub mod events;
 mod lookups;
 mod request;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use probes::fact::{Reason, Source, Unread};
@@ -43,6 +45,8 @@ const LISTS_EXCEPTIONS: (u32, u32) = (5, 3);
 pub struct Netlink {
     /// `None` after a fault; opened again when next needed.
     channel: Mutex<Option<Channel>>,
+    /// The number of the generic family `ethtool`, once known.
+    ethtool: OnceLock<u16>,
 }
 
 impl Netlink {
@@ -52,7 +56,7 @@ impl Netlink {
     /// If the kernel gives out no rtnetlink socket.
     pub fn open() -> Result<Self, Unread> {
         let channel = Channel::open().map_err(|fault| unread(Source::Links, "rtnetlink socket", &fault))?;
-        Ok(Self { channel: Mutex::new(Some(channel)) })
+        Ok(Self { channel: Mutex::new(Some(channel)), ethtool: OnceLock::new() })
     }
 
     /// Every table, each read or failed on its own. `files` is left empty.

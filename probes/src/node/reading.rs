@@ -99,6 +99,7 @@ impl Node {
         }
         self.snapshot.topology = self.topology();
         self.watch_tunnel_ports();
+        self.read_devices(now);
         self.snapshot.paths = targets::paths(&self.snapshot, &self.probing, self.config.probing.ecmp_ports);
     }
 
@@ -134,7 +135,7 @@ impl RawFacts {
             Source::Neighbours => self.neighbours.is_ok(),
             Source::Fdb => self.fdb.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
-            Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,
+            Source::Exceptions | Source::Lookup | Source::Ethtool | Source::Events | Source::Probes => true,
         }
     }
 }

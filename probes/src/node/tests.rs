@@ -96,6 +96,10 @@ impl World {
             Output::Transfer(transfer) => self.transfers.push(transfer),
             Output::WatchTunnelPorts(_) => self.ports += 1,
             Output::TapTunnels(links) => self.tapped = links,
+            Output::ReadDevices(links) => {
+                self.asked_devices.push(links.clone());
+                self.node.on(Input::Devices(Box::new(devices(links))), at(self.time));
+            }
             Output::Publish(_) => {}
         }
     }

@@ -27,6 +27,7 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
         tunnel,
         bridge: None,
         inet: None,
+        bus: None,
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::ethtool::Devices;
 use crate::kernel::{
     Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
     Route, RouteKind, Tunnel, TunnelKind,
@@ -32,6 +33,8 @@ pub(crate) struct Example {
     pub(crate) counters_untroubled: Fact<Counters>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
+    pub(crate) devices: Devices,
+    pub(crate) expect: Expect,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
     addressed: BTreeMap<IpAddr, Fact<Measured>>,
     outers: BTreeMap<String, Fact<Measured>>,
@@ -106,6 +109,8 @@ impl Example {
             counters_untroubled,
             peers,
             lookups,
+            devices: Devices::unread(),
+            expect: Expect::default(),
             verdicts,
             addressed,
             outers,
@@ -202,6 +207,7 @@ impl Example {
             tunnel: None,
             bridge: (kind == "bridge").then(BridgeFilter::default),
             inet: Some(Inet::default()),
+            bus: (kind == "device").then(|| "pci".into()),
         });
         self
     }
@@ -403,7 +409,8 @@ impl Example {
             paths: self.paths(&topology),
             topology,
             setup: Setup::new(&self.tables),
-            expect: Expect::default(),
+            devices: self.devices.clone(),
+            expect: self.expect.clone(),
         }
     }
 

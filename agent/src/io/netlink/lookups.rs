@@ -1,10 +1,10 @@
-//! Many route look-ups in few system calls.
+//! Many questions in few system calls: route look-ups, and what drivers say of themselves.
 //!
-//! The kernel answers a look-up before the call that asked it returns, and takes many in one. So a batch is sent, and what
+//! The kernel answers a question before the call that asked it returns, and takes many in one. So a batch is sent, and what
 //! came back is read, without waiting: a thousand questions cost some fifty calls instead of four thousand, which is more
 //! than all else that a thousand probes cost. A batch is as large as its answers fit the smallest receive buffer that
-//! is usual (208 KiB, which the kernel doubles; an answer takes 4 KiB of it). Whatever is not answered all the same was
-//! not heard, and is asked once more by itself.
+//! is usual (208 KiB, which the kernel doubles; a route takes 4 KiB of it, a device's features 8 KiB). Whatever is not
+//! answered all the same was not heard, and is asked once more by itself.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,11 +18,11 @@ use probes::kernel::{Query, RawMessage};
 use super::channel::Fault;
 use super::request;
 
-/// Questions in one call.
-const BATCH: usize = 64;
+/// Bytes of all answers to one batch.
+const ROOM: usize = 64 * 4096;
 
-/// Bytes of the largest answer that is taken whole: a route over a few dozen next hops.
-const LONGEST: usize = 4096;
+/// Bytes of the largest route that is taken whole: one over a few dozen next hops.
+const LONGEST_ROUTE: usize = 4096;
 
 /// `struct nlmsghdr`, and what every message is padded to.
 const HEADER: usize = 16;
@@ -34,35 +34,47 @@ const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 /// What the kernel said to one question.
 pub(super) type Answer = Result<RawMessage, Fault>;
 
-/// A socket for look-ups, used once.
+/// A socket for questions that have one answer each, used once.
 pub(super) struct Lookups {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    /// Bytes of the largest answer that is taken whole.
+    longest: usize,
 }
 
 impl Lookups {
     pub(super) fn open() -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkRoute, LONGEST_ROUTE)
+    }
+
+    /// A socket of another protocol, whose answers are `longest` bytes at most.
+    pub(super) fn of(protocol: SockProtocol, longest: usize) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-        Ok(Self { socket, buffer: vec![0; BATCH * LONGEST] })
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+        Ok(Self { socket, buffer: vec![0; ROOM], longest })
     }
 
     /// The answer to each question, in their order.
     pub(super) fn ask(&mut self, queries: &[Query]) -> Vec<Answer> {
-        let mut answers: Vec<Answer> = queries.iter().map(|_| Err(Fault::Lost)).collect();
-        let places: Vec<usize> = (0..queries.len()).collect();
-        for places in places.chunks(BATCH) {
-            self.batch(queries, places, &mut answers);
+        self.ask_each(queries.len(), |place| request::lookup(queries[place]))
+    }
+
+    /// The answers to as many questions, each made when it is its turn.
+    pub(super) fn ask_each(&mut self, count: usize, question: impl Fn(usize) -> RawMessage) -> Vec<Answer> {
+        let mut answers: Vec<Answer> = (0..count).map(|_| Err(Fault::Lost)).collect();
+        let places: Vec<usize> = (0..count).collect();
+        for places in places.chunks(ROOM / self.longest) {
+            self.batch(&question, places, &mut answers);
         }
         let lost: Vec<usize> = places.into_iter().filter(|&place| answers[place] == Err(Fault::Lost)).collect();
-        lost.chunks(1).for_each(|place| self.batch(queries, place, &mut answers));
+        lost.chunks(1).for_each(|place| self.batch(&question, place, &mut answers));
         answers
     }
 
-    fn batch(&mut self, queries: &[Query], places: &[usize], answers: &mut [Answer]) {
+    fn batch(&mut self, question: impl Fn(usize) -> RawMessage, places: &[usize], answers: &mut [Answer]) {
         let mut bytes = Vec::with_capacity(places.len() * 64);
         for &place in places {
-            push(&mut bytes, place, &request::lookup(queries[place]));
+            push(&mut bytes, place, &question(place));
         }
         if let Err(errno) = send(self.socket.as_raw_fd(), &bytes, MsgFlags::empty()) {
             places.iter().for_each(|&place| answers[place] = Err(Fault::Errno(errno as i32)));
@@ -81,8 +93,9 @@ impl Lookups {
 
     /// Reads what is there; says how many answers that were.
     fn take(&mut self, answers: &mut [Answer]) -> Result<usize, Errno> {
-        let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
-        let mut slices: Vec<_> = self.buffer.chunks_exact_mut(LONGEST).map(|chunk| [IoSliceMut::new(chunk)]).collect();
+        let mut headers = MultiHeaders::<()>::preallocate(ROOM / self.longest, None);
+        let chunks = self.buffer.chunks_exact_mut(self.longest);
+        let mut slices: Vec<_> = chunks.map(|chunk| [IoSliceMut::new(chunk)]).collect();
         let received = recvmmsg(self.socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::empty(), None)?;
         let mut count = 0;
         for message in received {
