@@ -85,7 +85,8 @@ pub struct Device {
 /// The devices that matter, and the processors that serve them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices {
-    links: BTreeMap<LinkIndex, Device>,
+    /// What was read of each link.
+    pub links: BTreeMap<LinkIndex, Device>,
     /// How many processors the machine has.
     pub processors: Fact<u32>,
 }
@@ -115,8 +116,11 @@ impl Devices {
 
     /// Whether everything that can be read was read: what a kernel or driver cannot tell is no failure.
     pub fn is_whole(&self) -> bool {
-        let told = |unread: Option<&Unread>| unread.is_none_or(|unread| matches!(unread.reason, Reason::Unsupported { .. }));
-        let read = |device: &Device| told(device.features.read().err().as_ref()) && told(device.channels.read().err().as_ref());
+        let told =
+            |unread: Option<&Unread>| unread.is_none_or(|unread| matches!(unread.reason, Reason::Unsupported { .. }));
+        let read = |device: &Device| {
+            told(device.features.read().err().as_ref()) && told(device.channels.read().err().as_ref())
+        };
         self.links.values().all(read) && told(self.processors.read().err().as_ref())
     }
 }
@@ -199,10 +203,7 @@ pub fn too_old() -> Reason {
     Reason::Unsupported { why: "this kernel tells no features and queues by netlink; Linux 5.7 is the first".into() }
 }
 
-fn answer<T>(
-    raw: &Result<Option<RawMessage>, Unread>,
-    decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
-) -> Fact<T> {
+fn answer<T>(raw: &Result<Option<RawMessage>, Unread>, decode: impl Fn(&[u8]) -> Result<T, DecodeError>) -> Fact<T> {
     match raw {
         Err(unread) => Fact::Unread(unread.clone()),
         Ok(None) => Fact::Absent,
@@ -266,4 +267,129 @@ fn channels(body: &[u8]) -> Result<Channels, DecodeError> {
         receiving: sum(count(CHANNELS_RX)?, count(CHANNELS_COMBINED)?),
         most: sum(count(CHANNELS_RX_MAX)?, count(CHANNELS_COMBINED_MAX)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::kernel::golden;
+
+    fn golden(machine: &BTreeMap<String, Vec<RawMessage>>, link: &str) -> RawDevice {
+        let answer = |what: &str| Ok(machine[&format!("{link} {what}")].first().cloned());
+        RawDevice { link: LinkIndex(1), features: answer("features"), channels: answer("channels") }
+    }
+
+    fn refused(raw: &RawDevice) -> RawDevice {
+        RawDevice { features: Ok(None), channels: Ok(None), ..raw.clone() }
+    }
+
+    fn features(device: &Device) -> &Features {
+        device.features.known().unwrap()
+    }
+
+    const SWITCHABLE: Option<Feature> = Some(Feature { on: true, fixed: false });
+
+    #[test]
+    fn golden_software_devices() {
+        let veth = device(&golden(&golden::software(), "enp5s0"));
+        assert_eq!(veth.channels, Fact::Known(Channels { receiving: 1, most: 2 }));
+        assert_eq!(features(&veth).get("tx-udp_tnl-segmentation"), SWITCHABLE);
+        let vxlan = device(&golden(&golden::software(), "vxlan.calico"));
+        assert_eq!(vxlan.channels, Fact::Absent);
+        let features = features(&vxlan);
+        assert_eq!(features.get("tx-checksum-ip-generic"), SWITCHABLE);
+        assert_eq!(features.get("rx-udp-gro-forwarding"), Some(Feature { on: false, fixed: false }));
+        assert_eq!(
+            features.get("tx-udp_tnl-segmentation"),
+            Some(Feature { on: false, fixed: true }),
+            "no tunnel in it"
+        );
+        assert_eq!(features.iter().count(), OFFLOADS.len(), "Linux 6.18 knows all of them");
+        assert_eq!(features.get("loopback"), None, "not one that is kept");
+    }
+
+    #[test]
+    fn golden_nics_of_a_virtual_machine() {
+        let machine = golden::virtual_machine();
+        let [virtio, vmxnet] = ["eth0", "eth3"].map(|link| device(&golden(&machine, link)));
+        assert_eq!(virtio.channels, Fact::Known(Channels { receiving: 1, most: 1 }));
+        assert_eq!(vmxnet.channels, Fact::Known(Channels { receiving: 8, most: 8 }), "for 8 processors");
+        assert_eq!(features(&virtio).get("rx-gro"), SWITCHABLE);
+        assert_eq!(features(&virtio).get("tx-udp_tnl-segmentation"), Some(Feature { on: false, fixed: true }));
+    }
+
+    #[test]
+    fn a_driver_that_lacks_something_is_told_from_a_kernel_that_does() {
+        let vxlan = golden(&golden::software(), "vxlan.calico");
+        assert_eq!(device(&vxlan).channels, Fact::Absent);
+        let old = device(&refused(&vxlan));
+        assert!(matches!(&old.features, Fact::Unread(why) if why.to_string().contains("5.7")), "{old:?}");
+        assert!(matches!(old.channels, Fact::Unread(_)), "nobody knows whether it has any");
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_no_failure_and_what_failed_is_one() {
+        let vxlan = golden(&golden::software(), "vxlan.calico");
+        let whole = |raw: RawDevice, processors: &str| {
+            let (devices, processors) = (vec![raw], Ok(processors.to_owned()));
+            Devices::decode(&RawDevices { devices, processors, took: std::time::Duration::ZERO }).is_whole()
+        };
+        assert!(whole(vxlan.clone(), "0-7") && whole(refused(&vxlan), "0-7"));
+        assert!(!whole(vxlan.clone(), "none"));
+        let failed = Unread::new(Source::Ethtool, Reason::Failed { what: "ENODEV".into() });
+        assert!(!whole(RawDevice { features: Err(failed), ..vxlan }, "0-7"));
+    }
+
+    #[test]
+    fn processors_are_counted_over_all_ranges() {
+        for (list, expected) in [("0\n", 1), ("0-7\n", 8), ("0-3,8-11,15", 9)] {
+            assert_eq!(count(list), Ok(expected), "{list}");
+        }
+        for list in ["", "\n", "7-0", "0-", "a", "0-4294967295", "0-4294967294,1"] {
+            assert!(matches!(count(list).unwrap_err().reason, Reason::Malformed { .. }), "{list}");
+        }
+    }
+
+    #[test]
+    fn an_answer_cut_anywhere_is_malformed_or_says_less() {
+        let veth = golden(&golden::software(), "enp5s0");
+        let cut = |message: &RawMessage, length| {
+            Ok(Some(RawMessage { kind: message.kind, body: message.body[..length].to_vec() }))
+        };
+        let (features, channels) = (veth.features.clone().unwrap().unwrap(), veth.channels.clone().unwrap().unwrap());
+        let whole = device(&veth);
+        for length in 0..features.body.len() {
+            let device = device(&RawDevice { features: cut(&features, length), ..veth.clone() });
+            let on = |features: &Features| features.iter().filter(|(_, feature)| feature.on).count();
+            let most = whole.features.known().map(on);
+            assert!(device.features.known().map(on) <= most, "{length} bytes: {device:?}");
+        }
+        for length in 0..channels.body.len() {
+            let device = device(&RawDevice { channels: cut(&channels, length), ..veth.clone() });
+            assert!(!matches!(device.channels, Fact::Known(channels) if channels.receiving != 1), "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn corrupted_answers_never_panic(edits in prop::collection::vec((any::<Index>(), any::<u8>()), 1..8)) {
+            for link in ["enp5s0", "vxlan.calico"] {
+                let mut raw = golden(&golden::software(), link);
+                for message in [&mut raw.features, &mut raw.channels].into_iter().filter_map(|raw| raw.as_mut().unwrap().as_mut()) {
+                    edits.iter().for_each(|(at, value)| *at.get_mut(&mut message.body) = *value);
+                }
+                device(&raw);
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..200), text in any::<String>()) {
+            let message = Ok(Some(RawMessage { kind: 21, body }));
+            device(&RawDevice { link: LinkIndex(1), features: message.clone(), channels: message });
+            let _ = count(&text);
+        }
+    }
 }

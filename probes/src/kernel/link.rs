@@ -318,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn hardware_tells_what_it_hangs_on_and_software_hangs_on_nothing() {
+        let table = decode(&golden::bonded()["links"]);
+        let buses: Vec<_> = table.rows.iter().map(|link| (link.kind.as_str(), link.bus.as_deref())).collect();
+        assert!(buses.contains(&("device", Some("virtio"))), "{buses:?}");
+        assert!(buses.iter().all(|(kind, bus)| bus.is_none() || *kind == "device"), "{buses:?}");
+    }
+
+    #[test]
+    fn a_message_tells_which_link_it_is_about() {
+        let message = message([]);
+        assert_eq!(told_of(&message), Some(LinkIndex(5)));
+        assert_eq!(told_of(&RawMessage { kind: 20, ..message.clone() }), None, "an address");
+        assert_eq!(told_of(&RawMessage { body: message.body[..7].to_vec(), ..message }), None);
+    }
+
+    #[test]
     fn geneve() {
         let [local, remote] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(Into::into);
         let data = vec![

@@ -79,6 +79,8 @@ impl Node {
 
 /// The links that matter, NICs first.
 fn links(node: &Snapshot) -> Vec<LinkIndex> {
-    let of = |role: Role| node.tables.links().iter().map(|link| link.index).filter(move |&link| node.topology.role(link) == role);
+    let of = |role: Role| {
+        node.tables.links().iter().map(|link| link.index).filter(move |&link| node.topology.role(link) == role)
+    };
     of(Role::Underlay).chain(of(Role::Tunnel)).take(MOST).collect()
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::config::Expect;
 use crate::fact::{Fact, Reason, Source, Unread};
-use crate::kernel::ethtool::Devices;
+use crate::kernel::ethtool::{Channels, Device, Devices, Feature, Features};
 use crate::kernel::{
     Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
     Route, RouteKind, Tunnel, TunnelKind,
@@ -109,7 +109,7 @@ impl Example {
             counters_untroubled,
             peers,
             lookups,
-            devices: Devices::unread(),
+            devices: Devices { processors: Fact::Known(8), ..Devices::unread() },
             expect: Expect::default(),
             verdicts,
             addressed,
@@ -209,6 +209,8 @@ impl Example {
             inet: Some(Inet::default()),
             bus: (kind == "device").then(|| "pci".into()),
         });
+        let channels = if kind == "device" { Fact::Known(Channels { receiving: 8, most: 8 }) } else { Fact::Absent };
+        self.devices.set(index, Device { features: Fact::Known(Features::default()), channels });
         self
     }
 
@@ -381,6 +383,29 @@ impl Example {
     pub(crate) fn remembers(mut self, address: &str, mtu: u32) -> Self {
         let cached = Cached { mtu: IpSize::new(mtu), locked: false, expires: None, renewed: 0, explained: false };
         self.cached.insert(ip(address), cached);
+        self
+    }
+
+    /// Gives a NIC queues: so many, of so many that it could have.
+    pub(crate) fn queues(mut self, link: &str, receiving: u32, most: u32) -> Self {
+        let link = self.index(link);
+        let channels = Fact::Known(Channels { receiving, most });
+        self.devices.set(link, Device { channels, ..self.devices.get(link).clone() });
+        self
+    }
+
+    /// Gives the machine so many processors.
+    pub(crate) fn processors(mut self, count: u32) -> Self {
+        self.devices.processors = Fact::Known(count);
+        self
+    }
+
+    /// Switches offloads of a link: each on or off, and whether it can be switched.
+    pub(crate) fn offloads(mut self, link: &str, offloads: &[(&'static str, bool)]) -> Self {
+        let link = self.index(link);
+        let features = offloads.iter().map(|&(name, on)| (name, Feature { on, fixed: false }));
+        let features = Fact::Known(Features::new(features));
+        self.devices.set(link, Device { features, ..self.devices.get(link).clone() });
         self
     }
 

@@ -63,7 +63,8 @@ impl Netlink {
         });
         let mut answers = answers.into_iter();
         let mut next = |link: LinkIndex, name: &str| answer(answers.next(), &format!("{name} of link {}", link.0));
-        let device = |&link| RawDevice { link, features: next(link, commands[0].1), channels: next(link, commands[1].1) };
+        let device =
+            |&link| RawDevice { link, features: next(link, commands[0].1), channels: next(link, commands[1].1) };
         Ok(links.iter().map(device).collect())
     }
 }
@@ -91,7 +92,8 @@ fn family(known: &OnceLock<u16>, socket: &mut Lookups) -> Result<u16, Unread> {
 fn number(answer: &RawMessage) -> Option<u16> {
     let mut rest = answer.body.get(4..)?;
     while let Some((head, _)) = rest.split_first_chunk::<4>() {
-        let (length, kind) = (usize::from(u16::from_ne_bytes([head[0], head[1]])), u16::from_ne_bytes([head[2], head[3]]));
+        let (length, kind) =
+            (usize::from(u16::from_ne_bytes([head[0], head[1]])), u16::from_ne_bytes([head[2], head[3]]));
         if kind == FAMILY_ID {
             return Some(u16::from_ne_bytes(*rest.get(4..length)?.first_chunk()?));
         }
@@ -173,7 +175,9 @@ mod tests {
             let Fact::Known(features) = &devices.get(LinkIndex(1)).features else { panic!("{raw:?}") };
             assert!(features.get("tx-checksum-ip-generic").is_some_and(|feature| feature.on && feature.fixed));
             assert_eq!(devices.get(LinkIndex(1)).channels, Fact::Absent);
-            assert!(matches!(&devices.get(nobody).features, Fact::Unread(why) if why.to_string().contains("No such device")));
+            assert!(
+                matches!(&devices.get(nobody).features, Fact::Unread(why) if why.to_string().contains("No such device"))
+            );
             assert!(devices.processors.known().is_some_and(|&count| count > 0));
         }
     }

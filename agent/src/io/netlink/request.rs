@@ -50,7 +50,9 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
         Source::Exceptions => BOTH.map(exceptions).into(),
         Source::Neighbours => BOTH.map(|family| neighbours("RTM_GETNEIGH dump", family)).into(),
         Source::Fdb => vec![neighbours("RTM_GETNEIGH dump of AF_BRIDGE", AddressFamily::Bridge)],
-        Source::Lookup | Source::Ethtool | Source::Settings | Source::Counters | Source::Events | Source::Probes => Vec::new(),
+        Source::Lookup | Source::Ethtool | Source::Settings | Source::Counters | Source::Events | Source::Probes => {
+            Vec::new()
+        }
     }
 }
 
