@@ -50,12 +50,21 @@ fn plays(scenario: Scenario) -> Vec<Trial> {
     scenario.recipes().into_iter().map(one).collect()
 }
 
+/// Codes whose fault cannot be made in a namespace, and what proves them instead.
+const PROVEN_ELSEWHERE: [(&str, &str); 1] =
+    // No namespace has a NIC that is hardware to the kernel, and this machine may have few processors.
+    [(
+        "nic-single-queue",
+        "answers of virtio_net and vmxnet3 in a virtual machine, probes/src/kernel/golden/devices",
+    )];
+
 fn every_code_has_a_scenario() -> Result<()> {
     let all = scenario::all()?;
     let bare: Vec<_> = probes::checks::ALL
         .iter()
         .map(|check| check.entry.code)
         .filter(|code| !all.iter().any(|scenario| scenario.code == *code))
+        .filter(|code| !PROVEN_ELSEWHERE.iter().any(|(proven, _)| proven == code))
         .collect();
     let unknown: Vec<_> =
         all.iter().map(|scenario| &scenario.code).filter(|code| probes::checks::by_code(code).is_none()).collect();

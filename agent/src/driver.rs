@@ -164,6 +164,10 @@ impl World {
                 let routes = self.netlink.routes(queries).await;
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
+            Output::ReadDevices(links) => {
+                let devices = self.netlink.devices(&links);
+                node.on(Input::Devices(Box::new(devices)), now(self.epoch));
+            }
             Output::Transfer(transfer) => self.transfers.start(transfer),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::TapTunnels(links) => {

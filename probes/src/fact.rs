@@ -76,6 +76,8 @@ pub enum Source {
     Fdb,
     /// `RTM_GETLINK` with `IFLA_TARGET_NETNSID`: the pods' ends of their links.
     PodEnds,
+    /// Features and queues of devices, by ethtool netlink.
+    Ethtool,
     /// Files below `/proc/sys/net`.
     Settings,
     /// Files of settings: `/etc/sysctl.d` and its like.
@@ -90,7 +92,7 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -99,6 +101,7 @@ impl Source {
         Self::Neighbours,
         Self::Fdb,
         Self::PodEnds,
+        Self::Ethtool,
         Self::Settings,
         Self::SysctlFiles,
         Self::Counters,
@@ -117,6 +120,7 @@ impl Source {
             Self::Neighbours => "neighbours",
             Self::Fdb => "fdb",
             Self::PodEnds => "pod_ends",
+            Self::Ethtool => "ethtool",
             Self::Settings => "settings",
             Self::SysctlFiles => "sysctl_files",
             Self::Counters => "counters",

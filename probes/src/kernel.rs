@@ -5,6 +5,7 @@
 
 pub mod address;
 mod attributes;
+pub mod ethtool;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod link;
@@ -226,6 +227,9 @@ pub struct Link {
     pub bridge: Option<BridgeFilter>,
     /// IPv4 settings of the link; `None` where the dump did not carry them.
     pub inet: Option<Inet>,
+    /// What the device hangs on (`pci`, `virtio`, `usb`, …); `None` where it is made of software, and before Linux 5.14,
+    /// which does not tell.
+    pub bus: Option<String>,
 }
 
 impl Link {

@@ -13,6 +13,7 @@
 //! ground that a measurement stands on, the next round comes early.
 
 mod cache;
+mod devices;
 mod encapsulation;
 mod ground;
 mod judging;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use crate::config::{Config, Expect};
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
+use crate::kernel::ethtool::{Devices, RawDevices};
 use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Learned, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
@@ -44,6 +46,7 @@ use crate::transfer::{Transfer, Transferred};
 use crate::units::{Family, Mono, Now};
 
 use cache::Cache;
+use devices::Readings;
 use ground::Ground;
 use look::Look;
 use sweeps::Sweeps;
@@ -60,6 +63,8 @@ pub enum Input {
     Facts(Box<RawFacts>),
     /// The routes that [`Output::ReadRoutes`] asked for.
     Routes(Box<RawRoutes>),
+    /// What [`Output::ReadDevices`] asked for.
+    Devices(Box<RawDevices>),
     /// The kernel's multicast messages: something may have changed.
     Changed(Vec<RawMessage>),
     /// Some multicast messages were lost.
@@ -85,6 +90,8 @@ pub enum Output {
     ReadFacts,
     /// Ask which way each packet would take, cached path MTUs ignored (`RTM_F_FIB_MATCH`).
     ReadRoutes(Vec<Query>),
+    /// Ask the drivers of these links for their features and queues; answer with [`Input::Devices`]. Nothing waits for it.
+    ReadDevices(Vec<LinkIndex>),
     /// Send a packet or try a connection; answer with [`Input::Sent`].
     Transmit(Transmit),
     /// Move bulk with a peer's agent, both ways; answer with [`Input::Transferred`]. Nothing waits for it.
@@ -117,6 +124,7 @@ pub struct Node {
     probing_now: bool,
     asked: Option<Asked>,
     look: Look,
+    readings: Readings,
     ground: Ground,
     transfers: Transfers,
     turns: Turns,
@@ -157,6 +165,7 @@ impl Node {
             probing_now: false,
             asked: None,
             look: Look::default(),
+            readings: Readings::default(),
             ground: Ground::default(),
             transfers: Transfers::new(identity.secret, now.mono),
             turns: Turns::default(),
@@ -174,9 +183,11 @@ impl Node {
         match input {
             Input::Facts(raw) => self.on_facts(&raw, now),
             Input::Routes(raw) => self.on_routes(*raw, now),
+            Input::Devices(raw) => self.on_devices(&raw, now),
             Input::Changed(messages) => self.on_changed(&messages, now),
             Input::Overrun => {
                 self.telemetry.overruns += 1;
+                self.readings.doubt();
                 self.look.news(now.mono);
             }
             Input::Listening(listening) => {
@@ -275,6 +286,7 @@ impl Node {
     }
 
     fn on_changed(&mut self, messages: &[RawMessage], now: Now) {
+        self.readings.heed(messages);
         let told = || messages.iter().any(|message| self.snapshot.tables.is_news(message));
         if self.look.is_wanted() || told() {
             self.look.news(now.mono);
@@ -323,6 +335,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         setup: Setup::default(),
         topology: Topology::default(),
         tables,
+        devices: Devices::unread(),
         peers: Vec::new(),
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),

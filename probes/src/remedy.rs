@@ -15,6 +15,7 @@ mod host;
 mod network;
 mod offload;
 mod pods;
+mod queues;
 mod sysctl;
 mod underlay;
 
@@ -59,6 +60,22 @@ pub enum Fix {
         mtu: LinkMtu,
         /// Bytes that the tunnel adds.
         overhead: u32,
+    },
+    /// Every node has room for a larger tunnel.
+    RoomOnEveryNode {
+        /// What the tunnel has.
+        has: LinkMtu,
+        /// What this node has room for.
+        room: LinkMtu,
+    },
+    /// A NIC spreads what it takes in over several processors.
+    Queues {
+        /// The NIC.
+        link: String,
+        /// How many queues it is to have.
+        queues: u32,
+        /// Whether it has no more than the one: then the hypervisor is to give it more.
+        at_hypervisor: bool,
     },
     /// Pods have this MTU.
     PodMtu {
@@ -253,6 +270,10 @@ pub enum Fix {
         agent: SocketAddr,
         /// Which way bytes are lost.
         direction: Direction,
+        /// Whether this node's tunnel leaves checksums to others, where that is known.
+        checksums: Option<bool>,
+        /// Other offloads of this node's links that are on and may be the cause.
+        suspects: Vec<(String, Vec<&'static str>)>,
     },
     /// A tunnel is on the network of its far ends.
     TunnelUnderlay {
@@ -300,6 +321,9 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
         Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
+        Fix::RoomOnEveryNode { has, room } => network::room_on_every_node(*has, *room),
+        Fix::Queues { link, queues, at_hypervisor: true } => queues::from_hypervisor(link, *queues),
+        Fix::Queues { link, queues, at_hypervisor: false } => queues::here(link, *queues),
         Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel.as_deref(), *mtu, setup),
         Fix::RecreatePods => pods::recreate(),
         Fix::PodLinkEnds { links } => pods::ends(links),
@@ -325,7 +349,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             network::peer_answers(peer, *address, link.as_deref(), *resolved)
         }
         Fix::TunnelDelivers { .. } => delivery::tunnel_delivers(&group[0], setup),
-        Fix::TunnelOffload { tunnel, agent, direction } => offload::tunnel(tunnel, *agent, *direction, setup),
+        Fix::TunnelOffload { .. } => offload::tunnel(&group[0], setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use crate::config::Expect;
 use crate::declared::sysctl;
 use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::ethtool::Devices;
 use crate::kernel::{Counters, LinkIndex, Route};
 use crate::loss::Losses;
 use crate::path::spread::Swept;
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub topology: Topology,
     /// Which CNI and host were recognised.
     pub setup: Setup,
+    /// What the drivers of the links that matter say of themselves.
+    pub devices: Devices,
     /// Paths under measurement.
     pub paths: BTreeMap<PathKey, Path>,
     /// What the operator means the network to be.

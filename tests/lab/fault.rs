@@ -151,6 +151,16 @@ pub enum Fault {
         #[serde(default)]
         node: usize,
     },
+    /// A link leaves the checksums of what it sends to the next device, or finishes them itself, as `ethtool -K` has it.
+    ChecksumOffload {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The link.
+        link: Role,
+        /// Whether it leaves them.
+        on: bool,
+    },
     /// A node drops packets that its connection tracking finds invalid: an answer to something that it never asked.
     DropInvalid {
         /// On this node.
@@ -389,7 +399,9 @@ impl Fault {
     pub fn fits(&self, recipe: &Recipe) -> bool {
         let names = recipe.sizes();
         match self {
-            Self::LinkDown { link, .. } | Self::BridgeFilters { link, .. } => recipe.link(*link).is_some(),
+            Self::LinkDown { link, .. } | Self::BridgeFilters { link, .. } | Self::ChecksumOffload { link, .. } => {
+                recipe.link(*link).is_some()
+            }
             Self::Unplug { link, .. } => recipe.bridge_of(*link).is_some(),
             Self::PortMtu { link, bytes, .. } => recipe.bridge_of(*link).is_some() && bytes.fits(&names),
             Self::Guest { .. } => recipe.bridge.is_some(),
@@ -486,6 +498,9 @@ impl Fault {
                 tunnel::no_large_segments(cluster, *node, than.on(&names)?, *way)
             }
             Self::CorruptTcp { node } => tunnel::corrupt(cluster, *node),
+            Self::ChecksumOffload { node, link, on } => {
+                offload::switched(cluster.host(*node), cluster.link(*link)?, *on)
+            }
             Self::DropInvalid { node } => filter::invalid(cluster, *node),
             Self::DropTimestamp { node } => filter::timestamp(cluster, *node),
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),

@@ -150,6 +150,7 @@ fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Resu
                 && expect.is_shown_by(&finding.evidence)
                 && !finding.summary.is_empty()
                 && !finding.remedy.is_empty()
+                && expect.is_advised_by(&finding.remedy)
         })
     })
 }

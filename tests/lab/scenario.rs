@@ -94,12 +94,26 @@ pub struct Expect {
     /// What its evidence must hold, among other things.
     #[serde(default)]
     pub evidence: BTreeMap<String, Value>,
+    /// Commands that its remedy must name.
+    #[serde(default)]
+    pub advises: Vec<String>,
+    /// Commands that its remedy must not name.
+    #[serde(default)]
+    pub spares: Vec<String>,
 }
 
 impl Expect {
     /// Whether evidence holds what it must.
     pub fn is_shown_by(&self, evidence: &BTreeMap<String, Value>) -> bool {
         self.evidence.iter().all(|(key, wanted)| evidence.get(key).is_some_and(|found| holds(found, wanted)))
+    }
+}
+
+impl Expect {
+    /// Whether a remedy names what it must, and nothing that it must not.
+    pub fn is_advised_by(&self, remedy: &[String]) -> bool {
+        let names = |command: &String| remedy.iter().any(|line| line.contains(command.as_str()));
+        self.advises.iter().all(names) && !self.spares.iter().any(names)
     }
 }
 

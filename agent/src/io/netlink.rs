@@ -10,12 +10,14 @@
 //! for again, [`ATTEMPTS`] times at most.
 
 mod channel;
+mod ethtool;
 pub mod events;
 mod pipeline;
 mod pod_ends;
 mod request;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use probes::fact::{Reason, Source, Unread};
@@ -50,6 +52,8 @@ pub struct Netlink {
     /// `None` after a fault; opened again when next needed.
     channel: Mutex<Option<Channel>>,
     pods: Mutex<pod_ends::Known>,
+    /// The number of the generic family `ethtool`, once known.
+    ethtool: OnceLock<u16>,
 }
 
 impl Netlink {
@@ -59,7 +63,7 @@ impl Netlink {
     /// If the kernel gives out no rtnetlink socket.
     pub fn open() -> Result<Self, Unread> {
         let channel = Channel::open().map_err(|fault| unread(Source::Links, "rtnetlink socket", &fault))?;
-        Ok(Self { channel: Mutex::new(Some(channel)), pods: Mutex::default() })
+        Ok(Self { channel: Mutex::new(Some(channel)), pods: Mutex::default(), ethtool: OnceLock::new() })
     }
 
     /// Every table, each read or failed on its own. `files` and `sysctls` are left empty.

@@ -51,6 +51,16 @@ machines! {
     spread: "VXLAN over equal-cost routes by two NICs; management in a VRF.",
 }
 
+/// What the drivers of a veth and a VXLAN device say.
+pub(crate) fn software() -> BTreeMap<String, Vec<RawMessage>> {
+    sections(include_bytes!("golden/devices/software.bin"))
+}
+
+/// What those of a virtual machine's NICs say: `eth0` of virtio with one queue, `eth3` of vmxnet3 with several.
+pub(crate) fn virtual_machine() -> BTreeMap<String, Vec<RawMessage>> {
+    sections(include_bytes!("golden/devices/virtual.bin"))
+}
+
 pub(crate) fn links() -> Vec<RawMessage> {
     messages(include_bytes!("golden/links.bin"))
 }

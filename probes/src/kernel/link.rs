@@ -22,6 +22,7 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -43,6 +44,12 @@ pub fn decode(messages: &[RawMessage]) -> Table<Link> {
     table
 }
 
+/// The link that a message is about, if it is about one.
+pub fn told_of(message: &RawMessage) -> Option<LinkIndex> {
+    let index = message.body.get(4..8).filter(|_| message.kind == NEW_LINK)?;
+    Some(LinkIndex(u32::from_ne_bytes(index.try_into().ok()?)))
+}
+
 /// What the attributes of one message said, before it is known whether they suffice.
 #[derive(Default)]
 struct Draft {
@@ -57,6 +64,7 @@ struct Draft {
     tunnel: Option<super::Tunnel>,
     bridge: Option<BridgeFilter>,
     inet: Option<Inet>,
+    bus: Option<String>,
     amiss: Vec<String>,
 }
 
@@ -94,6 +102,7 @@ fn link(body: &[u8], amiss: &mut Vec<String>) -> Result<Link, DecodeError> {
         tunnel: draft.tunnel,
         bridge: draft.bridge,
         inet: draft.inet,
+        bus: draft.bus,
     })
 }
 
@@ -107,6 +116,7 @@ impl Draft {
         match attribute.kind() {
             IFLA_IFNAME => self.name = Some(text(attribute).into_owned()),
             IFLA_LINKINFO => self.take_info(attribute),
+            IFLA_PARENT_DEV_BUS_NAME => self.bus = Some(text(attribute).into_owned()),
             IFLA_AF_SPEC => match inet(attribute) {
                 Ok(inet) => self.inet = inet,
                 Err(error) => self.amiss.push(format!("IPv4 settings: {error}")),
@@ -206,6 +216,7 @@ mod tests {
             tunnel: None,
             bridge: None,
             inet: Some(INET),
+            bus: None,
         }
     }
 
@@ -311,6 +322,22 @@ mod tests {
             decoded(message([LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), veth])])).bridge,
             None
         );
+    }
+
+    #[test]
+    fn hardware_tells_what_it_hangs_on_and_software_hangs_on_nothing() {
+        let table = decode(&golden::bonded()["links"]);
+        let buses: Vec<_> = table.rows.iter().map(|link| (link.kind.as_str(), link.bus.as_deref())).collect();
+        assert!(buses.contains(&("device", Some("virtio"))), "{buses:?}");
+        assert!(buses.iter().all(|(kind, bus)| bus.is_none() || *kind == "device"), "{buses:?}");
+    }
+
+    #[test]
+    fn a_message_tells_which_link_it_is_about() {
+        let message = message([]);
+        assert_eq!(told_of(&message), Some(LinkIndex(5)));
+        assert_eq!(told_of(&RawMessage { kind: 20, ..message.clone() }), None, "an address");
+        assert_eq!(told_of(&RawMessage { body: message.body[..7].to_vec(), ..message }), None);
     }
 
     #[test]

@@ -7,14 +7,14 @@ use crate::checks::{self, Confirm, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::{Occasion, Standing};
 use crate::kernel::{LinkIndex, NeighbourState};
-use crate::path::{PathKey, Plane, Unreachable, Verdict};
+use crate::path::{Unreachable, Verdict};
 use crate::remedy;
 use crate::report::{
     Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary, ladder,
 };
 use crate::silence;
+use crate::snapshot::Snapshot;
 use crate::snapshot::topology::TunnelView;
-use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
@@ -247,8 +247,7 @@ fn loud(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
 
 /// For each tunnel the MTU that it can have on its lower link and on every underlay path that carries what it should.
 /// A path that carries less is blamed by a finding and left out, so that one bad hop does not shrink the cluster; but
-/// where every path is blamed, the smaller size is what the network is. A path that goes through the tunnel itself, to
-/// the far end of another tunnel on top of it, does not bound it, and neither does one through a tunnel beside it.
+/// where every path is blamed, the smaller size is what the network is.
 fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
     let fits = |tunnel: &TunnelView| {
         let carries = carries_below(node, tunnel.link)?;
@@ -260,13 +259,7 @@ fn recommended(node: &Snapshot) -> BTreeMap<String, IpSize> {
 
 /// The smallest size that the underlay paths of the tunnel's outer family carry.
 fn carries_below(node: &Snapshot, tunnel: LinkIndex) -> Option<IpSize> {
-    let chain = node.topology.chain(tunnel);
-    let under = |link: &LinkIndex| *link != tunnel && (node.topology.tunnel(*link).is_none() || chain.contains(link));
-    let outer = node.outer_family(tunnel);
-    let spoken = |key: &PathKey| outer.is_none_or(|outer| outer == key.family());
-    let below = |key: &PathKey, path: &Path| key.plane == Plane::Underlay && spoken(key) && path.via.iter().all(under);
-    let paths = || node.paths.iter().filter(|(key, path)| below(key, path));
-    let verdicts = || paths().filter_map(|(_, path)| path.verdict().ok());
+    let verdicts = || node.paths_below(tunnel).filter_map(|(_, path)| path.verdict().ok());
     let clear = verdicts().filter(|verdict| matches!(verdict, Verdict::Clear { .. })).filter_map(Verdict::path_mtu);
     clear.min().or_else(|| verdicts().filter_map(Verdict::path_mtu).min())
 }

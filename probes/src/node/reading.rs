@@ -99,6 +99,7 @@ impl Node {
         }
         self.snapshot.topology = self.topology();
         self.watch_tunnel_ports();
+        self.read_devices(now);
         self.snapshot.paths = targets::paths(&self.snapshot, &self.probing, self.config.probing.ecmp_ports);
     }
 
@@ -136,7 +137,7 @@ impl RawFacts {
             Source::PodEnds => self.pod_ends.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
             Source::SysctlFiles => self.sysctls.are_whole(),
-            Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,
+            Source::Exceptions | Source::Lookup | Source::Ethtool | Source::Events | Source::Probes => true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
 mod changes;
+mod devices;
 mod transfers;
 mod turns;
 
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::declared::sysctl::{RawFiles, RawSysctls};
 use crate::fact::Reason;
+use crate::kernel::ethtool::RawDevice;
 use crate::kernel::golden;
 use crate::kernel::{self, HostFile};
 use crate::prober::Means;
@@ -44,6 +46,8 @@ struct World {
     ports: usize,
     /// Transfers that are wanted and not answered.
     transfers: Vec<Transfer>,
+    /// Links whose drivers were asked about, each time.
+    asked_devices: Vec<Vec<LinkIndex>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +71,7 @@ impl World {
             tapped: Vec::new(),
             ports: 0,
             transfers: Vec::new(),
+            asked_devices: Vec::new(),
         }
     }
 
@@ -97,6 +102,10 @@ impl World {
             Output::Transfer(transfer) => self.transfers.push(transfer),
             Output::WatchTunnelPorts(_) => self.ports += 1,
             Output::TapTunnels(links) => self.tapped = links,
+            Output::ReadDevices(links) => {
+                self.node.on(Input::Devices(Box::new(devices(&links))), at(self.time));
+                self.asked_devices.push(links);
+            }
             Output::Publish(_) => {}
         }
     }
@@ -176,6 +185,21 @@ pub(crate) fn lookup(address: IpAddr) -> Option<RawMessage> {
         covers(route.destination, route.prefix, address).then_some(route.prefix)
     };
     golden::lookups().into_iter().filter(|raw| holds(raw).is_some()).max_by_key(|raw| holds(raw))
+}
+
+/// Drivers that do as a VXLAN device's and a veth's do.
+fn devices(links: &[LinkIndex]) -> RawDevices {
+    let golden = golden::software();
+    let answer = |link: LinkIndex, what: &str| {
+        let name = if link == golden::VXLAN_CALICO { "vxlan.calico" } else { "enp5s0" };
+        Ok(golden[&format!("{name} {what}")].first().cloned())
+    };
+    let device = |&link| RawDevice { link, features: answer(link, "features"), channels: answer(link, "channels") };
+    RawDevices {
+        devices: links.iter().map(device).collect(),
+        processors: Ok("0-7\n".into()),
+        took: Duration::from_millis(1),
+    }
 }
 
 const READ: [Source; 8] = [

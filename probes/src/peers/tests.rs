@@ -28,6 +28,7 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
         tunnel,
         bridge: None,
         inet: None,
+        bus: None,
     }
 }
 

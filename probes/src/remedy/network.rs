@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::path::Hole;
-use crate::units::{Family, IpSize};
+use crate::units::{Family, IpSize, LinkMtu};
 
 use super::{Fix, Lost};
 
@@ -208,6 +208,18 @@ pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, reso
         Some(true) => filtered.into(),
         None => look.into_iter().chain(unresolved).chain(filtered).collect(),
     }
+}
+
+/// A tunnel's MTU is one for all nodes, and this one knows its own paths alone.
+pub(super) fn room_on_every_node(has: LinkMtu, room: LinkMtu) -> Vec<String> {
+    vec![
+        format!(
+            "See that no node has room for less than {room} B: ask each for `recommended_overlay_mtu`, take the smallest \
+             in place of {room}, and leave all as it is if that is {has}:"
+        ),
+        "$ curl -s http://NODE:9747/report | jq .summary.recommended_overlay_mtu".into(),
+        format!("If {has} B is what is meant, say so to the agent: `expect: {{ overlay_mtu: {has} }}`."),
+    ]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::checks::{Alert, Area, Candidate, Confirm, Entry};
 use crate::config::Expect;
+use crate::kernel::ethtool::Devices;
 use crate::path::Plane;
 use crate::snapshot::{Setup, Topology};
 use crate::subject::Subject;
@@ -59,6 +60,7 @@ fn nothing() -> Snapshot {
         outer: BTreeMap::new(),
         topology: Topology::default(),
         setup: Setup::default(),
+        devices: Devices::unread(),
         paths: BTreeMap::new(),
         expect: Expect::default(),
     }

@@ -44,6 +44,19 @@ impl Snapshot {
         self.paths.range(first..).take_while(move |(key, _)| key.plane == Plane::Underlay && key.peer == name)
     }
 
+    /// The underlay paths that a tunnel's outer packets go by. One that goes through the tunnel itself, to the far end of
+    /// another tunnel on top of it, is none, and neither is one through a tunnel beside it.
+    pub fn paths_below(&self, tunnel: LinkIndex) -> impl Iterator<Item = (&PathKey, &Path)> {
+        let chain = self.topology.chain(tunnel);
+        let outer = self.outer_family(tunnel);
+        let under =
+            move |link: &LinkIndex| *link != tunnel && (self.topology.tunnel(*link).is_none() || chain.contains(link));
+        self.paths.iter().filter(move |(key, path)| {
+            let spoken = outer.is_none_or(|outer| outer == key.family());
+            key.plane == Plane::Underlay && spoken && path.via.iter().all(&under)
+        })
+    }
+
     /// The family of the packets on the network between the nodes.
     pub fn family_below(&self, key: &PathKey) -> Family {
         let links = self.paths.get(key).into_iter().flat_map(|path| &path.via).copied();

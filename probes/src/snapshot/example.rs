@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::config::Expect;
 use crate::declared::sysctl::{RawFiles, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
+use crate::kernel::ethtool::{Channels, Device, Devices, Feature, Features};
 use crate::kernel::pod_end::PodEnd;
 use crate::kernel::{
     Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
@@ -34,6 +35,8 @@ pub(crate) struct Example {
     pub(crate) counters_untroubled: Fact<Counters>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
+    pub(crate) devices: Devices,
+    pub(crate) expect: Expect,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
     addressed: BTreeMap<IpAddr, Fact<Measured>>,
     outers: BTreeMap<String, Fact<Measured>>,
@@ -111,6 +114,8 @@ impl Example {
             counters_untroubled,
             peers,
             lookups,
+            devices: Devices { processors: Fact::Known(8), ..Devices::unread() },
+            expect: Expect::default(),
             verdicts,
             addressed,
             outers,
@@ -208,7 +213,10 @@ impl Example {
             tunnel: None,
             bridge: (kind == "bridge").then(BridgeFilter::default),
             inet: Some(Inet::default()),
+            bus: (kind == "device").then(|| "pci".into()),
         });
+        let channels = if kind == "device" { Fact::Known(Channels { receiving: 8, most: 8 }) } else { Fact::Absent };
+        self.devices.set(index, Device { features: Fact::Known(Features::default()), channels });
         self
     }
 
@@ -397,6 +405,29 @@ impl Example {
         self
     }
 
+    /// Gives a NIC queues: so many, of so many that it could have.
+    pub(crate) fn queues(mut self, link: &str, receiving: u32, most: u32) -> Self {
+        let link = self.index(link);
+        let channels = Fact::Known(Channels { receiving, most });
+        self.devices.set(link, Device { channels, ..self.devices.get(link).clone() });
+        self
+    }
+
+    /// Gives the machine so many processors.
+    pub(crate) fn processors(mut self, count: u32) -> Self {
+        self.devices.processors = Fact::Known(count);
+        self
+    }
+
+    /// Switches offloads of a link: each on or off, and whether it can be switched.
+    pub(crate) fn offloads(mut self, link: &str, offloads: &[(&'static str, bool)]) -> Self {
+        let link = self.index(link);
+        let features = offloads.iter().map(|&(name, on)| (name, Feature { on, fixed: false }));
+        let features = Fact::Known(Features::new(features));
+        self.devices.set(link, Device { features, ..self.devices.get(link).clone() });
+        self
+    }
+
     /// Removes every peer.
     pub(crate) fn alone(mut self) -> Self {
         self.peers.clear();
@@ -422,7 +453,8 @@ impl Example {
             paths: self.paths(&topology),
             topology,
             setup: Setup::new(&self.tables),
-            expect: Expect::default(),
+            devices: self.devices.clone(),
+            expect: self.expect.clone(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use nix::libc;
 use socket2::{Domain, Socket, Type};
 
+use super::Broken;
 use crate::namespace::Namespace;
 use crate::{Error, Result};
 
@@ -23,6 +24,13 @@ struct Value {
 pub(super) fn transmit_checksums(namespace: &Namespace, link: &str, on: bool) -> Result<()> {
     let doing = || format!("switching checksum offload of {link} in {}", namespace.name());
     namespace.inside(|| set(link, on))?.map_err(|error| Error::new(doing(), error))
+}
+
+/// Switches it until it is healed, which switches it back.
+pub(super) fn switched<'c>(namespace: &'c Namespace, link: &str, on: bool) -> Result<Broken<'c>> {
+    transmit_checksums(namespace, link, on)?;
+    let link = link.to_owned();
+    Ok(Broken::until(move || transmit_checksums(namespace, &link, !on)))
 }
 
 fn set(link: &str, on: bool) -> io::Result<()> {

@@ -3,7 +3,7 @@
 //! The kernel answers a question that is no dump before the call that asked it returns, and takes many in one. So a batch
 //! is sent, and what came back is read, without waiting: a thousand route look-ups cost some fifty calls instead of four
 //! thousand, which is more than all else that a thousand probes cost. A batch is as large as its answers fit the smallest
-//! receive buffer that is usual (208 KiB, which the kernel doubles; an answer takes 4 KiB of it). Whatever is not answered
+//! receive buffer that is usual (208 KiB, which the kernel doubles; a route takes 4 KiB of it, a device's features 8 KiB). Whatever is not answered
 //! all the same was not heard, and is asked once more by itself.
 //!
 //! A dump takes turns: the kernel refuses the next one until the last is read to its end. What one namespace has of a
@@ -20,10 +20,11 @@ use probes::kernel::RawMessage;
 
 use super::channel::{Fault, RECEIVE_BUFFER};
 
-/// Questions in one call.
+/// Questions about routes and links in one call.
 pub(super) const BATCH: usize = 64;
 
-/// Bytes of the largest answer that is taken whole: a route over a few dozen next hops, or a link without statistics.
+/// Bytes of the largest answer about these that is taken whole: a route over a few dozen next hops, or a link without
+/// statistics.
 const LONGEST: usize = 4096;
 
 /// `struct nlmsghdr`, and what every message is padded to.
@@ -42,15 +43,22 @@ pub(super) type Answer = Result<RawMessage, Fault>;
 pub(super) struct Pipeline {
     socket: Socket,
     buffer: Vec<u8>,
+    /// Bytes of the largest answer that is taken whole.
+    longest: usize,
 }
 
 impl Pipeline {
     pub(super) fn open() -> io::Result<Self> {
-        let socket = Socket::new(NETLINK_ROUTE)?;
+        Self::of(NETLINK_ROUTE, LONGEST)
+    }
+
+    /// A socket of another protocol, whose answers are `longest` bytes at most.
+    pub(super) fn of(protocol: isize, longest: usize) -> io::Result<Self> {
+        let socket = Socket::new(protocol)?;
         socket.set_non_blocking(true)?;
         // A larger buffer only makes losses rarer; the kernel may refuse it.
         _ = socket.set_rx_buf_sz(RECEIVE_BUFFER);
-        Ok(Self { socket, buffer: vec![0; BATCH * LONGEST] })
+        Ok(Self { socket, buffer: vec![0; BATCH * LONGEST], longest })
     }
 
     /// Has the kernel honour every field of a request, or refuse it; says whether it does. Linux 4.20 and later do.
@@ -62,7 +70,7 @@ impl Pipeline {
     pub(super) fn ask(&mut self, questions: &[RawMessage]) -> Vec<Answer> {
         let mut answers: Vec<Answer> = questions.iter().map(|_| Err(Fault::Lost)).collect();
         let places: Vec<usize> = (0..questions.len()).collect();
-        for places in places.chunks(BATCH) {
+        for places in places.chunks(self.buffer.len() / self.longest) {
             self.batch(questions, places, &mut answers);
         }
         let lost: Vec<usize> = places.into_iter().filter(|&place| answers[place] == Err(Fault::Lost)).collect();
@@ -110,8 +118,9 @@ impl Pipeline {
 
     /// Reads what is there; says how many answers that were.
     fn take(&mut self, answers: &mut [Answer]) -> Result<usize, Errno> {
-        let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
-        let mut slices: Vec<_> = self.buffer.chunks_exact_mut(LONGEST).map(|chunk| [IoSliceMut::new(chunk)]).collect();
+        let chunks = self.buffer.chunks_exact_mut(self.longest);
+        let mut slices: Vec<_> = chunks.map(|chunk| [IoSliceMut::new(chunk)]).collect();
+        let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
         let received = recvmmsg(self.socket.as_raw_fd(), &mut headers, slices.iter_mut(), MsgFlags::empty(), None)?;
         let mut count = 0;
         for message in received {

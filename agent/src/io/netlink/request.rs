@@ -54,6 +54,7 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
         Source::Fdb => vec![neighbours("RTM_GETNEIGH dump of AF_BRIDGE", AddressFamily::Bridge)],
         Source::Lookup
         | Source::PodEnds
+        | Source::Ethtool
         | Source::Settings
         | Source::SysctlFiles
         | Source::Counters

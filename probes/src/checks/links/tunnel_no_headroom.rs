@@ -155,7 +155,8 @@ fn evidence(node: &Snapshot, tunnel: &TunnelView) -> Option<Evidence> {
     })
 }
 
-fn unread(node: &Snapshot, tunnel: &TunnelView) -> Unread {
+/// Why it cannot be told what there is below a tunnel.
+pub(super) fn unread(node: &Snapshot, tunnel: &TunnelView) -> Unread {
     let tables = [node.tables.addresses.read().err(), node.tables.forwarding.read().err()];
     let unread = tables.into_iter().flatten().next();
     unread.unwrap_or_else(|| {

@@ -42,7 +42,7 @@ use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
 use crate::units::Family;
 
-use super::{PodMtuTooLarge, TunnelNoHeadroom};
+use super::{PodMtuTooLarge, TunnelNoHeadroom, TunnelUndersized};
 use fit::{Base, End};
 
 /// The rule.
@@ -140,6 +140,7 @@ impl Check for TunnelWrongUnderlay {
             PodUnreachable::ENTRY.code,
             PodMtuTooLarge::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
+            TunnelUndersized::ENTRY.code,
             PathMtuAsymmetric::ENTRY.code,
             DeclaredMtuDiffers::ENTRY.code,
         ],

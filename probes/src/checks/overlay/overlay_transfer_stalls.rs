@@ -5,8 +5,12 @@
 //! matter, and there the last word about transfers is held. An agent that is not there, or that lets nobody transfer,
 //! says nothing either way and is told with its reason.
 //!
+//! What the drivers of this node's tunnel and NIC do in the kernel's place is evidence: it names the suspects, and only
+//! what is on is worth switching off. The peer's are not known here.
+//!
 //! As many transfers must agree as the operator asks rounds to; one that passes clears.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
@@ -15,9 +19,11 @@ use serde::Serialize;
 use crate::checks::paths::some_peer;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
+use crate::kernel::LinkIndex;
+use crate::kernel::ethtool::Features;
 use crate::path::{PathKey, Plane, Verdict};
 use crate::remedy::Fix;
-use crate::report::Severity;
+use crate::report::{Role, Severity};
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::transfer::{BYTES, Direction, Made, Stage, Stall};
@@ -58,7 +64,20 @@ pub struct Evidence {
     /// TCP segments that came in here with a wrong checksum meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spoilt: Option<u64>,
+    /// Offloads of this node's tunnel that are on, or could be; none where they could not be read.
+    pub tunnel_offloads: BTreeMap<&'static str, bool>,
+    /// The same of the NICs below it, by link.
+    pub nic_offloads: BTreeMap<String, BTreeMap<&'static str, bool>>,
 }
+
+/// Leaves the checksum of an inner packet to whatever device the outer one leaves by.
+const CHECKSUMS: &str = "tx-checksum-ip-generic";
+
+/// What may break packets of a tunnel as they leave.
+const SENDING: [&str; 2] = ["tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation"];
+
+/// What may break them as they come in.
+const RECEIVING: [&str; 4] = ["rx-gro-hw", "rx-gro-list", "rx-udp-gro-forwarding", "rx-udp_tunnel-port-offload"];
 
 impl Check for OverlayTransferStalls {
     const ENTRY: Entry = Entry {
@@ -120,8 +139,22 @@ impl Check for OverlayTransferStalls {
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let Evidence { agent, tunnel, direction, .. } = evidence;
-        vec![Fix::TunnelOffload { tunnel: tunnel.clone(), agent: *agent, direction: *direction }]
+        let Evidence { agent, tunnel, direction, tunnel_offloads, nic_offloads, .. } = evidence;
+        let suspects = |link: &String, offloads: &BTreeMap<&'static str, bool>| {
+            let sending = SENDING.iter().filter(|_| *direction != Direction::FromPeer);
+            let receiving = RECEIVING.iter().filter(|_| *direction != Direction::ToPeer);
+            let on: Vec<_> =
+                sending.chain(receiving).copied().filter(|name| offloads.get(name) == Some(&true)).collect();
+            (!on.is_empty()).then(|| (link.clone(), on))
+        };
+        let links = std::iter::once((tunnel, tunnel_offloads)).chain(nic_offloads);
+        vec![Fix::TunnelOffload {
+            tunnel: tunnel.clone(),
+            agent: *agent,
+            direction: *direction,
+            checksums: tunnel_offloads.get(CHECKSUMS).copied(),
+            suspects: links.filter_map(|(link, offloads)| suspects(link, offloads)).collect(),
+        }]
     }
 
     fn example() -> (Subject, Severity, Evidence) {
@@ -139,6 +172,8 @@ impl Check for OverlayTransferStalls {
             retransmits: Some(5),
             stage: Stage::Moving,
             spoilt: Some(0),
+            tunnel_offloads: BTreeMap::from([(CHECKSUMS, true), ("rx-checksum", true), ("tx-tcp-segmentation", true)]),
+            nic_offloads: BTreeMap::from([("enp5s0".into(), BTreeMap::from([(SENDING[0], true), ("rx-gro", true)]))]),
         };
         let key = PathKey { peer: "master-2".into(), plane: Plane::Overlay, address };
         (Subject::path(&key), Severity::Critical, evidence)
@@ -180,6 +215,9 @@ fn look(path: &Path) -> Result<Option<(IpSize, &Made)>, Unread> {
 
 fn evidence(node: &Snapshot, key: &PathKey, path: &Path, path_mtu: IpSize, stall: &Stall) -> Evidence {
     let tunnel = path.via.iter().find_map(|&link| node.topology.tunnel(link));
+    let below = tunnel.map(|tunnel| node.topology.chain(tunnel.link)).unwrap_or_default();
+    let nics = below.into_iter().filter(|&link| node.topology.role(link) == Role::Underlay);
+    let nics = nics.filter_map(|link| Some((node.tables.link(link)?.name.clone(), offloads(node, link))));
     Evidence {
         peer: key.peer.clone(),
         agent: SocketAddr::new(key.address, stall.port),
@@ -193,7 +231,16 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, path_mtu: IpSize, stall
         retransmits: stall.retransmits,
         stage: stall.stage,
         spoilt: stall.spoilt,
+        tunnel_offloads: tunnel.map(|tunnel| offloads(node, tunnel.link)).unwrap_or_default(),
+        nic_offloads: nics.filter(|(_, offloads)| !offloads.is_empty()).collect(),
     }
+}
+
+/// Offloads that are on or could be.
+fn offloads(node: &Snapshot, link: LinkIndex) -> BTreeMap<&'static str, bool> {
+    let known = node.devices.get(link).features.known();
+    let told = known.into_iter().flat_map(Features::iter).filter(|(_, feature)| feature.on || !feature.fixed);
+    told.map(|(name, feature)| (name, feature.on)).collect()
 }
 
 #[cfg(test)]
@@ -238,6 +285,34 @@ mod tests {
         assert_eq!((tunnel.as_str(), path_mtu.bytes()), ("vxlan.calico", 1450));
         assert_eq!(agent.to_string(), "10.244.2.0:9747");
         assert!(judge(&Example::reference()).raised.is_empty());
+    }
+
+    #[test]
+    fn what_drivers_do_is_shown_and_only_what_is_on_is_suspected() {
+        let node = |checksums| {
+            Example::reference()
+                .offloads("vxlan.calico", &[(CHECKSUMS, checksums), (SENDING[0], false)])
+                .offloads("enp5s0", &[(SENDING[0], true), (SENDING[1], false), (RECEIVING[0], true)])
+                .offloads("enp4s0", &[(SENDING[0], true)])
+        };
+        let fix = |checksums, direction| {
+            let node = node(checksums).transfer("master-2", fresh(Some(stall(direction))));
+            let raised = judge(&node).raised.remove(0);
+            assert_eq!(raised.evidence.tunnel_offloads[CHECKSUMS], checksums);
+            assert_eq!(raised.evidence.nic_offloads.keys().collect::<Vec<_>>(), ["enp5s0"], "not the management NIC");
+            OverlayTransferStalls::fixes(&raised.subject, &raised.evidence).remove(0)
+        };
+        let suspects = |fix: Fix| match fix {
+            Fix::TunnelOffload { checksums, suspects, .. } => (checksums, suspects),
+            other => panic!("{other:?}"),
+        };
+        let enp5s0 = |names: &[&'static str]| vec![("enp5s0".to_owned(), names.to_vec())];
+        assert_eq!(suspects(fix(true, Direction::ToPeer)), (Some(true), enp5s0(&SENDING[..1])));
+        assert_eq!(suspects(fix(false, Direction::FromPeer)), (Some(false), enp5s0(&RECEIVING[..1])));
+        let unread = Example::reference().transfer("master-2", fresh(Some(stall(Direction::Both))));
+        let raised = judge(&unread).raised.remove(0);
+        let fix = OverlayTransferStalls::fixes(&raised.subject, &raised.evidence).remove(0);
+        assert_eq!(suspects(fix), (None, Vec::new()));
     }
 
     #[test]
