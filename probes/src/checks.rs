@@ -291,6 +291,8 @@ pub static ALL: &[Registered] = &[
     of::<kernel::RpFilterStrict>(),
     of::<kernel::BridgeNetfilterOff>(),
     of::<kernel::PmtuDiscoveryOff>(),
+    of::<kernel::ProxyArpOff>(),
+    of::<kernel::AcceptRaOff>(),
     of::<declared::DeclaredMtuDiffers>(),
 ];
 

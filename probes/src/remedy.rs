@@ -92,6 +92,13 @@ pub enum Fix {
         /// Value.
         value: String,
     },
+    /// Settings of pods' links have this value, which the CNI gave them when it made the pods.
+    PodSettings {
+        /// Keys, of a few of the links.
+        keys: Vec<String>,
+        /// Value.
+        value: String,
+    },
     /// A bridge has a port that leads to the wire.
     BridgePort {
         /// The bridge.
@@ -278,6 +285,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             vec![format!("If {mtu} B is what is meant, write that at `{written}`, on every node.")]
         }
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
+        Fix::PodSettings { keys, value } => host::pod_settings(keys, value),
         Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
         Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
         Fix::Module { name } => host::module(name),

@@ -29,6 +29,10 @@ pub struct Tables {
     pub ip_forward: Fact<i64>,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter_all: Fact<i64>,
+    /// `net.ipv4.conf.all.proxy_arp`.
+    pub proxy_arp_all: Fact<i64>,
+    /// `net.ipv6.conf.all.forwarding`; absent where the kernel does not speak IPv6.
+    pub ipv6_forwarding: Fact<i64>,
     /// `net.ipv4.ip_no_pmtu_disc`.
     pub no_pmtu_disc: Fact<i64>,
     /// `net.bridge.bridge-nf-call-iptables`; absent where br_netfilter is not loaded.
@@ -56,6 +60,8 @@ impl Tables {
             forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
             ip_forward: number(HostFile::IpForward),
             rp_filter_all: number(HostFile::RpFilterAll),
+            proxy_arp_all: number(HostFile::ProxyArpAll),
+            ipv6_forwarding: optional(raw, HostFile::Ipv6Forwarding),
             no_pmtu_disc: number(HostFile::NoPmtuDisc),
             bridge_nf_iptables: bridge_netfilter(raw, HostFile::BridgeNfIptables),
             bridge_nf_ip6tables: bridge_netfilter(raw, HostFile::BridgeNfIp6tables),
@@ -80,6 +86,8 @@ impl Tables {
             forwarding: Fact::Unread(not_yet(Source::Fdb)),
             ip_forward: Fact::Unread(not_yet(Source::Settings)),
             rp_filter_all: Fact::Unread(not_yet(Source::Settings)),
+            proxy_arp_all: Fact::Unread(not_yet(Source::Settings)),
+            ipv6_forwarding: Fact::Unread(not_yet(Source::Settings)),
             no_pmtu_disc: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_iptables: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
@@ -215,6 +223,15 @@ fn file(raw: &RawFacts, file: HostFile) -> Result<Option<&String>, Unread> {
 fn whole(raw: &RawFacts, of: HostFile) -> Result<String, Unread> {
     let missing = || Reason::Failed { what: format!("{} does not exist", of.path()) };
     file(raw, of)?.cloned().ok_or_else(|| Unread::new(of.source(), missing()))
+}
+
+/// A setting that some machines do not have.
+fn optional(raw: &RawFacts, of: HostFile) -> Fact<i64> {
+    match file(raw, of).and_then(|text| text.map(|text| kernel::proc::number(text)).transpose()) {
+        Ok(Some(value)) => Fact::Known(value),
+        Ok(None) => Fact::Absent,
+        Err(unread) => Fact::Unread(unread),
+    }
 }
 
 /// A setting that comes and goes with the module br_netfilter. Before Linux 5.3 there was one for the whole machine, and

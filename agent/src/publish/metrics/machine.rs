@@ -1,7 +1,7 @@
 //! Links, tunnels, settings, neighbours and kernel counters.
 //!
 //! Pod links are counted by MTU and never named: a node has hundreds and they come and go. Settings are shown for the
-//! machine and for links that are shown themselves.
+//! machine, for links that are shown themselves, and for all pods' links as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,9 @@ use super::{Family, label};
 
 /// Most links with series of their own.
 const LINKS: usize = 50;
+
+/// What stands for all pods' links in the place of a link.
+const PODS: &str = "pods";
 
 /// Families about the machine.
 pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
@@ -97,9 +100,12 @@ fn recommended(report: &Report) -> Family {
 
 fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
     let names: BTreeSet<&str> = shown.iter().map(|link| link.name.as_str()).collect();
-    let mut family = Family::gauge("setting", "Effective value of a kernel setting; link is empty for the machine.");
+    let mut family = Family::gauge(
+        "setting",
+        "Effective value of a kernel setting; link is empty for the machine, and pods for all pods' links.",
+    );
     for row in &report.settings {
-        if row.link.is_empty() || names.contains(row.link.as_str()) {
+        if ["", PODS].contains(&row.link.as_str()) || names.contains(row.link.as_str()) {
             family.push([label("name", row.name.clone()), label("link", row.link.clone())], row.value);
         }
     }
