@@ -132,6 +132,8 @@ fn counters(report: &Report) -> Family {
 #[cfg(test)]
 mod tests {
     use super::super::super::example;
+    use probes::report::SettingRow;
+
     use super::super::lines;
     use super::*;
 
@@ -146,6 +148,16 @@ mod tests {
         let published = example::published();
         let families = links(&shown(&published.report, &mut 0));
         assert!(lines(&families[1]).contains(&"enp6s0,underlay 0".to_owned()), "{:?}", lines(&families[1]));
+    }
+
+    #[test]
+    fn settings_are_shown_of_the_machine_of_links_that_are_shown_and_of_all_pods() {
+        let published = example::published();
+        let mut report = (*published.report).clone();
+        let row = |link: &str| SettingRow { name: "forwarding".into(), link: link.into(), value: 1, wanted: None };
+        report.settings = ["", "pods", "vxlan.calico", "cali1a2b3c4d5e6"].map(row).to_vec();
+        let shown = lines(&settings(&report, &shown(&report, &mut 0)));
+        assert_eq!(shown, ["forwarding, 1", "forwarding,pods 1", "forwarding,vxlan.calico 1"]);
     }
 
     #[test]

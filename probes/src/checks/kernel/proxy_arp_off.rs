@@ -5,9 +5,13 @@
 //! switched off again – a hardening script that walks over all of `net.ipv4.conf` – the pod keeps its gateway's hardware
 //! address for as long as it happens to be confirmed, and then sends to nobody.
 //!
-//! The kernel answers if `all` or the link has it on, or if the node has the address itself (an operator's remedy for
-//! nodes without a default route). Only Calico's links count, and of them those that are up and lead to an IPv4 pod; each
-//! stands for itself, so one pod that is cut off is enough.
+//! Measured (Linux 6.18): the kernel answers if `all` or the link has it on, or if the node has the address itself (an
+//! operator's remedy for nodes without a default route); and it answers only where the link forwards, which is the matter
+//! of `ip-forward-off`. A proxy entry for the address (`ip neigh add proxy`) does as well. No version of Calico makes one,
+//! and the dump of neighbours does not list it: whoever makes them by hand for each pod is wrongly accused here.
+//!
+//! Only Calico's links count, and of them those that are up and lead to an IPv4 pod; each stands for itself, so one pod
+//! that is cut off is enough.
 //!
 //! IPv6 has no such code. A pod's IPv6 gateway is the link-local address of the node's end, for which the kernel answers
 //! as for its own; `proxy_ndp` answers for nothing but entries made by hand, and newer versions of Calico leave it off.
