@@ -37,7 +37,6 @@ fn effects() -> Vec<Effect> {
         effect(DUAL, sysctl("net/ipv4/conf/{pod}/forwarding", "0"), &[Pod], &[Tunnel, Full]),
         effect(DUAL, sysctl("net/ipv4/conf/{lower}/forwarding", "0"), &[], &[Tunnel, Pod]),
         in_six(DUAL, sysctl("net/ipv6/conf/{pod}/forwarding", "0"), &[], &[Tunnel, Pod]),
-        in_six(DUAL, sysctl("net/ipv6/conf/all/forwarding", "0"), &[Pod], &[Tunnel, Full]),
         in_six(DUAL, Fault::LinkDown { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),
         in_six(DUAL, Fault::LinkDown { node: 0, link: Role::TunnelSix }, &[Tunnel, Pod], &[Full]),
         effect(DUAL, Fault::LinkDown { node: 0, link: Role::TunnelSix }, &[], &[Full, Tunnel, Pod]),

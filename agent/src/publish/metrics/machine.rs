@@ -131,9 +131,9 @@ fn counters(report: &Report) -> Family {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::example;
     use probes::report::SettingRow;
 
+    use super::super::super::example;
     use super::super::lines;
     use super::*;
 
