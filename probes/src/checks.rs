@@ -295,6 +295,8 @@ pub static ALL: &[Registered] = &[
     of::<kernel::BridgeNetfilterOff>(),
     of::<kernel::PmtuDiscoveryOff>(),
     of::<kernel::SysctlDrift>(),
+    of::<kernel::ProxyArpOff>(),
+    of::<kernel::AcceptRaOff>(),
     of::<declared::DeclaredMtuDiffers>(),
 ];
 

@@ -8,6 +8,7 @@ mod attributes;
 pub mod ethtool;
 #[cfg(test)]
 pub(crate) mod golden;
+mod inet6;
 pub mod link;
 pub mod neighbour;
 pub mod pod_end;
@@ -117,6 +118,10 @@ pub enum HostFile {
     IpForward,
     /// `/proc/sys/net/ipv4/conf/all/rp_filter`.
     RpFilterAll,
+    /// `/proc/sys/net/ipv4/conf/all/proxy_arp`.
+    ProxyArpAll,
+    /// `/proc/sys/net/ipv6/conf/all/forwarding`, there only where the kernel speaks IPv6.
+    Ipv6Forwarding,
     /// `/proc/sys/net/ipv4/ip_no_pmtu_disc`.
     NoPmtuDisc,
     /// `/proc/sys/net/bridge/bridge-nf-call-iptables`, there only while the module br_netfilter is loaded.
@@ -133,9 +138,11 @@ pub enum HostFile {
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::IpForward,
         Self::RpFilterAll,
+        Self::ProxyArpAll,
+        Self::Ipv6Forwarding,
         Self::NoPmtuDisc,
         Self::BridgeNfIptables,
         Self::BridgeNfIp6tables,
@@ -149,6 +156,8 @@ impl HostFile {
         match self {
             Self::IpForward => "/proc/sys/net/ipv4/ip_forward",
             Self::RpFilterAll => "/proc/sys/net/ipv4/conf/all/rp_filter",
+            Self::ProxyArpAll => "/proc/sys/net/ipv4/conf/all/proxy_arp",
+            Self::Ipv6Forwarding => "/proc/sys/net/ipv6/conf/all/forwarding",
             Self::NoPmtuDisc => "/proc/sys/net/ipv4/ip_no_pmtu_disc",
             Self::BridgeNfIptables => "/proc/sys/net/bridge/bridge-nf-call-iptables",
             Self::BridgeNfIp6tables => "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
@@ -163,6 +172,8 @@ impl HostFile {
         match self {
             Self::IpForward
             | Self::RpFilterAll
+            | Self::ProxyArpAll
+            | Self::Ipv6Forwarding
             | Self::NoPmtuDisc
             | Self::BridgeNfIptables
             | Self::BridgeNfIp6tables
@@ -175,8 +186,12 @@ impl HostFile {
     /// that is not mounted where it was said to be.
     pub const fn may_lack_in(self) -> Option<&'static str> {
         match self {
-            Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => Some("/proc/sys/net"),
-            Self::IpForward | Self::RpFilterAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat => None,
+            Self::Ipv6Forwarding | Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => {
+                Some("/proc/sys/net")
+            }
+            Self::IpForward | Self::RpFilterAll | Self::ProxyArpAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat => {
+                None
+            }
         }
     }
 }
@@ -230,6 +245,8 @@ pub struct Link {
     /// What the device hangs on (`pci`, `virtio`, `usb`, …); `None` where it is made of software, and before Linux 5.14,
     /// which does not tell.
     pub bus: Option<String>,
+    /// IPv6 settings of the link; `None` where the dump did not carry them: the link does not speak IPv6.
+    pub inet6: Option<Inet6>,
 }
 
 impl Link {
@@ -253,6 +270,19 @@ pub struct Inet {
     pub forwarding: bool,
     /// `proxy_arp`.
     pub proxy_arp: bool,
+}
+
+/// `net.ipv6.conf.<link>`, as carried in the link dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inet6 {
+    /// `forwarding`: whether the link is a router's. What is forwarded is another matter: `all` decides that.
+    pub forwarding: bool,
+    /// `force_forwarding`: what comes in by the link is forwarded, whatever `all` says. Since Linux 6.17.
+    pub force_forwarding: bool,
+    /// `accept_ra`: 0 never, 1 unless `forwarding`, 2 always.
+    pub accept_ra: i32,
+    /// Whether the kernel has asked for a router since the link came up, and taken in an answer.
+    pub heard_router: bool,
 }
 
 /// Whether a bridge shows what it forwards to iptables and nft, whatever the setting for all bridges says.
@@ -374,6 +404,10 @@ pub struct Address {
     pub prefix: u8,
     /// Whether the scope is global (neither link nor host).
     pub global: bool,
+    /// Whether it was made of a prefix that a router advertised, and is to be kept as such (`mngtmpaddr`).
+    pub autoconfigured: bool,
+    /// How long it is kept unless somebody renews it; `None` for ever.
+    pub valid: Option<std::time::Duration>,
 }
 
 /// One route.
@@ -397,6 +431,8 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// `metric`.
     pub priority: u32,
+    /// How long it is kept unless somebody renews it; `None` for ever. Zero is one that has run out and is listed still.
+    pub expires: Option<std::time::Duration>,
 }
 
 /// What a route does with a packet.

@@ -20,6 +20,7 @@ mod judging;
 mod look;
 mod reading;
 pub(crate) mod rows;
+mod settings;
 mod sweeps;
 pub(crate) mod targets;
 mod transfers;

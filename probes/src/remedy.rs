@@ -138,6 +138,13 @@ pub enum Fix {
         /// Whether the setting has another value now.
         now: bool,
     },
+    /// Settings of pods' links have this value, which the CNI gave them when it made the pods.
+    PodSettings {
+        /// Keys, of a few of the links.
+        keys: Vec<String>,
+        /// Value.
+        value: String,
+    },
     /// A bridge has a port that leads to the wire.
     BridgePort {
         /// The bridge.
@@ -334,6 +341,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::Sysctl { key, value } => host::sysctl(key, value, setup),
         Fix::SysctlAsWritten { key, value, at, instead } => sysctl::as_written(key, value, at, instead.as_deref()),
         Fix::SysctlLine { key, value, at, now } => sysctl::line(key, value, at, *now),
+        Fix::PodSettings { keys, value } => host::pod_settings(keys, value),
         Fix::BridgePort { bridge, free } => host::bridge_port(bridge, free, setup.host),
         Fix::DefaultRoute { covers, link } => host::default_route(*covers, link.as_deref(), setup.host),
         Fix::Module { name } => host::module(name),

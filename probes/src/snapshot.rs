@@ -4,6 +4,7 @@
 
 mod below;
 pub mod cached;
+pub mod entries;
 #[cfg(test)]
 pub(crate) mod example;
 mod located;

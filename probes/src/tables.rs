@@ -34,6 +34,10 @@ pub struct Tables {
     pub ip_forward: Fact<i64>,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter_all: Fact<i64>,
+    /// `net.ipv4.conf.all.proxy_arp`.
+    pub proxy_arp_all: Fact<i64>,
+    /// `net.ipv6.conf.all.forwarding`; absent where the kernel does not speak IPv6.
+    pub ipv6_forwarding: Fact<i64>,
     /// `net.ipv4.ip_no_pmtu_disc`.
     pub no_pmtu_disc: Fact<i64>,
     /// `net.bridge.bridge-nf-call-iptables`; absent where br_netfilter is not loaded.
@@ -66,6 +70,8 @@ impl Tables {
             pod_ends: pod_ends(&raw.pod_ends, &mut malformed),
             ip_forward: number(HostFile::IpForward),
             rp_filter_all: number(HostFile::RpFilterAll),
+            proxy_arp_all: number(HostFile::ProxyArpAll),
+            ipv6_forwarding: optional(raw, HostFile::Ipv6Forwarding),
             no_pmtu_disc: number(HostFile::NoPmtuDisc),
             bridge_nf_iptables: bridge_netfilter(raw, HostFile::BridgeNfIptables),
             bridge_nf_ip6tables: bridge_netfilter(raw, HostFile::BridgeNfIp6tables),
@@ -93,6 +99,8 @@ impl Tables {
             pod_ends: Fact::Unread(not_yet(Source::PodEnds)),
             ip_forward: Fact::Unread(not_yet(Source::Settings)),
             rp_filter_all: Fact::Unread(not_yet(Source::Settings)),
+            proxy_arp_all: Fact::Unread(not_yet(Source::Settings)),
+            ipv6_forwarding: Fact::Unread(not_yet(Source::Settings)),
             no_pmtu_disc: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_iptables: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
@@ -255,6 +263,15 @@ fn value_of(value: &Result<Option<String>, Unread>) -> Fact<String> {
         Ok(Some(value)) => Fact::Known(value.trim().to_owned()),
         Ok(None) => Fact::Absent,
         Err(unread) => Fact::Unread(unread.clone()),
+    }
+}
+
+/// A setting that some machines do not have.
+fn optional(raw: &RawFacts, of: HostFile) -> Fact<i64> {
+    match file(raw, of).and_then(|text| text.map(|text| kernel::proc::number(text)).transpose()) {
+        Ok(Some(value)) => Fact::Known(value),
+        Ok(None) => Fact::Absent,
+        Err(unread) => Fact::Unread(unread),
     }
 }
 

@@ -5,6 +5,7 @@
 //! back what an administrator or the CNI would put back: taking a link down loses its routes and permanent neighbours,
 //! and bringing it up alone would leave the network broken.
 
+mod advertised;
 mod bridge;
 mod broken;
 mod delivery;
@@ -342,6 +343,13 @@ pub enum Fault {
         /// Where.
         path: String,
     },
+    /// A link's own router advertises itself, and the link listens: its default route of IPv6 is the advertised one, and
+    /// it has an address made of the prefix. The recipe's default route is gone.
+    RouterAdvertised {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+    },
     /// The usual route to a peer's node has an MTU of its own.
     RouteMtu {
         /// On this node.
@@ -449,6 +457,7 @@ impl Fault {
             | Self::Loss { .. }
             | Self::AsymmetricRoute { .. }
             | Self::DefaultRoute { .. } => true,
+            Self::RouterAdvertised { .. } => recipe.families.has(Family::V6),
         }
     }
 
@@ -523,6 +532,7 @@ impl Fault {
             Self::Guest { node } => bridge::guest(cluster, *node),
             Self::BridgeFilters { node, link } => bridge::filters(cluster.host(*node), cluster.link(*link)?),
             Self::DefaultRoute { node, becomes } => route::default(cluster.host(*node), *becomes),
+            Self::RouterAdvertised { node } => advertised::listened_to(cluster, *node),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
             Self::HostFile { node, path, text } => files::written(cluster, *node, path, text),
             Self::MaskedFile { node, path } => files::masked(cluster, *node, path),

@@ -32,6 +32,11 @@ fn effects() -> Vec<Effect> {
     let lower = |bytes| Fault::Mtu { node: 0, link: Role::Lower, bytes: size(bytes) };
     let sysctl = |key: &str, value: &str| Fault::Sysctl { node: 0, key: key.into(), value: value.into() };
     vec![
+        // IPv4 asks the link that a packet comes in by, and IPv6 the setting for all of them.
+        effect(DUAL, sysctl("net/ipv4/conf/{tunnel}/forwarding", "0"), &[Pod], &[Tunnel, Full]),
+        effect(DUAL, sysctl("net/ipv4/conf/{pod}/forwarding", "0"), &[Pod], &[Tunnel, Full]),
+        effect(DUAL, sysctl("net/ipv4/conf/{lower}/forwarding", "0"), &[], &[Tunnel, Pod]),
+        in_six(DUAL, sysctl("net/ipv6/conf/{pod}/forwarding", "0"), &[], &[Tunnel, Pod]),
         in_six(DUAL, Fault::LinkDown { node: 0, link: Role::Nic }, &[Small, Tunnel, Pod], &[]),
         in_six(DUAL, Fault::LinkDown { node: 0, link: Role::TunnelSix }, &[Tunnel, Pod], &[Full]),
         effect(DUAL, Fault::LinkDown { node: 0, link: Role::TunnelSix }, &[], &[Full, Tunnel, Pod]),

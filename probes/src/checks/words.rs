@@ -27,6 +27,12 @@ pub(super) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
+/// A link's setting, as `net.ipv4.conf.eth0.rp_filter`: a dot of the link's name is written as a slash, else `sysctl`
+/// takes it for a separator.
+pub(crate) fn link_setting(family: &str, link: &str, name: &str) -> String {
+    format!("net.{family}.conf.{}.{name}", link.replace('.', "/"))
+}
+
 /// `10.9.0.1 (hop 1)`; a hop that keeps its address to itself is known by its number.
 impl fmt::Display for HopAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +108,11 @@ mod tests {
         assert_eq!(place(Some(Hole { after: None, before: six }), None), " between this node and fd00:9::1 (hop 1)");
         assert_eq!(place(None, Some(Way::Reverse)), " on the way back");
         assert_eq!(place(None, None), "");
+    }
+
+    #[test]
+    fn a_dot_in_a_links_name_is_no_separator() {
+        assert_eq!(link_setting("ipv4", "vxlan.calico", "forwarding"), "net.ipv4.conf.vxlan/calico.forwarding");
     }
 
     #[test]

@@ -110,6 +110,21 @@ pub(crate) fn fdb() -> Vec<RawMessage> {
     messages(include_bytes!("golden/fdb.bin"))
 }
 
+/// Links of a host that a router advertised itself to.
+pub(crate) fn advertised_links() -> Vec<RawMessage> {
+    messages(include_bytes!("golden/advertised/links.bin"))
+}
+
+/// Its addresses.
+pub(crate) fn advertised_addresses() -> Vec<RawMessage> {
+    messages(include_bytes!("golden/advertised/addresses.bin"))
+}
+
+/// Its routes.
+pub(crate) fn advertised_routes() -> Vec<RawMessage> {
+    messages(include_bytes!("golden/advertised/routes.bin"))
+}
+
 /// Numbers that the kernel gave to the links of the golden network.
 pub(crate) const LO: LinkIndex = LinkIndex(1);
 pub(crate) const ENP5S0: LinkIndex = LinkIndex(3);

@@ -1,14 +1,14 @@
-//! `RTM_NEWLINK` messages: devices, their IPv4 settings, and the parameters of tunnels.
+//! `RTM_NEWLINK` messages: devices, their settings of both families, and the parameters of tunnels.
 //!
 //! Name, MTU and flags make a link; a message without them is malformed. What else a message carries is read as far as
-//! it goes: a link whose tunnel parameters or IPv4 settings do not decode is still a row, and a line says what is amiss.
+//! it goes: a link whose tunnel parameters or settings do not decode is still a row, and a line says what is amiss.
 
 use netlink_packet_core::{DecodeError, Parseable, ParseableParametrized, parse_mac};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{AfSpecInet, LinkAttribute, LinkFlags, LinkHeader, LinkLayerType};
 
 use super::attributes::{self, Attribute, NEW_LINK, after, clip, inside, missing, text};
-use super::{BridgeFilter, Inet, Link, LinkIndex, Mac, RawMessage, Table, tunnel};
+use super::{BridgeFilter, Inet, Inet6, Link, LinkIndex, Mac, RawMessage, Table, inet6, tunnel};
 use crate::units::LinkMtu;
 
 const HEADER: usize = 16;
@@ -65,6 +65,7 @@ struct Draft {
     bridge: Option<BridgeFilter>,
     inet: Option<Inet>,
     bus: Option<String>,
+    inet6: Option<Inet6>,
     amiss: Vec<String>,
 }
 
@@ -103,6 +104,7 @@ fn link(body: &[u8], amiss: &mut Vec<String>) -> Result<Link, DecodeError> {
         bridge: draft.bridge,
         inet: draft.inet,
         bus: draft.bus,
+        inet6: draft.inet6,
     })
 }
 
@@ -117,15 +119,23 @@ impl Draft {
             IFLA_IFNAME => self.name = Some(text(attribute).into_owned()),
             IFLA_LINKINFO => self.take_info(attribute),
             IFLA_PARENT_DEV_BUS_NAME => self.bus = Some(text(attribute).into_owned()),
-            IFLA_AF_SPEC => match inet(attribute) {
-                Ok(inet) => self.inet = inet,
-                Err(error) => self.amiss.push(format!("IPv4 settings: {error}")),
-            },
+            IFLA_AF_SPEC => self.take_settings(attribute),
             IFLA_ADDRESS if layer == LinkLayerType::Ether => self.mac = parse_mac(attribute.value()).ok().map(Mac),
             IFLA_MTU | IFLA_LINK | IFLA_MASTER | IFLA_CARRIER | IFLA_LINK_NETNSID => self.take_number(attribute)?,
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_settings(&mut self, spec: &Attribute<'_>) {
+        match inet(spec) {
+            Ok(inet) => self.inet = inet,
+            Err(error) => self.amiss.push(format!("IPv4 settings: {error}")),
+        }
+        match inet6::decode(spec) {
+            Ok(inet6) => self.inet6 = inet6,
+            Err(error) => self.amiss.push(format!("IPv6 settings: {error}")),
+        }
     }
 
     fn take_number(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
@@ -198,6 +208,7 @@ mod tests {
     use crate::kernel::{Df, Tunnel, TunnelKind};
 
     const INET: Inet = Inet { rp_filter: 0, forwarding: true, proxy_arp: false };
+    const INET6: Inet6 = Inet6 { forwarding: false, force_forwarding: false, accept_ra: 1, heard_router: false };
 
     /// A veth of the golden network that is up, with carrier and the far end elsewhere.
     fn veth(index: LinkIndex, name: &str, mac: Mac) -> Link {
@@ -217,6 +228,7 @@ mod tests {
             bridge: None,
             inet: Some(INET),
             bus: None,
+            inet6: Some(INET6),
         }
     }
 

@@ -144,13 +144,14 @@ impl Draft {
             mtu: self.mtu.map(IpSize::new),
             source: self.source,
             priority: self.priority,
+            expires: self.expires.filter(|&ticks| ticks != 0).map(left),
         })
     }
 
     fn exception(self) -> Result<Option<Exception>, DecodeError> {
         let destination = self.destination()?;
         let Some(mtu) = self.mtu else { return Ok(None) };
-        let expires = self.expires.filter(|&ticks| ticks != 0).map(|ticks| TICK.saturating_mul(ticks));
+        let expires = self.expires.filter(|&ticks| ticks != 0).map(left);
         Ok(Some(Exception { destination, mtu: IpSize::new(mtu), locked: self.locked, expires }))
     }
 
@@ -185,6 +186,11 @@ impl Draft {
         };
         self.multipath.iter().map(hop).collect()
     }
+}
+
+/// The kernel counts on below zero for what has run out and is not swept up yet.
+fn left(ticks: u32) -> Duration {
+    TICK.saturating_mul(u32::try_from(ticks.cast_signed()).unwrap_or(0))
 }
 
 const fn kind(kind: RouteType) -> RouteKind {
@@ -252,6 +258,7 @@ mod tests {
             mtu: None,
             source: None,
             priority: 0,
+            expires: None,
         }
     }
 
@@ -318,6 +325,24 @@ mod tests {
             ]
         );
         assert_eq!(rows.len(), 27);
+    }
+
+    #[test]
+    fn golden_route_that_a_router_advertised_runs_out() {
+        let table = decode(&golden::advertised_routes());
+        assert_eq!(table.malformed, [""; 0]);
+        let unicast = |route: &&Route| route.kind == RouteKind::Unicast;
+        let default = table.rows.iter().filter(unicast).find(|route| route.prefix == 0).unwrap();
+        let minutes = default.expires.unwrap().as_secs_f64() / 60.0;
+        assert_eq!((default.protocol, minutes.ceil()), (9, 30.0));
+        let link_local = table.rows.iter().filter(unicast).find(|route| route.destination == ip("fe80::")).unwrap();
+        assert_eq!(link_local.expires, None);
+    }
+
+    #[test]
+    fn what_has_run_out_is_not_kept_for_ages() {
+        assert_eq!(left(150), Duration::from_millis(1500));
+        assert_eq!(left((-100_i32).cast_unsigned()), Duration::ZERO);
     }
 
     #[test]

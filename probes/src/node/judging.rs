@@ -20,7 +20,7 @@ use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 
 use super::turns::Turns;
-use super::{Node, Output, rows};
+use super::{Node, Output, rows, settings};
 
 impl Node {
     pub(super) fn judge(&mut self, occasion: Occasion, now: Now) {
@@ -113,7 +113,7 @@ impl Node {
             paths,
             schedule: self.turns.row(),
             ladders: Vec::new(),
-            settings: rows::settings(node),
+            settings: settings::rows(node),
             neighbours: rows::neighbours(node),
             declared: rows::declared(node),
             counters: rows::counters(node),

@@ -1,7 +1,5 @@
 //! The report's tables, read off the snapshot.
 
-mod sysctls;
-
 use std::collections::BTreeMap;
 
 use crate::checks::words;
@@ -10,8 +8,8 @@ use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, PodEnd, RouteRow, SettingRow, SpreadRow,
-    TransferResult, TransferRow, TunnelRow,
+    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, PodEnd, RouteRow, SpreadRow, TransferResult,
+    TransferRow, TunnelRow,
 };
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
@@ -172,27 +170,6 @@ fn unreachable(why: Unreachable) -> String {
     }
 }
 
-pub(super) fn settings(node: &Snapshot) -> Vec<SettingRow> {
-    let wanted = |key: &str| sysctls::wanted(node, key);
-    let global = [
-        ("ip_forward", "net.ipv4.ip_forward", &node.tables.ip_forward),
-        ("ip_no_pmtu_disc", "net.ipv4.ip_no_pmtu_disc", &node.tables.no_pmtu_disc),
-        ("bridge-nf-call-iptables", "net.bridge.bridge-nf-call-iptables", &node.tables.bridge_nf_iptables),
-        ("bridge-nf-call-ip6tables", "net.bridge.bridge-nf-call-ip6tables", &node.tables.bridge_nf_ip6tables),
-    ];
-    let filter = |link: &Link| {
-        let value = *node.tables.rp_filter(link).known()?;
-        let key = format!("net.ipv4.conf.{}.rp_filter", link.name.replace('.', "/"));
-        Some(SettingRow { name: "rp_filter".into(), link: link.name.clone(), value, wanted: wanted(&key) })
-    };
-    let others = sysctls::expected(node, &global.map(|(_, key, _)| key));
-    let global = global.into_iter().filter_map(|(name, key, value)| {
-        let &value = value.known()?;
-        Some(SettingRow { name: name.into(), link: String::new(), value, wanted: wanted(key) })
-    });
-    global.chain(node.tables.links().iter().filter_map(filter)).chain(others).collect()
-}
-
 pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {
     let Some(entries) = node.tables.neighbours.known() else { return NeighboursRow::default() };
     // Permanent and externally learned entries are exempt from garbage collection since Linux 5.0.
@@ -245,7 +222,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         paths: paths(node),
         schedule: None,
         ladders: Vec::new(),
-        settings: settings(node),
+        settings: super::settings::rows(node),
         neighbours: neighbours(node),
         declared: declared(node),
         counters: counters(node),

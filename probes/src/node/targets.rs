@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::checks::kernel::rp_filter_strict;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{LinkIndex, Query, Route, RouteKind};
 use crate::path::{PathKey, Plane, Target, Task, TunnelEnd};
@@ -18,13 +19,14 @@ use super::{encapsulation, sweeps};
 /// What is probed where the kernel knows no route, and so no size: the send itself will fail and say why.
 pub(crate) const WITHOUT_ROUTE: IpSize = IpSize::new(1500);
 
-/// What to ask the kernel: the way to every address of a peer, from where it is probed, that of outer packets, and that
-/// to the gateway of Calico's pods.
+/// What to ask the kernel: the way to every address of a peer, from where it is probed, that of outer packets, that to the
+/// gateway of Calico's pods, and the ways back that a strict filter checks.
 pub(super) fn queries(node: &Snapshot) -> Vec<Query> {
     let sources = outer::sources(&node.tables, &node.peers);
     let paths = node.peers.iter().flat_map(keys).map(|key| query(&key, &sources));
     let mut queries = outer::queries(&node.tables, &node.peers);
     queries.extend(paths);
+    queries.extend(rp_filter_strict::queries(&node.tables, &node.peers));
     queries.extend(node.tables.links().iter().any(by_proxy).then_some(Query::from(POD_GATEWAY)));
     queries.into_iter().collect()
 }

@@ -29,6 +29,7 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
         bridge: None,
         inet: None,
         bus: None,
+        inet6: None,
     }
 }
 
@@ -57,7 +58,12 @@ fn route(destination: &str, prefix: u8, gateway: Option<&str>, link: LinkIndex) 
         mtu: None,
         source: None,
         priority: 0,
+        expires: None,
     }
+}
+
+fn own(link: LinkIndex, address: &str, prefix: u8) -> Address {
+    Address { link, address: ip(address), prefix, global: true, autoconfigured: false, valid: None }
 }
 
 fn neighbour(address: &str, last: u8) -> Neighbour {
@@ -71,7 +77,6 @@ fn entry(last: u8, destination: &str) -> FdbEntry {
 
 /// A node with one NIC, a VXLAN tunnel as a CNI programs it, and two peers behind it.
 fn tables() -> Tables {
-    let own = |link, address: &str, prefix| Address { link, address: ip(address), prefix, global: true };
     Tables {
         links: Fact::Known(vec![link(NIC, "eth0", None), link(TUNNEL, "vxlan.calico", Some(vxlan()))]),
         addresses: Fact::Known(vec![own(NIC, "10.0.0.11", 24), own(TUNNEL, "10.244.1.0", 32)]),

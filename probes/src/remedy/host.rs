@@ -99,6 +99,17 @@ pub(super) fn sysctl(key: &str, value: &str, setup: Setup) -> Vec<String> {
     ]
 }
 
+/// A file in `sysctl.d` would name links that are gone with their pods.
+pub(super) fn pod_settings(keys: &[String], value: &str) -> Vec<String> {
+    let commands = keys.iter().map(|key| format!("$ sysctl -w {key}={value}"));
+    let last = keys.first().and_then(|key| key.rsplit('.').next()).unwrap_or("SETTING");
+    let keep = format!(
+        "The CNI sets it when it makes a pod, and a new pod has it again. What switched it off will do so once more: \
+         `grep -rs {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d` shows it."
+    );
+    commands.chain([keep]).collect()
+}
+
 pub(super) fn bridge_port(bridge: &str, free: &[String], host: Host) -> Vec<String> {
     let (which, nic) = match free {
         [] => (Some(format!("See which NIC is to lead {bridge} to the other nodes; none is free now:")), "NIC"),

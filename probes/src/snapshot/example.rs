@@ -14,8 +14,8 @@ use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::ethtool::{Channels, Device, Devices, Feature, Features};
 use crate::kernel::pod_end::PodEnd;
 use crate::kernel::{
-    Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Link, LinkIndex, Mac, Neighbour, NeighbourState, Query,
-    Route, RouteKind, Tunnel, TunnelKind,
+    Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Inet6, Link, LinkIndex, Mac, Neighbour, NeighbourState,
+    Query, Route, RouteKind, Tunnel, TunnelKind,
 };
 use crate::loss::Losses;
 use crate::path::spread::{Fate, Swept};
@@ -37,6 +37,8 @@ pub(crate) struct Example {
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     pub(crate) devices: Devices,
     pub(crate) expect: Expect,
+    /// What the kernel answers where it is asked with a source too.
+    pub(crate) sourced: Answers,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
     addressed: BTreeMap<IpAddr, Fact<Measured>>,
     outers: BTreeMap<String, Fact<Measured>>,
@@ -95,6 +97,8 @@ impl Example {
             pod_ends: Fact::Known(BTreeMap::new()),
             ip_forward: Fact::Known(1),
             rp_filter_all: Fact::Known(0),
+            proxy_arp_all: Fact::Known(0),
+            ipv6_forwarding: Fact::Known(1),
             no_pmtu_disc: Fact::Known(0),
             bridge_nf_iptables: Fact::Known(1),
             bridge_nf_ip6tables: Fact::Known(1),
@@ -116,6 +120,7 @@ impl Example {
             lookups,
             devices: Devices { processors: Fact::Known(8), ..Devices::unread() },
             expect: Expect::default(),
+            sourced: Answers::new(),
             verdicts,
             addressed,
             outers,
@@ -212,7 +217,8 @@ impl Example {
             mac: None,
             tunnel: None,
             bridge: (kind == "bridge").then(BridgeFilter::default),
-            inet: Some(Inet::default()),
+            inet: Some(Inet { forwarding: true, ..Inet::default() }),
+            inet6: Some(Inet6 { forwarding: true, accept_ra: 1, ..Inet6::default() }),
             bus: (kind == "device").then(|| "pci".into()),
         });
         let channels = if kind == "device" { Fact::Known(Channels { receiving: 8, most: 8 }) } else { Fact::Absent };
@@ -228,7 +234,15 @@ impl Example {
 
     /// Gives a link an address; a subnet brings its route.
     pub(crate) fn address(mut self, link: &str, address: &str, prefix: u8) -> Self {
-        let own = Address { link: self.index(link), address: ip(address), prefix, global: true };
+        let link_index = self.index(link);
+        let own = Address {
+            link: link_index,
+            address: ip(address),
+            prefix,
+            global: true,
+            autoconfigured: false,
+            valid: None,
+        };
         let Fact::Known(addresses) = &mut self.tables.addresses else { unreachable!("examples start with addresses") };
         addresses.push(own);
         if [32, 128].contains(&prefix) { self } else { self.route(address, prefix, None, link) }
@@ -261,9 +275,10 @@ impl Example {
 
     /// Adds the host end of a pod's link, as Calico makes it.
     pub(crate) fn pod(self, name: &str, mtu: u32, address: &str) -> Self {
-        let mut node = self.device(name, "veth", mtu).route(address, 32, None, name);
+        let host = if ip(address).is_ipv4() { 32 } else { 128 };
+        let mut node = self.device(name, "veth", mtu).route(address, host, None, name);
         node.link(name).other_namespace = Some(3);
-        node.link(name).inet = Some(Inet { proxy_arp: true, ..Inet::default() });
+        node.link(name).inet = Some(Inet { forwarding: true, proxy_arp: true, ..Inet::default() });
         node
     }
 
@@ -470,7 +485,8 @@ impl Example {
     /// Outer packets go as `lookups` say of their far ends.
     fn outer(&self) -> Answers {
         let answer = |query: Query| Some((query, self.lookups.get(&query.to)?.clone()));
-        outer::queries(&self.tables, &self.peers).into_iter().filter_map(answer).collect()
+        let outer = outer::queries(&self.tables, &self.peers).into_iter().filter_map(answer);
+        outer.chain(self.sourced.clone()).collect()
     }
 
     fn paths(&self, topology: &Topology) -> BTreeMap<PathKey, Path> {
@@ -550,6 +566,7 @@ impl Example {
             mtu: None,
             source,
             priority: 0,
+            expires: None,
         }
     }
 }

@@ -47,8 +47,23 @@ pub const POD_GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 
 /// Whether the link is the node's end of a Calico pod's that is meant to answer for [`POD_GATEWAY`].
 pub fn by_proxy(link: &Link) -> bool {
-    let answers = link.inet.is_some_and(|inet| inet.proxy_arp);
-    link.kind == "veth" && link.name.starts_with("cali") && link.up && answers
+    of_calico_pod(link) && link.inet.is_some_and(|inet| inet.proxy_arp)
+}
+
+/// Whether the link is the node's end of a Calico pod's, and up.
+pub fn of_calico_pod(link: &Link) -> bool {
+    link.kind == "veth" && link.name.starts_with("cali") && link.up
+}
+
+/// Whether Calico's BPF programs stand in for the kernel's routing: they have a pair of links of their own.
+pub fn is_calico_bpf(tables: &Tables) -> bool {
+    tables.link_named("bpfin.cali").is_some()
+}
+
+/// Whether Felix made the link and keeps its settings.
+pub fn is_calicos(link: &Link) -> bool {
+    let name = link.name.as_str();
+    name.starts_with("cali") || name.ends_with(".calico") || name.ends_with(".cali") || name == "tunl0"
 }
 
 impl Setup {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{Broken, Traffic, filter, tunnel};
 use crate::Result;
 use crate::cluster::Cluster;
+use crate::recipe::Role;
 
 /// What can become of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -14,6 +15,8 @@ pub enum Becomes {
     Nothing,
     /// It leads the same way and was made by somebody else.
     Static,
+    /// It leads over the management network, still from the tunnel's address: answers come back through the tunnel.
+    Around,
 }
 
 /// Takes the route to a peer's pods away, or makes it again as an administrator would.
@@ -27,6 +30,11 @@ pub(super) fn pod_route(cluster: &Cluster, node: usize, to: usize, becomes: Beco
         match becomes {
             Becomes::Nothing => host.sh(&format!("ip route del {route}"))?,
             Becomes::Static => host.sh(&format!("ip route replace {route} proto static"))?,
+            Becomes::Around => {
+                let (by, from) = (cluster.recipe.management_of(family, to), overlay.address_of(family, node, 0));
+                let link = cluster.link(Role::Management)?;
+                host.sh(&format!("ip route replace {subnet} via {by} dev {link} src {from}"))?
+            }
         };
         Ok(Broken::until(move || host.sh(&format!("ip route replace {before}")).map(drop)))
     })

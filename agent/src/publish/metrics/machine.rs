@@ -1,7 +1,7 @@
 //! Links, tunnels, settings, neighbours and kernel counters.
 //!
 //! Pod links are counted by MTU and never named: a node has hundreds and they come and go. Settings are shown for the
-//! machine and for links that are shown themselves.
+//! machine, for links that are shown themselves, and for all pods' links as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,9 @@ use super::{Family, label};
 
 /// Most links with series of their own.
 const LINKS: usize = 50;
+
+/// What stands for all pods' links in the place of a link.
+const PODS: &str = "pods";
 
 /// Families about the machine.
 pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
@@ -97,9 +100,12 @@ fn recommended(report: &Report) -> Family {
 
 fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
     let names: BTreeSet<&str> = shown.iter().map(|link| link.name.as_str()).collect();
-    let mut family = Family::gauge("setting", "Effective value of a kernel setting; link is empty for the machine.");
+    let mut family = Family::gauge(
+        "setting",
+        "Effective value of a kernel setting; link is empty for the machine, and pods for all pods' links.",
+    );
     for row in &report.settings {
-        if row.link.is_empty() || names.contains(row.link.as_str()) {
+        if ["", PODS].contains(&row.link.as_str()) || names.contains(row.link.as_str()) {
             family.push([label("name", row.name.clone()), label("link", row.link.clone())], row.value);
         }
     }
@@ -125,6 +131,8 @@ fn counters(report: &Report) -> Family {
 
 #[cfg(test)]
 mod tests {
+    use probes::report::SettingRow;
+
     use super::super::super::example;
     use super::super::lines;
     use super::*;
@@ -140,6 +148,16 @@ mod tests {
         let published = example::published();
         let families = links(&shown(&published.report, &mut 0));
         assert!(lines(&families[1]).contains(&"enp6s0,underlay 0".to_owned()), "{:?}", lines(&families[1]));
+    }
+
+    #[test]
+    fn settings_are_shown_of_the_machine_of_links_that_are_shown_and_of_all_pods() {
+        let published = example::published();
+        let mut report = (*published.report).clone();
+        let row = |link: &str| SettingRow { name: "forwarding".into(), link: link.into(), value: 1, wanted: None };
+        report.settings = ["", "pods", "vxlan.calico", "cali1a2b3c4d5e6"].map(row).to_vec();
+        let shown = lines(&settings(&report, &shown(&report, &mut 0)));
+        assert_eq!(shown, ["forwarding, 1", "forwarding,pods 1", "forwarding,vxlan.calico 1"]);
     }
 
     #[test]

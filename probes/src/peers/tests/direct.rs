@@ -44,7 +44,14 @@ fn host_gw() -> Tables {
     let pod = link(POD, "veth1a2b3c4d", None);
     links.push(Link { kind: "veth".into(), master: Some(PODS), other_namespace: Some(1), ..pod });
     let Fact::Known(addresses) = &mut tables.addresses else { unreachable!() };
-    addresses.push(Address { link: PODS, address: ip("10.42.1.1"), prefix: 24, global: true });
+    addresses.push(Address {
+        link: PODS,
+        address: ip("10.42.1.1"),
+        prefix: 24,
+        global: true,
+        autoconfigured: false,
+        valid: None,
+    });
     tables
 }
 
@@ -112,7 +119,14 @@ fn ciliums_native_routes_are_like_its_own() {
     let Fact::Known(links) = &mut native.links else { unreachable!() };
     links.push(link(PODS, "cilium_host", None));
     let Fact::Known(addresses) = &mut native.addresses else { unreachable!() };
-    addresses.push(Address { link: PODS, address: ip("10.0.64.7"), prefix: 32, global: true });
+    addresses.push(Address {
+        link: PODS,
+        address: ip("10.0.64.7"),
+        prefix: 32,
+        global: true,
+        autoconfigured: false,
+        valid: None,
+    });
     let Fact::Known(routes) = &mut native.routes else { unreachable!() };
     routes.push(route("10.0.64.0", 24, Some("10.0.64.7"), PODS));
     assert_eq!(found(&native), nodes(&["10.0.0.12"]));

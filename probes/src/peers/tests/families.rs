@@ -21,7 +21,6 @@ fn apart() -> Tables {
     let mut tables = tables();
     let six = Tunnel { local: Some(ip("fd00::11")), ..vxlan() };
     add(&mut tables.links, [link(TUNNEL6, "vxlan-v6.calico", Some(six))]);
-    let own = |link, address: &str, prefix| Address { link, address: ip(address), prefix, global: true };
     add(&mut tables.addresses, [own(NIC, "fd00::11", 64), own(TUNNEL6, "fd00:244:1::", 128)]);
     add(&mut tables.routes, [gateway("fd00:244:2::", TUNNEL6), gateway("fd00:244:3::", TUNNEL6)]);
     let neighbour = |address, last| Neighbour { link: TUNNEL6, ..neighbour(address, last) };

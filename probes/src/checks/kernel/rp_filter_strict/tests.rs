@@ -123,6 +123,121 @@ fn a_counter_that_rises_while_a_peer_is_lost_is_proof_without_tables() {
     assert_eq!(severity(&dropping(loose, SEVERAL)), None, "the only other link is loose");
 }
 
+/// As the kernel answers where a rule sends what has vmbr1's address back by a link.
+fn with_rule(mut node: Example, link: &str) -> Example {
+    let query = Query { to: ip("10.0.0.12"), from: Some(ip("10.0.0.11")) };
+    let hop = Hop { gateway: None, link: node.index(link) };
+    let route = node.lookups[&ip("10.0.0.12")].clone().map(|mut route| {
+        (route.hops[0], route.table) = (hop, 100);
+        route
+    });
+    node.sourced.insert(query, route);
+    node
+}
+
+#[test]
+fn a_rule_that_answers_by_the_link_that_was_asked_leaves_one_way() {
+    assert_eq!(severity(&with_rule(two_ways(1), "vmbr1")), None);
+    assert_eq!(severity(&with_rule(two_ways(1), "vmbr0")), Some(Severity::Warning));
+    assert_eq!(severity(&with_rule(one_way(1), "vmbr0")), Some(Severity::Warning), "the usual route is not the one");
+    let mut unread = with_rule(two_ways(1), "vmbr1");
+    unread.sourced.values_mut().for_each(|route| *route = Fact::Unread(failed(Source::Lookup)));
+    assert_eq!(judge(&unread).unread, [(SUBJECT, failed(Source::Lookup))]);
+}
+
+#[test]
+fn ways_back_are_asked_for_only_where_a_rule_may_lead_elsewhere() {
+    let asked = |node: &Example| queries(&node.tables, &node.peers);
+    assert!(asked(&one_way(1)).is_empty(), "no table but the usual ones");
+    let ruled = |rp_filter| {
+        let mut node = one_way(rp_filter);
+        let Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
+        routes.push(Route { table: 100, ..routes[0].clone() });
+        node
+    };
+    assert!(asked(&ruled(2)).is_empty(), "nothing is strict");
+    let query = Query { to: ip("10.0.0.12"), from: Some(ip("10.0.0.11")) };
+    assert!(asked(&ruled(1)).contains(&query), "{:?}", asked(&ruled(1)));
+    assert!(asked(&ruled(1).alone()).is_empty());
+}
+
+#[test]
+fn any_next_hop_of_several_will_do() {
+    let mut node = two_ways(1);
+    let (vmbr1, detour) = (node.index("vmbr1"), node.lookups[&ip("10.0.0.12")].clone());
+    let spread = detour.map(|mut route| {
+        route.hops.push(Hop { gateway: None, link: vmbr1 });
+        route
+    });
+    node.lookups.insert(ip("10.0.0.12"), spread);
+    assert_eq!(severity(&node), None);
+}
+
+#[test]
+fn a_port_has_no_say_and_neither_has_a_pods_link() {
+    let own = |link: &mut Link| link.inet.as_mut().unwrap().rp_filter = 1;
+    let port = two_ways(0).with("enp5s0", own);
+    assert_eq!(severity(&port), None);
+    assert_eq!(severity(&port.address("enp5s0", "10.0.0.99", 24)), None, "even with an address left on it");
+    assert_eq!(severity(&two_ways(0).with("cali1a2b3c4d5e6", own)), None);
+}
+
+/// The route to master-2's pods leaves by another link than the tunnel, which is strict.
+fn around_the_tunnel(gateway: &str, link: &str) -> Example {
+    let mut node = Example::reference().with("vxlan.calico", |link| link.inet.as_mut().unwrap().rp_filter = 1);
+    let hop = Hop { gateway: Some(ip(gateway)), link: node.index(link) };
+    lead_around(&mut node, |route| route.hops[0] = hop);
+    node
+}
+
+fn lead_around(node: &mut Example, change: impl Fn(&mut Route)) {
+    for address in ["10.244.2.0", "10.244.2.2"] {
+        let Some(Fact::Known(route)) = node.lookups.get_mut(&ip(address)) else { panic!("a route") };
+        change(route);
+    }
+}
+
+#[test]
+fn what_comes_out_of_a_strict_tunnel_is_dropped_where_answers_take_a_third_way() {
+    let node = around_the_tunnel("192.168.0.12", "vmbr0");
+    let raised = judge(&node).raised.remove(0);
+    assert_eq!(raised.severity, Severity::Warning);
+    let [pair] = raised.evidence.peers.as_slice() else { panic!("{:?}", raised.evidence) };
+    assert_eq!((pair.leaves_by.as_str(), pair.may_return_by.as_str()), ("vmbr0", "vxlan.calico"));
+    let failing = dropping(node.clone().verdict("master-2", Plane::Pod, silent()), 4);
+    let raised = judge(&failing).raised.remove(0);
+    assert_eq!(raised.severity, Severity::Critical);
+    assert_eq!(raised.breaks.len(), 2, "what comes out of the tunnel, and not the tunnel's own packets");
+    let below = dropping(node.clone().verdict("master-2", Plane::Underlay, silent()), 2);
+    assert_eq!(judge(&below).raised[0].severity, Severity::Warning, "the tunnel's own packets are not filtered there");
+    let loose = node.with("vxlan.calico", |link| link.inet.as_mut().unwrap().rp_filter = 2);
+    assert_eq!(severity(&loose), None);
+}
+
+#[test]
+fn a_way_around_the_tunnel_may_be_meant() {
+    let direct = || around_the_tunnel("10.0.0.12", "vmbr1");
+    assert_eq!(severity(&direct()), None);
+    assert_eq!(severity(&dropping(direct(), 50)), None, "nobody is lost");
+    let lost = direct().verdict("master-2", Plane::Pod, silent());
+    assert_eq!(severity(&dropping(lost, SEVERAL)), Some(Severity::Critical), "this one was not");
+    let mut other = direct().vxlan("vxlan0", 1450, Some("vmbr1"), "10.0.0.11").route("10.9.9.0", 24, None, "vxlan0");
+    let vxlan0 = Hop { gateway: None, link: other.index("vxlan0") };
+    lead_around(&mut other, |route| route.hops[0] = vxlan0);
+    assert_eq!(severity(&other), None, "another tunnel leads there");
+    let mut gone = around_the_tunnel("192.168.0.1", "vmbr0");
+    lead_around(&mut gone, |route| route.prefix = 0);
+    assert_eq!(severity(&gone), None, "a route that is missing is another code's");
+}
+
+#[test]
+fn where_bpf_routes_for_calico_its_own_links_are_its_own() {
+    let node = around_the_tunnel("192.168.0.12", "vmbr0").device("bpfin.cali", "veth", 1500);
+    assert_eq!(severity(&node), None);
+    let host = two_ways(1).device("bpfin.cali", "veth", 1500);
+    assert_eq!(severity(&host), Some(Severity::Warning), "vmbr1 is the host's");
+}
+
 #[test]
 fn ipv6_peers_are_not_filtered() {
     let mut node = two_ways(1);

@@ -5,7 +5,7 @@ use crate::report::SettingRow;
 use crate::snapshot::Snapshot;
 
 /// What a setting is to be: as the operator says, else as the machine's files do.
-pub(super) fn wanted(node: &Snapshot, key: &str) -> Option<String> {
+pub(super) fn of(node: &Snapshot, key: &str) -> Option<String> {
     let written = || {
         let names = Setting::with(key).map_or_else(|| Key::parse(key).into_iter().collect(), Setting::keys);
         node.tables.written.known()?.agreed(&names)
@@ -14,7 +14,7 @@ pub(super) fn wanted(node: &Snapshot, key: &str) -> Option<String> {
 }
 
 /// What the operator expects beyond the settings that have rows anyway, as far as it is a number.
-pub(super) fn expected(node: &Snapshot, shown: &[&str]) -> Vec<SettingRow> {
+pub(super) fn others(node: &Snapshot, shown: &[&str]) -> Vec<SettingRow> {
     let row = |(text, wanted): (&String, &String)| {
         let key = Key::parse(text).filter(|key| key.of_link().is_none_or(|(_, name)| name != "rp_filter"))?;
         let value = number(node.tables.values.get(&key)?.known()?)?;
@@ -42,7 +42,7 @@ mod tests {
         node.expect.sysctls = [("net.ipv4.ip_forward", "1"), ("net.ipv4.tcp_mtu_probing", "2")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
-        let rows = super::super::settings(&node);
+        let rows = super::super::rows(&node);
         let of = |name: &str, link: &str| {
             let mut rows = rows.iter().filter(|row| row.name == name && row.link == link);
             let row = rows.next().unwrap();
