@@ -76,7 +76,7 @@ pub enum Source {
     Fdb,
     /// Files below `/proc/sys/net`.
     Settings,
-    /// `/proc/net/snmp` and `/proc/net/netstat`.
+    /// Counters and sockets: files below `/proc/net`.
     Counters,
     /// Multicast messages that tell of changes between readings.
     Events,

@@ -13,6 +13,7 @@ pub mod proc;
 #[cfg(test)]
 mod robustness;
 pub mod route;
+pub mod socket;
 mod tunnel;
 
 use std::collections::BTreeMap;
@@ -123,11 +124,15 @@ pub enum HostFile {
     Snmp,
     /// `/proc/net/netstat`.
     Netstat,
+    /// `/proc/net/udp`.
+    Udp,
+    /// `/proc/net/udp6`, which a kernel without IPv6 lacks.
+    Udp6,
 }
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::IpForward,
         Self::RpFilterAll,
         Self::NoPmtuDisc,
@@ -136,6 +141,8 @@ impl HostFile {
         Self::Modules,
         Self::Snmp,
         Self::Netstat,
+        Self::Udp,
+        Self::Udp6,
     ];
 
     /// The path below `host_root`.
@@ -149,6 +156,8 @@ impl HostFile {
             Self::Modules => "/proc/modules",
             Self::Snmp => "/proc/net/snmp",
             Self::Netstat => "/proc/net/netstat",
+            Self::Udp => "/proc/net/udp",
+            Self::Udp6 => "/proc/net/udp6",
         }
     }
 
@@ -161,7 +170,7 @@ impl HostFile {
             | Self::BridgeNfIptables
             | Self::BridgeNfIp6tables
             | Self::Modules => crate::fact::Source::Settings,
-            Self::Snmp | Self::Netstat => crate::fact::Source::Counters,
+            Self::Snmp | Self::Netstat | Self::Udp | Self::Udp6 => crate::fact::Source::Counters,
         }
     }
 
@@ -170,7 +179,8 @@ impl HostFile {
     pub const fn may_lack_in(self) -> Option<&'static str> {
         match self {
             Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => Some("/proc/sys/net"),
-            Self::IpForward | Self::RpFilterAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat => None,
+            Self::Udp6 => Some("/proc/net"),
+            Self::IpForward | Self::RpFilterAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat | Self::Udp => None,
         }
     }
 }
@@ -333,6 +343,8 @@ pub struct Tunnel {
     pub external: bool,
     /// Whether the device learns forwarding entries from traffic.
     pub learning: bool,
+    /// Whether the device asks a daemon for entries that it lacks (`l2miss`, `l3miss`).
+    pub asks: bool,
 }
 
 impl Tunnel {
@@ -348,6 +360,7 @@ impl Tunnel {
             df: None,
             external: false,
             learning: false,
+            asks: false,
         }
     }
 }
@@ -475,6 +488,17 @@ pub struct FdbEntry {
     pub destination: Option<IpAddr>,
     /// Whether the entry is permanent.
     pub permanent: bool,
+}
+
+/// A UDP port that is taken, on one address or on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundPort {
+    /// The family of the socket. One of IPv6 may take the port for IPv4 too.
+    pub family: crate::units::Family,
+    /// The port.
+    pub port: u16,
+    /// Who opened it; 0 for the kernel itself too.
+    pub uid: u32,
 }
 
 /// Counters of `/proc/net/snmp` and `/proc/net/netstat` that the product uses, by product name.

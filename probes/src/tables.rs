@@ -2,13 +2,15 @@
 
 mod news;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{
-    self, Address, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts, RawMessage,
-    Route, RouteKind, Table, TunnelKind,
+    self, Address, BoundPort, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts,
+    RawMessage, Route, RouteKind, Table, TunnelKind,
 };
+use crate::units::Family;
 
 /// Decoded tables.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Tables {
     pub bridge_nf_ip6tables: Fact<i64>,
     /// Counters.
     pub counters: Fact<Counters>,
+    /// UDP ports that are taken, of those that tunnels here use.
+    pub ports: Fact<Vec<BoundPort>>,
     /// Messages that did not decode, by source.
     pub malformed: Vec<(Source, String)>,
 }
@@ -47,8 +51,10 @@ impl Tables {
         let mut malformed = Vec::new();
         let file = |file: HostFile| whole(raw, file);
         let number = |of: HostFile| Fact::from(file(of).and_then(|text| kernel::proc::number(&text)));
+        let links = table(Source::Links, &raw.links, kernel::link::decode, &mut malformed);
         Self {
-            links: table(Source::Links, &raw.links, kernel::link::decode, &mut malformed),
+            ports: ports(raw, &links).into(),
+            links,
             addresses: table(Source::Addresses, &raw.addresses, kernel::address::decode, &mut malformed),
             routes: table(Source::Routes, &raw.routes, kernel::route::decode, &mut malformed),
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
@@ -84,6 +90,7 @@ impl Tables {
             bridge_nf_iptables: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
             counters: Fact::Unread(not_yet(Source::Counters)),
+            ports: Fact::Unread(not_yet(Source::Counters)),
             malformed: Vec::new(),
         }
     }
@@ -236,6 +243,17 @@ fn bridge_netfilter(raw: &RawFacts, of: HostFile) -> Fact<i64> {
 
 fn counters(snmp: Result<String, Unread>, netstat: Result<String, Unread>) -> Result<Counters, Unread> {
     kernel::proc::counters(&snmp?, &netstat?)
+}
+
+/// A node may have thousands of UDP sockets; only the ports of its tunnels are kept.
+fn ports(raw: &RawFacts, links: &Fact<Vec<Link>>) -> Result<Vec<BoundPort>, Unread> {
+    let links = links.read()?.into_iter().flatten();
+    let used: BTreeSet<u16> = links.filter_map(|link| link.tunnel.as_ref()?.port).collect();
+    let mut bound = kernel::socket::bound(Family::Ipv4, &whole(raw, HostFile::Udp)?, &used)?;
+    if let Some(text) = file(raw, HostFile::Udp6)? {
+        bound.extend(kernel::socket::bound(Family::Ipv6, text, &used)?);
+    }
+    Ok(bound)
 }
 
 const fn not_yet(source: Source) -> Unread {

@@ -30,6 +30,8 @@ fn rename(fix: &mut remedy::Fix, to: &str) {
             *tunnel = to.into()
         }
         remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
+        remedy::Fix::VtepEntries { tunnel, .. } | remedy::Fix::VtepForgotten { tunnel, .. } => *tunnel = to.into(),
+        remedy::Fix::TunnelPort { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
         remedy::Fix::TunnelUnderlay { tunnel, .. } | remedy::Fix::TunnelOffload { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
         _ => {}

@@ -214,6 +214,7 @@ mod tests {
             df: Some(Df::Unset),
             external: false,
             learning: false,
+            asks: false,
         }
     }
 

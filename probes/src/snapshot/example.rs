@@ -93,6 +93,7 @@ impl Example {
             bridge_nf_iptables: Fact::Known(1),
             bridge_nf_ip6tables: Fact::Known(1),
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
+            ports: Fact::Known(Vec::new()),
             malformed: Vec::new(),
         };
         let counters_before = tables.counters.clone();
@@ -241,6 +242,7 @@ impl Example {
             df: Some(Df::Unset),
             external: false,
             learning: false,
+            asks: false,
         });
         node
     }
