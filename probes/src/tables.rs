@@ -157,6 +157,16 @@ impl Tables {
         self.remotes_of(tunnel).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address)
     }
 
+    /// Whether a VXLAN device finds nodes by nothing but the entries that somebody wrote for each. It may do without if it
+    /// floods (an all-zero or multicast forwarding entry, a `remote` or `group`), learns, asks a daemon, is a port of a
+    /// bridge, or is told with each packet (collect-metadata mode). While it is down its neighbours and routes are lost.
+    pub fn leads_by_entries(&self, link: &Link) -> bool {
+        let Some(tunnel) = &link.tunnel else { return false };
+        let alone = tunnel.remote.is_none() && !tunnel.learning && !tunnel.asks && !tunnel.external;
+        let floods = || self.forwarding_of(link.index).any(|entry| !entry.mac.is_unicast());
+        tunnel.kind == TunnelKind::Vxlan && alone && link.master.is_none() && link.works() && !floods()
+    }
+
     /// The far tunnel ends that routes name as gateways: IPIP and GRE devices without `remote`, as Calico's `tunl0`, send
     /// the outer packet straight to the gateway of the inner one.
     pub fn far_gateways(&self, link: &Link) -> Vec<IpAddr> {

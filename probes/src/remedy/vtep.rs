@@ -109,7 +109,10 @@ pub(super) fn port(tunnel: Option<&str>, port: Option<u16>, at: &PortAt, setup: 
                 "Then set the tunnel up:".into(),
                 format!("$ ip link set dev {device} up"),
             ];
-            lines.into_iter().chain(made_again(&format!("$ ip -d link show dev {device}"), device, setup)).collect()
+            lines
+                .into_iter()
+                .chain(made_again(&format!("$ ip route show dev {device}; ip neigh show dev {device}"), device, setup))
+                .collect()
         }
         PortAt::Peer { node } => port_closed(&known(*node), device, port),
         PortAt::Between { by, node } => {
@@ -136,13 +139,25 @@ mod tests {
 
     #[test]
     fn what_is_known_is_written_by_hand_and_the_cni_made_to_write_it() {
-        insta::assert_snapshot!(entries("vxlan.calico", &[forwarding(Some("10.0.0.12"))], CALICO).join("\n"), @r"");
+        insta::assert_snapshot!(entries("vxlan.calico", &[forwarding(Some("10.0.0.12"))], CALICO).join("\n"), @r#"
+At once, by hand:
+$ bridge fdb replace 66:00:00:00:00:02 dev vxlan.calico dst 10.0.0.12 self permanent
+Let Calico set its tunnel up again on this node. Calico installed by its operator:
+$ kubectl -n calico-system delete pod -l k8s-app=calico-node --field-selector spec.nodeName=THIS_NODE
+Calico installed by manifest:
+$ kubectl -n kube-system delete pod -l k8s-app=calico-node --field-selector spec.nodeName=THIS_NODE
+See that the peer's Node has a projectcalico.org VXLAN or IPIP tunnel address; then look at the entries again:
+$ bridge fdb show dev vxlan.calico
+"#);
     }
 
     #[test]
     fn what_is_not_known_is_left_to_the_cni() {
         let told = entries("vxlan0", &[forwarding(None), VtepEntry::Route { to: ip("fd00::2") }], UNKNOWN).join("\n");
-        insta::assert_snapshot!(told, @r"");
+        insta::assert_snapshot!(told, @r#"
+See that whatever programs the tunnel knows the peer; then look at the entries again:
+$ bridge fdb show dev vxlan0; ip route get fd00::2; ip -6 route show table all
+"#);
         let neighbour = VtepEntry::Neighbour { gateway: ip("10.244.2.0"), mac: None };
         assert!(!entries("vxlan0", &[neighbour], UNKNOWN).join("\n").contains("replace"));
     }
@@ -150,12 +165,25 @@ mod tests {
     #[test]
     fn what_is_left_over_goes_and_what_contradicts_is_written_again() {
         let remove = ["ip neigh del 10.244.9.0 dev vxlan0".to_owned()];
-        insta::assert_snapshot!(forgotten("vxlan0", &remove, &["10.244.2.0/26".into()], UNKNOWN).join("\n"), @r"");
+        insta::assert_snapshot!(forgotten("vxlan0", &remove, &["10.244.2.0/26".into()], UNKNOWN).join("\n"), @r#"
+If the node that they belonged to is gone, take them away:
+$ ip neigh del 10.244.9.0 dev vxlan0
+Ask the CNI which node the prefix belongs to, and let it write its routes again:
+See that whatever programs the tunnel knows the peer; then look at the entries again:
+$ ip route show to exact 10.244.2.0/26 table all
+"#);
     }
 
     #[test]
     fn a_port_is_opened_where_it_is_closed() {
-        insta::assert_snapshot!(port(Some("vxlan0"), Some(4789), &PortAt::Here, UNKNOWN).join("\n"), @r"");
+        insta::assert_snapshot!(port(Some("vxlan0"), Some(4789), &PortAt::Here, UNKNOWN).join("\n"), @r#"
+See which program has UDP 4789; stop it, or give it another port:
+$ ss -lunp 'sport = :4789'
+Then set the tunnel up:
+$ ip link set dev vxlan0 up
+See that whatever programs the tunnel knows the peer; then look at the entries again:
+$ ip route show dev vxlan0; ip neigh show dev vxlan0
+"#);
         let peer = PortAt::Peer { node: Some(ip("10.0.0.12")) };
         assert!(port(Some("vxlan0"), Some(4789), &peer, UNKNOWN)[0].starts_with("On 10.0.0.12, vxlan0 must be up"));
         let between = PortAt::Between { by: Some(ip("10.0.0.1")), node: Some(ip("10.0.0.12")) };

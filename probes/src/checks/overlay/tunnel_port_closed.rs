@@ -47,7 +47,6 @@ pub struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Sockets here that have the port: their family, and the user who opened them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<Taken>,
     /// The peer's name.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! The three entries by which a VXLAN tunnel leads to a peer: the route to its pods by way of a *gateway* on the tunnel,
 //! the neighbour entry that gives the gateway's hardware address, the forwarding entry that gives the node behind that.
 //!
-//! They are only asked for where the tunnel has no other way to find a peer ([`by_entries`]). A tunnel that floods – by an
+//! They are only asked for where the tunnel has no other way to find a peer ([`Tables::leads_by_entries`]). A tunnel that floods – by an
 //! all-zero or multicast forwarding entry, a `remote`, a multicast `group` – resolves what it lacks, one that learns is
 //! told by traffic, one with `l2miss` or `l3miss` asks a daemon, a port of a bridge carries frames and routes nothing, and
 //! one in collect-metadata mode has its answers elsewhere. A tunnel that is down has lost its routes and neighbours to
@@ -14,7 +14,7 @@
 use std::net::IpAddr;
 
 use crate::fact::{Fact, Unread};
-use crate::kernel::{Link, LinkIndex, Mac, Neighbour, NeighbourState, Route, RouteKind, TunnelKind};
+use crate::kernel::{Link, LinkIndex, Mac, Neighbour, NeighbourState, Route, RouteKind};
 use crate::path::{PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::snapshot::{Path, Snapshot};
@@ -63,7 +63,7 @@ pub(super) type Read<'a> = Result<Vtep<'a>, (Subject, Unread)>;
 /// If one of the tables that they stand in could not be read, and there is such a tunnel.
 pub(super) fn all(node: &Snapshot) -> Result<Vec<Read<'_>>, Unread> {
     let links = node.tables.links.read()?;
-    let by_entries: Vec<_> = links.into_iter().flatten().filter(|link| by_entries(&node.tables, link)).collect();
+    let by_entries: Vec<_> = links.into_iter().flatten().filter(|link| node.tables.leads_by_entries(link)).collect();
     if by_entries.is_empty() {
         return Ok(Vec::new());
     }
@@ -71,19 +71,6 @@ pub(super) fn all(node: &Snapshot) -> Result<Vec<Read<'_>>, Unread> {
     node.tables.forwarding.read()?;
     let overlay = node.paths.iter().filter(|(key, _)| key.plane == Plane::Overlay);
     Ok(overlay.filter_map(|(key, path)| read(node, &by_entries, key, path)).collect())
-}
-
-/// Whether a tunnel reaches a peer by nothing but the entries that somebody wrote for it.
-pub(super) fn by_entries(tables: &Tables, link: &Link) -> bool {
-    let Some(tunnel) = &link.tunnel else { return false };
-    let alone = tunnel.remote.is_none() && !tunnel.learning && !tunnel.asks && !tunnel.external;
-    let floods = || tables.forwarding_of(link.index).any(|entry| !is_unicast(entry.mac));
-    tunnel.kind == TunnelKind::Vxlan && alone && link.master.is_none() && link.works() && !floods()
-}
-
-/// The hardware address of one machine: not all zeros, which stands for every one that is not known, and no group.
-pub(super) fn is_unicast(mac: Mac) -> bool {
-    mac != Mac([0; 6]) && mac.0[0] & 1 == 0
 }
 
 /// Whether the kernel can send to a neighbour as it is. One that is stale, or being confirmed, still has its address.

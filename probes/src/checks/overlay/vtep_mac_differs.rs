@@ -7,8 +7,10 @@
 //! append` of a second one changes nothing.
 //!
 //! Two things are seen. The neighbour's hardware address has no forwarding entry, and another one leads to the peer's node.
-//! Or it leads to a node address that another peer has by the operator's word: two gateways share a hardware address, or
-//! the entry was turned. That a tunnel leads to an address that no peer has is no such proof: a node may have several
+//! Or it leads to a node address that another peer has by the operator's word. Where that peer's gateway has the same
+//! hardware address, the two share one: the other node takes what comes for it, and being a router it sends it on through
+//! its own tunnel. So the peer answers, by a detour, and it is a warning; otherwise the entry was turned, and counts
+//! once nothing is answered. That a tunnel leads to an address that no peer has is no such proof: a node may have several
 //! networks. Which of the two entries is wrong, only packets tell that are encapsulated here: with the other hardware
 //! address, or to the other node. If they are answered, that one is right.
 //!
@@ -24,6 +26,7 @@ use crate::checks::paths::{PathBlackHole, PathLimited, some_peer};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::path::{PathKey, Plane};
+use crate::peers::Peer;
 use crate::remedy::{Fix, VtepEntry};
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
@@ -63,6 +66,8 @@ pub struct Evidence {
     pub neighbour: String,
     /// What `bridge fdb` shows of either hardware address.
     pub forwarding: Vec<String>,
+    /// Whether the peer answers all the same, by way of the other node.
+    pub detour: bool,
     /// The entry that is proven to be wrong; absent where no answer proves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wrong: Option<Side>,
@@ -84,7 +89,7 @@ impl Check for VtepMacDiffers {
     const ENTRY: Entry = Entry {
         code: "vtep-mac-differs",
         area: Area::Overlay,
-        severities: &[Severity::Critical],
+        severities: &[Severity::Warning, Severity::Critical],
         title: "a peer's hardware address is not the one that is forwarded",
         meaning: "The tunnel's neighbour entry for a peer and its forwarding entry do not fit each other, or lead to \
                   another node. What pods here send to pods there is lost, and hardly anything counts it.",
@@ -111,7 +116,8 @@ impl Check for VtepMacDiffers {
                 Ok(vtep) => {
                     if let Some(evidence) = evidence(node, &vtep) {
                         let subject = Subject::path(vtep.key);
-                        judgement.raise_breaking(subject.clone(), Severity::Critical, evidence, vec![subject]);
+                        let severity = if evidence.detour { Severity::Warning } else { Severity::Critical };
+                        judgement.raise_breaking(subject.clone(), severity, evidence, vec![subject]);
                     }
                 }
             }
@@ -123,7 +129,10 @@ impl Check for VtepMacDiffers {
         let Evidence { peer, address, underlay, tunnel, mac, leads_to, whose, forwarded_mac, .. } = evidence;
         let whose = whose.as_ref().map(|whose| format!(", which is {whose}")).unwrap_or_default();
         let led = match (leads_to, forwarded_mac) {
-            (Some(end), _) => format!("leads to {end}{whose}, instead of {underlay}"),
+            (Some(end), _) => {
+                let detour = if evidence.detour { "; what goes there is sent on from there" } else { "" };
+                format!("leads to {end}{whose}, instead of {underlay}{detour}")
+            }
             (None, Some(other)) => format!("has no forwarding entry, and {underlay} is forwarded under {other}"),
             (None, None) => "has no forwarding entry".into(),
         };
@@ -162,6 +171,7 @@ impl Check for VtepMacDiffers {
             forwarded_mac: Some(mac.into()),
             neighbour: format!("{address} dev vxlan.calico lladdr {other} PERMANENT"),
             forwarding: vec![format!("{mac} dev vxlan.calico dst {underlay} self permanent")],
+            detour: false,
             wrong: Some(Side::Neighbour),
             signature: Signature {
                 underlay: Some(Told::Answers),
@@ -181,17 +191,23 @@ pub(super) fn is_seen(node: &Snapshot, vtep: &Vtep<'_>) -> bool {
 }
 
 /// Where the neighbour's hardware address leads, and whose node that is.
-fn difference<'a>(node: &'a Snapshot, vtep: &Vtep<'_>) -> Option<Option<(IpAddr, &'a str)>> {
+fn difference<'a>(node: &'a Snapshot, vtep: &Vtep<'_>) -> Option<Option<(IpAddr, &'a Peer)>> {
     vtep.home?;
     match vtep.forwarded {
         Forwarded::Nowhere => vtep.home_mac.map(|_| None),
-        // What is answered all the same is where it should be, whatever the operator wrote.
-        Forwarded::To(end) if vtep::is_lost(vtep.path) => {
+        Forwarded::To(end) => {
             let whose = vtep::owner(node, vtep.peer, end)?;
-            Some(Some((end, whose.name.as_str())))
+            // What is answered all the same is where it should be, whatever the operator wrote.
+            (vtep::is_lost(vtep.path) || shares(node, vtep, whose)).then_some(Some((end, whose)))
         }
-        Forwarded::To(_) | Forwarded::Unasked | Forwarded::Group => None,
+        Forwarded::Unasked | Forwarded::Group => None,
     }
+}
+
+/// Whether another peer's gateway has the same hardware address.
+fn shares(node: &Snapshot, vtep: &Vtep<'_>, other: &Peer) -> bool {
+    let mut neighbours = node.tables.neighbours_of(vtep.link.index).filter(|entry| vtep::is_valid(entry));
+    neighbours.any(|entry| other.overlay.holds(entry.address) && entry.mac == vtep.mac())
 }
 
 fn evidence(node: &Snapshot, vtep: &Vtep<'_>) -> Option<Evidence> {
@@ -208,10 +224,11 @@ fn evidence(node: &Snapshot, vtep: &Vtep<'_>) -> Option<Evidence> {
         tunnel: vtep.link.name.clone(),
         mac: mac.to_string(),
         leads_to: elsewhere.map(|(end, _)| end),
-        whose: elsewhere.map(|(_, whose)| whose.to_owned()),
+        whose: elsewhere.map(|(_, whose)| whose.name.clone()),
         forwarded_mac: vtep.home_mac.map(|mac| mac.to_string()),
         neighbour: vtep::neighbour_line(entry, &vtep.link.name),
         forwarding: macs.filter_map(|mac| vtep::forwarding_of(&node.tables, vtep.link, mac)).collect(),
+        detour: elsewhere.is_some() && !vtep::is_lost(vtep.path),
         wrong: proven.then_some(side),
         signature,
     })

@@ -13,7 +13,7 @@
 //! Not told: a neighbour that the kernel itself made and could not resolve, which it keeps for a while and does nothing
 //! with; a neighbour with its forwarding entry and no route, which is how Calico keeps the nodes of the same subnet
 //! (CrossSubnet) and those that have no pods yet; a peer that the operator names. Tunnels that find peers by other means
-//! are left alone ([`vtep::by_entries`]).
+//! are left alone ([`Tables::leads_by_entries`](crate::tables::Tables::leads_by_entries)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -95,7 +95,7 @@ impl Check for VtepStale {
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
         let mut judgement = Judgement::default();
         let vteps: Vec<_> = vtep::all(node)?.into_iter().flatten().collect();
-        for link in node.tables.links().iter().filter(|link| vtep::by_entries(&node.tables, link)) {
+        for link in node.tables.links().iter().filter(|link| node.tables.leads_by_entries(link)) {
             let unused = unused(node, link, &vteps)?;
             let contradicting = contradicting(node, link)?;
             let severity = if contradicting.is_empty() { Severity::Info } else { Severity::Warning };
@@ -185,7 +185,7 @@ fn unreached(node: &Snapshot, link: &Link) -> Vec<Unused> {
     };
     let written = node.tables.neighbours_of(link.index).filter(|entry| {
         let kept = entry.state == NeighbourState::Permanent || entry.external;
-        kept && !entry.address.is_multicast() && entry.mac.is_some_and(|mac| vtep::is_unicast(mac) && !forwarded(mac))
+        kept && !entry.address.is_multicast() && entry.mac.is_some_and(|mac| mac.is_unicast() && !forwarded(mac))
     });
     let left = written.filter(|entry| !gateways.contains(&entry.address) && !named(entry.address));
     let told = |entry: &crate::kernel::Neighbour| Unused {

@@ -100,12 +100,22 @@ fn an_entry_that_leads_to_another_peers_node_is_wrong_where_the_right_node_answe
 }
 
 #[test]
-fn two_gateways_that_share_a_hardware_address_are_told_of_the_one_that_is_lost() {
-    let mut node = lost(true);
-    neighbours(&mut node)[0].mac = Some(Mac([0x66, 0, 0, 0, 0, 1]));
-    let (evidence, _) = told(&node);
-    assert_eq!((evidence.whose.as_deref(), evidence.wrong), (Some("master-3"), Some(Side::Neighbour)));
-    assert_eq!(evidence.forwarded_mac.as_deref(), Some("66:00:00:00:00:00"));
+fn two_gateways_that_share_a_hardware_address_make_a_detour_or_lose_one_of_them() {
+    let share = |mut node: Example| {
+        neighbours(&mut node)[0].mac = Some(Mac([0x66, 0, 0, 0, 0, 1]));
+        judge(&node).raised.remove(0)
+    };
+    let raised = share(lost(true));
+    assert_eq!((raised.severity, raised.evidence.detour), (Severity::Critical, false));
+    assert_eq!((raised.evidence.whose.as_deref(), raised.evidence.wrong), (Some("master-3"), Some(Side::Neighbour)));
+    assert_eq!(raised.evidence.forwarded_mac.as_deref(), Some("66:00:00:00:00:00"));
+    let raised = share(Example::reference());
+    assert_eq!((raised.severity, raised.evidence.detour), (Severity::Warning, true));
+    let summary = VtepMacDiffers::summary(&raised.subject, &raised.evidence);
+    assert!(
+        summary.contains("which is master-3, instead of 10.0.0.12; what goes there is sent on from there"),
+        "{summary}"
+    );
 }
 
 #[test]
