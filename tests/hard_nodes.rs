@@ -423,8 +423,8 @@ fn without_entries(name: &'static str, options: &'static str, floods: &str) -> N
         lower: &[("vxlan0", "eth1")],
         carries: &[("there", "underlay", 1500), ("there", "overlay", 1450), ("there", "pod", 1450)],
         harmless: "[here]\nip neigh flush dev vxlan0",
-        fault: "[there]\nip link set vxlan0 down",
-        raises: ("tunnel-port-closed", "there"),
+        fault: "[there]\nip link set eth1 down",
+        raises: ("peer-unreachable", "there"),
     }
 }
 
