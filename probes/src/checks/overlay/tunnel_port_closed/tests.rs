@@ -12,7 +12,7 @@ fn told(example: &Example) -> (Evidence, String) {
     let mut judgement = judge(example);
     assert_eq!(judgement.raised.len(), 1, "{judgement:?}");
     let raised = judgement.raised.remove(0);
-    assert_eq!(raised.breaks, [raised.subject.clone()]);
+    assert_eq!(raised.breaks, std::slice::from_ref(&raised.subject));
     let summary = TunnelPortClosed::summary(&raised.subject, &raised.evidence);
     (raised.evidence, summary)
 }

@@ -14,7 +14,7 @@ fn judge(example: &Example) -> Judgement<Evidence> {
 fn told(example: &Example) -> (Vec<Missing>, String) {
     let judgement = judge(example);
     let [raised] = judgement.raised.as_slice() else { panic!("{judgement:?}") };
-    assert_eq!(raised.breaks, [raised.subject.clone()], "what is measured there is its consequence");
+    assert_eq!(raised.breaks, std::slice::from_ref(&raised.subject), "what is measured there is its consequence");
     (raised.evidence.missing.clone(), VtepIncomplete::summary(&raised.subject, &raised.evidence))
 }
 
