@@ -23,6 +23,9 @@ fn main() -> ExitCode {
             bound_elsewhere(),
             policy(),
             cross_subnet(),
+            flooding(),
+            learning(),
+            multicast(),
             jumbo_with_small_pods(),
             nested(),
             equal_cost(),
@@ -391,8 +394,52 @@ fn cross_subnet() -> Node {
         ],
         harmless: "[here]\nip link set eth0 mtu 1400",
         fault: "[here]\nbridge fdb del 66:00:00:00:44:13 dev vxlan.calico dst 10.0.2.13 self",
-        raises: ("overlay-unreachable", "beyond"),
+        raises: ("vtep-incomplete", "beyond"),
     }
+}
+
+/// A tunnel that finds peers otherwise: nobody wrote an entry for any of them. `floods` are its lines on either node.
+fn without_entries(name: &'static str, options: &'static str, floods: &str) -> Node {
+    let end = |node: &str, peer: &str| {
+        let (own, far) = (number(node), number(peer));
+        format!(
+            "[{node}]\nset net/ipv4/ip_forward=1\n\
+             ip link add vxlan0 mtu 1450 type vxlan id 9 dstport 4789 local 10.0.0.{own} dev eth1 {options}\n\
+             ip link set vxlan0 up\nip address add 10.44.{own}.0/32 dev vxlan0\n{}\
+             ip route add 10.44.{far}.0/26 via 10.44.{far}.0 dev vxlan0 onlink\n",
+            floods.replace("FAR", &format!("10.0.0.{far}"))
+        )
+    };
+    Node {
+        name,
+        script: management(&BOTH)
+            + &switch("cluster", "eth1", 1500, &BOTH)
+            + &addresses("10.0.0", "eth1", &BOTH)
+            + &end("here", "there")
+            + &end("there", "here")
+            + &pods(&BOTH, 1450),
+        peers: &["name: there, underlay: 10.0.0.12, overlay: 10.44.12.0, pod: 10.44.12.2"],
+        roles: &[("eth0", "other"), ("eth1", "underlay"), ("vxlan0", "tunnel")],
+        lower: &[("vxlan0", "eth1")],
+        carries: &[("there", "underlay", 1500), ("there", "overlay", 1450), ("there", "pod", 1450)],
+        harmless: "[here]\nip neigh flush dev vxlan0",
+        fault: "[there]\nip link set eth1 down",
+        raises: ("peer-unreachable", "there"),
+    }
+}
+
+fn flooding() -> Node {
+    let floods = "bridge fdb append 00:00:00:00:00:00 dev vxlan0 dst FAR self permanent\n";
+    without_entries("a tunnel that floods by an all-zero forwarding entry", "nolearning", floods)
+}
+
+fn learning() -> Node {
+    let floods = "bridge fdb append 00:00:00:00:00:00 dev vxlan0 dst FAR self permanent\n";
+    without_entries("a tunnel that learns", "learning", floods)
+}
+
+fn multicast() -> Node {
+    without_entries("a tunnel over a multicast group", "group 239.1.1.1", "")
 }
 
 fn jumbo_with_small_pods() -> Node {

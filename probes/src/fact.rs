@@ -82,7 +82,7 @@ pub enum Source {
     Settings,
     /// Files of settings: `/etc/sysctl.d` and its like.
     SysctlFiles,
-    /// `/proc/net/snmp` and `/proc/net/netstat`.
+    /// Counters and sockets: files below `/proc/net`.
     Counters,
     /// Multicast messages that tell of changes between readings.
     Events,

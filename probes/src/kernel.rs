@@ -16,6 +16,7 @@ pub mod proc;
 #[cfg(test)]
 mod robustness;
 pub mod route;
+pub mod socket;
 mod tunnel;
 
 use std::collections::BTreeMap;
@@ -134,11 +135,15 @@ pub enum HostFile {
     Snmp,
     /// `/proc/net/netstat`.
     Netstat,
+    /// `/proc/net/udp`.
+    Udp,
+    /// `/proc/net/udp6`, which a kernel without IPv6 lacks.
+    Udp6,
 }
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::IpForward,
         Self::RpFilterAll,
         Self::ProxyArpAll,
@@ -149,6 +154,8 @@ impl HostFile {
         Self::Modules,
         Self::Snmp,
         Self::Netstat,
+        Self::Udp,
+        Self::Udp6,
     ];
 
     /// The path below `host_root`.
@@ -164,6 +171,8 @@ impl HostFile {
             Self::Modules => "/proc/modules",
             Self::Snmp => "/proc/net/snmp",
             Self::Netstat => "/proc/net/netstat",
+            Self::Udp => "/proc/net/udp",
+            Self::Udp6 => "/proc/net/udp6",
         }
     }
 
@@ -178,7 +187,7 @@ impl HostFile {
             | Self::BridgeNfIptables
             | Self::BridgeNfIp6tables
             | Self::Modules => crate::fact::Source::Settings,
-            Self::Snmp | Self::Netstat => crate::fact::Source::Counters,
+            Self::Snmp | Self::Netstat | Self::Udp | Self::Udp6 => crate::fact::Source::Counters,
         }
     }
 
@@ -189,9 +198,14 @@ impl HostFile {
             Self::Ipv6Forwarding | Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => {
                 Some("/proc/sys/net")
             }
-            Self::IpForward | Self::RpFilterAll | Self::ProxyArpAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat => {
-                None
-            }
+            Self::Udp6 => Some("/proc/net"),
+            Self::IpForward
+            | Self::RpFilterAll
+            | Self::ProxyArpAll
+            | Self::NoPmtuDisc
+            | Self::Snmp
+            | Self::Netstat
+            | Self::Udp => None,
         }
     }
 }
@@ -203,6 +217,13 @@ pub struct LinkIndex(pub u32);
 /// A MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// Whether it is that of one machine: no group, and not all zeros, which in a forwarding table stands for the rest.
+    pub fn is_unicast(self) -> bool {
+        self.0 != [0; 6] && self.0[0] & 1 == 0
+    }
+}
 
 impl std::fmt::Display for Mac {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -374,6 +395,8 @@ pub struct Tunnel {
     pub external: bool,
     /// Whether the device learns forwarding entries from traffic.
     pub learning: bool,
+    /// Whether the device asks a daemon for entries that it lacks (`l2miss`, `l3miss`).
+    pub asks: bool,
 }
 
 impl Tunnel {
@@ -389,6 +412,7 @@ impl Tunnel {
             df: None,
             external: false,
             learning: false,
+            asks: false,
         }
     }
 }
@@ -522,6 +546,17 @@ pub struct FdbEntry {
     pub destination: Option<IpAddr>,
     /// Whether the entry is permanent.
     pub permanent: bool,
+}
+
+/// A UDP port that is taken, on one address or on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundPort {
+    /// The family of the socket. One of IPv6 may take the port for IPv4 too.
+    pub family: crate::units::Family,
+    /// The port.
+    pub port: u16,
+    /// Who opened it; 0 for the kernel itself too.
+    pub uid: u32,
 }
 
 /// Counters of `/proc/net/snmp` and `/proc/net/netstat` that the product uses, by product name.

@@ -536,6 +536,8 @@ pub struct Measured {
     pub reference_lost: u32,
     /// When it was finished.
     pub at: Mono,
+    /// When a closed tunnel port was told of last, where the verdict says that it is closed.
+    pub refused: Option<Mono>,
 }
 
 impl Measured {
@@ -564,6 +566,7 @@ impl Measured {
             reference_sent: 0,
             reference_lost: 0,
             at,
+            refused: None,
         }
     }
 }

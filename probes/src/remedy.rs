@@ -18,6 +18,7 @@ mod pods;
 mod queues;
 mod sysctl;
 mod underlay;
+mod vtep;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,6 +29,7 @@ use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
 pub use delivery::DeliveryFault;
+pub use vtep::{PortAt, VtepEntry};
 
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,6 +271,31 @@ pub enum Fix {
         /// What is known to be wrong.
         fault: DeliveryFault,
     },
+    /// A tunnel has the entries that lead to a peer.
+    VtepEntries {
+        /// The tunnel device.
+        tunnel: String,
+        /// Those that are missing or wrong.
+        entries: Vec<VtepEntry>,
+    },
+    /// A tunnel keeps no entries of nobody.
+    VtepForgotten {
+        /// The tunnel device.
+        tunnel: String,
+        /// Commands that take away what nothing uses.
+        remove: Vec<String>,
+        /// Prefixes with several routes.
+        routes: Vec<String>,
+    },
+    /// A tunnel's port is open.
+    TunnelPort {
+        /// The tunnel device; `None` where no route leads into one.
+        tunnel: Option<String>,
+        /// Its UDP port.
+        port: Option<u16>,
+        /// Where it is closed.
+        at: PortAt,
+    },
     /// A tunnel carries TCP.
     TunnelOffload {
         /// The tunnel device.
@@ -358,6 +385,9 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         }
         Fix::TunnelDelivers { .. } => delivery::tunnel_delivers(&group[0], setup),
         Fix::TunnelOffload { .. } => offload::tunnel(&group[0], setup),
+        Fix::VtepEntries { tunnel, entries } => vtep::entries(tunnel, entries, setup),
+        Fix::VtepForgotten { tunnel, remove, routes } => vtep::forgotten(tunnel, remove, routes, setup),
+        Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()

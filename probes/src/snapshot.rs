@@ -8,6 +8,7 @@ pub mod entries;
 #[cfg(test)]
 pub(crate) mod example;
 mod located;
+mod refused;
 pub mod setup;
 pub mod topology;
 
@@ -115,11 +116,12 @@ impl Path {
                     // What is not there loses everything, and says nothing about the path when it is back.
                     None => self.losses.clear(),
                 }
-                let measured = located::located(*measured, self.measured.known());
+                let last = self.measured.known();
+                let measured = refused::remembered(located::located(*measured, last), last);
                 self.measured = known(measured);
                 self.probed_at = Some(now.wall);
             }
-            Learned::Outer(measured) => self.outer = known(*measured),
+            Learned::Outer(measured) => self.outer = known(refused::remembered(*measured, self.outer.known())),
             Learned::Spread(swept) => self.spread = Fact::Known(*swept),
         }
     }

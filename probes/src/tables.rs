@@ -2,16 +2,17 @@
 
 mod news;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::declared::sysctl::{Key, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::pod_end::{self, PodEnd, PodEnds};
 use crate::kernel::{
-    self, Address, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts, RawMessage,
-    Route, RouteKind, Table, TunnelKind,
+    self, Address, BoundPort, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts,
+    RawMessage, Route, RouteKind, Table, TunnelKind,
 };
+use crate::units::Family;
 
 /// Decoded tables.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Tables {
     pub values: BTreeMap<Key, Fact<String>>,
     /// Counters.
     pub counters: Fact<Counters>,
+    /// UDP ports that are taken, of those that tunnels here use.
+    pub ports: Fact<Vec<BoundPort>>,
     /// Messages that did not decode, by source.
     pub malformed: Vec<(Source, String)>,
 }
@@ -60,8 +63,10 @@ impl Tables {
         let mut malformed = Vec::new();
         let file = |file: HostFile| whole(raw, file);
         let number = |of: HostFile| Fact::from(file(of).and_then(|text| kernel::proc::number(&text)));
+        let links = table(Source::Links, &raw.links, kernel::link::decode, &mut malformed);
         Self {
-            links: table(Source::Links, &raw.links, kernel::link::decode, &mut malformed),
+            ports: ports(raw, &links).into(),
+            links,
             addresses: table(Source::Addresses, &raw.addresses, kernel::address::decode, &mut malformed),
             routes: table(Source::Routes, &raw.routes, kernel::route::decode, &mut malformed),
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
@@ -107,6 +112,7 @@ impl Tables {
             written: Fact::Unread(not_yet(Source::SysctlFiles)),
             values: BTreeMap::new(),
             counters: Fact::Unread(not_yet(Source::Counters)),
+            ports: Fact::Unread(not_yet(Source::Counters)),
             malformed: Vec::new(),
         }
     }
@@ -180,6 +186,16 @@ impl Tables {
     pub fn far_end(&self, tunnel: LinkIndex, neighbour: IpAddr) -> Option<IpAddr> {
         let mac = self.neighbours_of(tunnel).find(|entry| entry.address == neighbour)?.mac?;
         self.remotes_of(tunnel).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address)
+    }
+
+    /// Whether a VXLAN device finds nodes by nothing but the entries that somebody wrote for each. It may do without if it
+    /// floods (an all-zero or multicast forwarding entry, a `remote` or `group`), learns, asks a daemon, is a port of a
+    /// bridge, or is told with each packet (collect-metadata mode). While it is down its neighbours and routes are lost.
+    pub fn leads_by_entries(&self, link: &Link) -> bool {
+        let Some(tunnel) = &link.tunnel else { return false };
+        let alone = tunnel.remote.is_none() && !tunnel.learning && !tunnel.asks && !tunnel.external;
+        let floods = || self.forwarding_of(link.index).any(|entry| !entry.mac.is_unicast());
+        tunnel.kind == TunnelKind::Vxlan && alone && link.master.is_none() && link.works() && !floods()
     }
 
     /// The far tunnel ends that routes name as gateways: IPIP and GRE devices without `remote`, as Calico's `tunl0`, send
@@ -294,6 +310,17 @@ fn bridge_netfilter(raw: &RawFacts, of: HostFile) -> Fact<i64> {
 
 fn counters(snmp: Result<String, Unread>, netstat: Result<String, Unread>) -> Result<Counters, Unread> {
     kernel::proc::counters(&snmp?, &netstat?)
+}
+
+/// A node may have thousands of UDP sockets; only the ports of its tunnels are kept.
+fn ports(raw: &RawFacts, links: &Fact<Vec<Link>>) -> Result<Vec<BoundPort>, Unread> {
+    let links = links.read()?.into_iter().flatten();
+    let used: BTreeSet<u16> = links.filter_map(|link| link.tunnel.as_ref()?.port).collect();
+    let mut bound = kernel::socket::bound(Family::Ipv4, &whole(raw, HostFile::Udp)?, &used)?;
+    if let Some(text) = file(raw, HostFile::Udp6)? {
+        bound.extend(kernel::socket::bound(Family::Ipv6, text, &used)?);
+    }
+    Ok(bound)
 }
 
 const fn not_yet(source: Source) -> Unread {

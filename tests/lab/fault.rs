@@ -17,6 +17,7 @@ mod offload;
 mod pod;
 mod route;
 mod tunnel;
+mod vtep;
 mod words;
 
 use serde::Deserialize;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 pub use broken::Broken;
 pub use delivery::Becomes;
 pub use route::Instead;
+pub use vtep::Left;
 pub use words::{Manner, Plane, Traffic, Way};
 
 use crate::Result;
@@ -219,6 +221,61 @@ pub enum Fault {
         node: usize,
         /// The peer.
         of: usize,
+    },
+    /// The tunnel's forwarding entry for a peer leads to another peer's node.
+    FdbTo {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        of: usize,
+        /// The other peer.
+        to: usize,
+    },
+    /// The tunnel's neighbour entry for a peer names another hardware address.
+    NeighbourMac {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        of: usize,
+        /// The peer whose address it is; nobody's if left out.
+        is: Option<usize>,
+    },
+    /// The tunnel keeps entries of a node that is gone.
+    Leftover {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// Which.
+        entries: Left,
+    },
+    /// Another route to a peer's pods leads through the tunnel to another peer.
+    SecondRoute {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The peer.
+        to: usize,
+        /// By this one.
+        by: usize,
+        /// Whether it is to the same prefix, or to half of it.
+        same: bool,
+    },
+    /// The tunnel is down, and a program has a UDP port.
+    HoldPort {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The port.
+        port: Size,
+    },
+    /// A node answers port unreachable to what comes in for a UDP port.
+    RejectUdp {
+        /// The node.
+        node: usize,
+        /// The port.
+        port: Size,
     },
     /// The tunnel was made on this link, sending from the address of that one: what autodetection comes to.
     TunnelOn {
@@ -424,7 +481,13 @@ impl Fault {
             Self::DropTimeExceeded { router } => (1..=recipe.routers()).contains(&router.unwrap_or(1)),
             Self::DropLarger { than: size, .. }
             | Self::DropLargerOneWay { than: size, .. }
+            | Self::RejectUdp { port: size, .. }
             | Self::DropUdp { port: size, .. } => size.fits(&names),
+            Self::HoldPort { port, .. } => recipe.is_tunnelled() && port.fits(&names),
+            Self::FdbTo { of, to, .. } | Self::SecondRoute { to: of, by: to, .. } => {
+                recipe.is_tunnelled() && *of.max(to) < recipe.nodes.len()
+            }
+            Self::NeighbourMac { is, .. } => recipe.is_tunnelled() && is.unwrap_or(0) < recipe.nodes.len(),
             Self::StallTransfers { than, .. } => recipe.is_tunnelled() && than.fits(&names),
             // Every router leaves packets of IPv6 whole, DF or not.
             Self::OuterDf { .. } => {
@@ -432,6 +495,7 @@ impl Fault {
             }
             Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
+            | Self::Leftover { .. }
             | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
@@ -513,11 +577,17 @@ impl Fault {
             Self::DropInvalid { node } => filter::invalid(cluster, *node),
             Self::DropTimestamp { node } => filter::timestamp(cluster, *node),
             Self::DropUdp { node, port } => filter::udp(cluster, *node, port.on(&names)?),
+            Self::RejectUdp { node, port } => filter::reject_udp(cluster, *node, port.on(&names)?),
             Self::DropEcho { node } => filter::echo(cluster, *node),
             Self::DropAll { node } => filter::everything(cluster, *node),
             Self::OuterDf { node } => tunnel::outer_df(cluster, *node),
             Self::MissingFdb { node, of } => tunnel::no_forwarding(cluster, *node, *of),
             Self::FdbElsewhere { node, of } => tunnel::forwarding_elsewhere(cluster, *node, *of),
+            Self::FdbTo { node, of, to } => vtep::forwarding_to(cluster, *node, *of, *to),
+            Self::NeighbourMac { node, of, is } => vtep::neighbour_mac(cluster, *node, *of, *is),
+            Self::Leftover { node, entries } => vtep::leftover(cluster, *node, *entries),
+            Self::SecondRoute { node, to, by, same } => vtep::second_route(cluster, *node, *to, *by, *same),
+            Self::HoldPort { node, port } => vtep::held(cluster, *node, port.on(&names)?),
             Self::TunnelOn { node, over, from } => tunnel::made_again(cluster, *node, *over, *from),
             Self::DynamicFdb { node, of } => tunnel::dynamic_forwarding(cluster, *node, *of),
             Self::MissingNeighbour { node, of } => tunnel::no_neighbour(cluster, *node, *of),
@@ -558,57 +628,4 @@ pub fn make_all<'c>(faults: &[Fault], cluster: &'c Cluster) -> Result<Broken<'c>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::recipe::{CHAIN, FOUR_WAYS, JUMBO, PLAIN, REFERENCE, ROUTED};
-
-    #[derive(Deserialize)]
-    struct Faults {
-        fault: Vec<Fault>,
-    }
-
-    fn read(text: &str) -> Fault {
-        toml::from_str::<Faults>(&format!("fault = [ {text} ]")).unwrap().fault.remove(0)
-    }
-
-    #[test]
-    fn reads_as_an_operator_writes_it() {
-        assert_eq!(read("{ link_down = { link = 'nic' } }"), Fault::LinkDown { node: 0, link: Role::Nic });
-        assert_eq!(read("{ port_down = { node = 1 } }"), Fault::PortDown { node: 1 });
-        assert_eq!(read("{ drop_frag_needed = {} }"), Fault::DropFragNeeded {});
-        let (after, way, manner) = (2, Way::Back, Manner::Muted);
-        let narrow = Fault::NarrowHop { after, bytes: 1400.into(), way, manner };
-        assert_eq!(read("{ narrow_hop = { after = 2, bytes = '1400', way = 'back', manner = 'muted' } }"), narrow);
-        assert_eq!(read("{ drop_time_exceeded = {} }"), Fault::DropTimeExceeded { router: None });
-        let loss = Fault::Loss { node: 1, percent: 5, way: Way::Both, of: Traffic::All };
-        assert_eq!(read("{ loss = { node = 1, percent = 5 } }"), loss);
-    }
-
-    #[test]
-    fn is_played_only_where_its_things_are() {
-        let fits = |text: &str| [REFERENCE, ROUTED, JUMBO, PLAIN].map(|recipe| read(text).fits(&recipe));
-        assert_eq!(fits("{ unplug = { link = 'nic' } }"), [true, false, true, false]);
-        assert_eq!(fits("{ unplug = { link = 'pod' } }"), [false, true, false, false]);
-        assert_eq!(fits("{ link_down = { link = 'bridge' } }"), [true, false, true, false]);
-        assert_eq!(fits("{ hop_mtu = { bytes = 'underlay - 1' } }"), [false, true, false, true]);
-        assert_eq!(fits("{ mtu = { link = 'nic', bytes = 'tunnel' } }"), [true, true, true, false]);
-        assert_eq!(fits("{ sysctl = { key = 'net/ipv4/conf/{tunnel}/x', value = '1' } }"), [true, true, true, false]);
-    }
-
-    #[test]
-    fn a_wire_is_narrowed_only_where_one_follows_a_router() {
-        let fits = |text: &str| [REFERENCE, ROUTED, CHAIN, FOUR_WAYS].map(|recipe| read(text).fits(&recipe));
-        assert_eq!(fits("{ narrow_hop = { after = 1, bytes = 'underlay - 1' } }"), [false, true, true, false]);
-        assert_eq!(fits("{ narrow_hop = { after = 3, bytes = '1400' } }"), [false, false, true, true]);
-        assert_eq!(fits("{ drop_hop = { after = 5 } }"), [false, false, false, true]);
-        assert_eq!(fits("{ drop_time_exceeded = { router = 4 } }"), [false, false, true, true]);
-        assert_eq!(fits("{ drop_time_exceeded = {} }"), [false, true, true, true]);
-        assert_eq!(fits("{ stall_transfers = { node = 1, than = '1000' } }"), [true, true, false, true]);
-    }
-
-    #[test]
-    fn a_misspelt_fault_is_refused() {
-        let error = toml::from_str::<Faults>("fault = [{ link_dwon = {} }]").err().unwrap().to_string();
-        assert!(error.contains("link_dwon") && error.contains("link_down"), "{error}");
-    }
-}
+mod tests;

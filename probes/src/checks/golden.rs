@@ -30,6 +30,8 @@ fn rename(fix: &mut remedy::Fix, to: &str) {
             *tunnel = to.into()
         }
         remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
+        remedy::Fix::VtepEntries { tunnel, .. } | remedy::Fix::VtepForgotten { tunnel, .. } => *tunnel = to.into(),
+        remedy::Fix::TunnelPort { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
         remedy::Fix::TunnelUnderlay { tunnel, .. } | remedy::Fix::TunnelOffload { tunnel, .. } => *tunnel = to.into(),
         remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
         _ => {}
@@ -93,9 +95,9 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
     }
     let (raised, unread) = judged(&node);
     assert_eq!(raised, Vec::<String>::new());
-    let measured = ["peer-", "path-", "overlay-", "pod-unreachable"];
+    let measured = ["peer-", "path-", "overlay-", "pod-unreachable", "tunnel-port-closed"];
     assert!(unread.iter().all(|line| measured.iter().any(|family| line.starts_with(family))), "{unread:#?}");
-    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2 + 2);
+    assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2 + 2 + 2);
 }
 
 /// What is raised and stays loud: no other finding is its cause.

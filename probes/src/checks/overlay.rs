@@ -7,12 +7,21 @@ pub mod overlay_transfer_stalls;
 pub mod overlay_unreachable;
 pub mod pod_unreachable;
 pub mod signature;
+pub mod tunnel_port_closed;
+mod vtep;
+pub mod vtep_incomplete;
+pub mod vtep_mac_differs;
+pub mod vtep_stale;
 
 pub use overlay_fragmented::OverlayFragmented;
 pub use overlay_mtu_exceeds_path::OverlayMtuExceedsPath;
 pub use overlay_transfer_stalls::OverlayTransferStalls;
 pub use overlay_unreachable::OverlayUnreachable;
 pub use pod_unreachable::PodUnreachable;
+pub use tunnel_port_closed::TunnelPortClosed;
+pub use vtep_incomplete::VtepIncomplete;
+pub use vtep_mac_differs::VtepMacDiffers;
+pub use vtep_stale::VtepStale;
 
 use crate::remedy::Fix;
 use crate::subject::Subject;

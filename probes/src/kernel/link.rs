@@ -243,6 +243,7 @@ mod tests {
             df: Some(Df::Unset),
             external: false,
             learning: false,
+            asks: false,
         }
     }
 

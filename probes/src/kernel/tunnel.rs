@@ -46,8 +46,9 @@ fn lower(index: u32) -> Option<LinkIndex> {
     (index != 0).then_some(LinkIndex(index))
 }
 
-/// `IFLA_VXLAN_*` whose meaning is used: id, group, link, local, learning, port, group6, local6, external, df.
-const VXLAN_USED: [u16; 10] = [1, 2, 3, 4, 7, 15, 16, 17, 25, 29];
+/// `IFLA_VXLAN_*` whose meaning is used: id, group, link, local, learning, l2miss, l3miss, port, group6, local6, external,
+/// df.
+const VXLAN_USED: [u16; 12] = [1, 2, 3, 4, 7, 13, 14, 15, 16, 17, 25, 29];
 
 fn vxlan(tunnel: &mut Tunnel, data: &[Attribute<'_>]) -> Result<(), DecodeError> {
     for attribute in data.iter().filter(|attribute| VXLAN_USED.contains(&attribute.kind())) {
@@ -59,6 +60,7 @@ fn vxlan(tunnel: &mut Tunnel, data: &[Attribute<'_>]) -> Result<(), DecodeError>
             InfoVxlan::Local(local) => tunnel.local = address(local),
             InfoVxlan::Local6(local) => tunnel.local = address(local),
             InfoVxlan::Learning(learning) => tunnel.learning = learning,
+            InfoVxlan::L2Miss(asks) | InfoVxlan::L3Miss(asks) => tunnel.asks |= asks,
             InfoVxlan::Port(port) => tunnel.port = Some(port),
             InfoVxlan::CollectMetadata(external) => tunnel.external = external,
             InfoVxlan::Df(VxlanDf::Unset) => tunnel.df = Some(Df::Unset),

@@ -3,7 +3,8 @@
 //! The device itself may hide what the network below carries, by fragmenting, and may lack an entry; a packet that is
 //! wrapped here meets the same network and the same far end, and its answer comes back through the far end's own tunnel.
 //! Where one of the entries is missing the other names what it would have said: a neighbour's hardware address is that
-//! of the forwarding entry that leads to the peer's node. A tunnel in collect-metadata mode has no identifier to send.
+//! of the forwarding entry that leads to the peer's node. Where they do not fit each other, or lead to another peer, the
+//! one that leads to the peer's node is followed: whether that is answered tells which of the two is wrong. A tunnel in collect-metadata mode has no identifier to send.
 //!
 //! Where a peer's tunnel address is not reached and no route leads into a tunnel, the one that its tables name the peer in
 //! is taken: that the packet is answered shows that the route is all that is missing.
@@ -66,9 +67,19 @@ fn far_end(node: &Snapshot, link: &Link, key: &PathKey, neighbour: IpAddr) -> Op
     let mut neighbours = node.tables.neighbours_of(link.index);
     let known = neighbours.find(|entry| entry.address == neighbour).and_then(|entry| entry.mac);
     let forwarded = node.tables.remotes_of(link.index).find(|&(_, address)| peer.underlay.holds(address));
-    let mac = known.or(forwarded.map(|(entry, _)| entry.mac))?;
-    let told = node.tables.remotes_of(link.index).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address);
-    Some((mac, told.or_else(|| named_end(link, peer))?))
+    let end = |mac| node.tables.remotes_of(link.index).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address);
+    let told = known.and_then(end);
+    if told.is_none_or(|told| is_anothers(node, peer, told)) {
+        let right = forwarded.map(|(entry, address)| (entry.mac, address));
+        return right.or_else(|| Some((known?, named_end(link, peer)?)));
+    }
+    Some((known?, told?))
+}
+
+/// Whether an entry leads to another peer's node, as far as the operator says which is whose.
+fn is_anothers(node: &Snapshot, peer: &Peer, end: IpAddr) -> bool {
+    let mut others = node.peers.iter().filter(|other| other.name != peer.name);
+    !peer.underlay.holds(end) && others.any(|other| other.underlay.holds(end))
 }
 
 /// The node address that a tunnel's packets would go to.

@@ -25,6 +25,7 @@ use crate::wire::quote;
 
 pub(crate) const IDENTITY: Identity = Identity { id: 7, secret: 42, first_port: 61_440 };
 const SNMP: &str = "Ip: InAddrErrors FragFails\nIp: 0 0\n";
+const UDP: &str = "  sl  local_address rem_address   st\n";
 const NETSTAT: &str = "TcpExt: IPReversePathFilter\nTcpExt: 0\n";
 
 /// The world as a node sees it: tables of a real kernel, and a wire that answers what it is told to.
@@ -223,6 +224,8 @@ pub(crate) fn facts() -> RawFacts {
         (HostFile::Modules, ""),
         (HostFile::Snmp, SNMP),
         (HostFile::Netstat, NETSTAT),
+        (HostFile::Udp, UDP),
+        (HostFile::Udp6, UDP),
     ];
     RawFacts {
         links: Ok(golden::links()),

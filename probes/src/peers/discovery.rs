@@ -3,6 +3,9 @@
 //! What Calico and Flannel program for one peer: `PREFIX via OVERLAY dev TUNNEL onlink`, a permanent neighbour
 //! `OVERLAY lladdr MAC`, and a forwarding entry `MAC dst UNDERLAY`. Where pods of both families share the tunnel there is
 //! a neighbour of each, and both lead to the same far end. Devices in collect-metadata mode hold none of it.
+//!
+//! What a node that went has left behind is no peer: a neighbour or a forwarding entry that leads to nothing and that no
+//! route needs. Where a route's gateway lacks an entry, the odd one may well be its own, and is kept.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -90,12 +93,15 @@ fn join(known: &mut Vec<Found>, found: Found) {
 
 fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
-    for overlay in overlay_addresses(link, tables) {
+    let whole = is_whole(link, tables);
+    for overlay in overlay_addresses(link, tables, whole) {
         let underlay = tables.far_end(link.index, overlay).filter(is_unicast);
         join(&mut found, Found { underlay, overlay: overlay.into() });
     }
     let fixed = link.tunnel.as_ref().and_then(|tunnel| tunnel.remote);
-    let ends = tables.remotes_of(link.index).map(|(_, address)| address).chain(fixed);
+    let claimed = |mac| tables.neighbours_of(link.index).any(|entry| entry.mac == Some(mac));
+    let remotes = tables.remotes_of(link.index).filter(|(entry, _)| !whole || claimed(entry.mac));
+    let ends = remotes.map(|(_, address)| address).chain(fixed);
     let ends = ends.chain(tables.far_gateways(link)).filter(is_unicast);
     for end in ends.collect::<BTreeSet<_>>() {
         join(&mut found, Found { underlay: Some(end), overlay: Dual::NONE });
@@ -105,14 +111,27 @@ fn found_on(link: &Link, tables: &Tables) -> Vec<Found> {
 
 /// Tunnel addresses of peers: gateways of routes through the tunnel, and the neighbours that a CNI wrote into it. One that
 /// the kernel resolved by itself is any host of a network that is stretched over the tunnel.
-fn overlay_addresses(link: &Link, tables: &Tables) -> BTreeSet<IpAddr> {
-    let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
-    let hops = routes.flat_map(|route| &route.hops).filter(|hop| hop.link == link.index);
+fn overlay_addresses(link: &Link, tables: &Tables, whole: bool) -> BTreeSet<IpAddr> {
     let far = tables.far_gateways(link);
-    let gateways = hops.filter_map(|hop| hop.gateway).filter(move |gateway| !far.contains(gateway));
+    let gateways = gateways(link, tables).filter(move |gateway| !far.contains(gateway));
     let written = |entry: &&Neighbour| entry.state == NeighbourState::Permanent || entry.external;
+    let leads = |address| !whole || tables.far_end(link.index, address).is_some();
     let neighbours = tables.neighbours_of(link.index).filter(written).map(|entry| entry.address);
-    gateways.chain(neighbours).filter(is_unicast).collect()
+    gateways.chain(neighbours.filter(|&address| leads(address))).filter(is_unicast).collect()
+}
+
+/// Gateways of the routes that lead into a tunnel.
+fn gateways(link: &Link, tables: &Tables) -> impl Iterator<Item = IpAddr> {
+    let into = link.index;
+    let routes = tables.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);
+    routes.flat_map(|route| &route.hops).filter(move |hop| hop.link == into).filter_map(|hop| hop.gateway)
+}
+
+/// Whether a tunnel that leads by entries has them for every gateway, of which there is at least one.
+fn is_whole(link: &Link, tables: &Tables) -> bool {
+    let mut gateways = gateways(link, tables).peekable();
+    let some = gateways.peek().is_some();
+    some && tables.leads_by_entries(link) && gateways.all(|gateway| tables.far_end(link.index, gateway).is_some())
 }
 
 pub(super) fn is_unicast(address: &IpAddr) -> bool {

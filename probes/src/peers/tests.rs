@@ -180,7 +180,28 @@ fn a_host_that_was_merely_resolved_through_a_tunnel_is_no_peer() {
     assert_eq!(update(&mut Directory::default(), &stretched), both());
     let Fact::Known(neighbours) = &mut stretched.neighbours else { unreachable!() };
     neighbours.last_mut().unwrap().external = true;
+    let (link, mac) = (neighbours.last().unwrap().link, neighbours.last().unwrap().mac.unwrap());
+    assert_eq!(update(&mut Directory::default(), &stretched), both(), "it leads nowhere, and no route needs it");
+    let Fact::Known(forwarding) = &mut stretched.forwarding else { unreachable!() };
+    forwarding.push(FdbEntry { link, mac, destination: "10.0.0.19".parse().ok(), permanent: true });
     assert_eq!(update(&mut Directory::default(), &stretched).len(), 3, "one that a control plane wrote");
+}
+
+#[test]
+fn a_forwarding_entry_that_is_left_over_is_no_peer() {
+    let mut left = tables();
+    let Fact::Known(forwarding) = &mut left.forwarding else { unreachable!() };
+    let stranger =
+        FdbEntry { mac: Mac([0x66, 0, 0, 0, 9, 9]), destination: "10.0.0.19".parse().ok(), ..forwarding[0].clone() };
+    forwarding.push(stranger);
+    assert_eq!(update(&mut Directory::default(), &left), both());
+    let Fact::Known(neighbours) = &mut left.neighbours else { unreachable!() };
+    neighbours.retain(|entry| entry.address != "10.244.2.0".parse::<IpAddr>().unwrap());
+    let kept = update(&mut Directory::default(), &left);
+    assert!(
+        kept.iter().any(|(name, ..)| name == "10.0.0.19"),
+        "it may be the one of the gateway that lacks its neighbour"
+    );
 }
 
 #[test]

@@ -37,18 +37,18 @@ pub(super) fn tunnel_delivers(fix: &Fix, setup: Setup) -> Vec<String> {
     let device = tunnel.as_deref().unwrap_or("TUNNEL");
     let peer = underlay.map_or_else(|| "PEER".into(), |address| address.to_string());
     match fault {
-        DeliveryFault::NoRoute => missing(&routes(*overlay), device, setup),
+        DeliveryFault::NoRoute => made_again(&routes(*overlay), device, setup),
         DeliveryFault::NoNeighbour | DeliveryFault::NeighbourFailed => {
-            missing(&format!("$ ip neigh show dev {device}"), device, setup)
+            made_again(&format!("$ ip neigh show dev {device}"), device, setup)
         }
-        DeliveryFault::NoForwarding => missing(&format!("$ bridge fdb show dev {device}"), device, setup),
+        DeliveryFault::NoForwarding => made_again(&format!("$ bridge fdb show dev {device}"), device, setup),
         DeliveryFault::PortClosed => port_closed(&peer, device, *port),
         DeliveryFault::NotHere => not_here(&peer, device, &outer(*kind, *port)),
         DeliveryFault::NotSent => not_sent(&peer, device, &outer(*kind, *port)),
     }
 }
 
-fn routes(to: IpAddr) -> String {
+pub(super) fn routes(to: IpAddr) -> String {
     let ip = match Family::of(to) {
         Family::Ipv4 => "ip",
         Family::Ipv6 => "ip -6",
@@ -57,7 +57,7 @@ fn routes(to: IpAddr) -> String {
 }
 
 /// The CNI writes its entries again when it starts; if they do not come back, it does not know the peer.
-fn missing(show: &str, device: &str, setup: Setup) -> Vec<String> {
+pub(super) fn made_again(show: &str, device: &str, setup: Setup) -> Vec<String> {
     let made_by = match setup.cni {
         Cni::Unknown => Cni::Unknown,
         cni if device == "TUNNEL" => cni,
@@ -73,7 +73,7 @@ fn missing(show: &str, device: &str, setup: Setup) -> Vec<String> {
     restart.into_iter().chain([check, show.to_owned()]).collect()
 }
 
-fn port_closed(peer: &str, device: &str, port: Option<u16>) -> Vec<String> {
+pub(super) fn port_closed(peer: &str, device: &str, port: Option<u16>) -> Vec<String> {
     let port = port.map_or_else(|| "PORT".into(), |port| port.to_string());
     vec![
         format!("On {peer}, {device} must be up and use the same UDP port, {port}; a filter must not reject it:"),
@@ -148,7 +148,7 @@ pub(super) fn pods_routed(peer: &str, pod: IpAddr, tunnel: Option<&str>, setup: 
     let device = tunnel.unwrap_or("TUNNEL");
     let first = format!("Packets to the pods of {peer} must leave here by {device}; see where they go:");
     let show = routes(pod);
-    [first, show.clone()].into_iter().chain(missing(&show, device, setup)).collect()
+    [first, show.clone()].into_iter().chain(made_again(&show, device, setup)).collect()
 }
 
 #[cfg(test)]

@@ -105,6 +105,7 @@ impl Example {
             written: Fact::Known(Written::new(&RawFiles::default())),
             values: BTreeMap::new(),
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
+            ports: Fact::Known(Vec::new()),
             malformed: Vec::new(),
         };
         let counters_before = tables.counters.clone();
@@ -269,6 +270,7 @@ impl Example {
             df: Some(Df::Unset),
             external: false,
             learning: false,
+            asks: false,
         });
         node
     }

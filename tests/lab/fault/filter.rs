@@ -58,6 +58,12 @@ pub(super) fn udp(cluster: &Cluster, node: usize, port: u32) -> Result<Broken<'_
     filter(cluster.host(node), "inet", "input", &[format!("udp dport {port} drop")])
 }
 
+/// A node rejects what comes in for a UDP port.
+pub(super) fn reject_udp(cluster: &Cluster, node: usize, port: u32) -> Result<Broken<'_>> {
+    let rule = format!("udp dport {port} reject with icmpx port-unreachable");
+    filter(cluster.host(node), "inet", "input", &[rule])
+}
+
 /// A node drops requests of ICMP.
 pub(super) fn echo(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
     let rules = ["icmp type { echo-request, timestamp-request } drop", "icmpv6 type echo-request drop"];

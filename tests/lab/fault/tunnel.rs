@@ -126,16 +126,16 @@ pub(super) fn each_inner<'c>(
     })
 }
 
-fn mac(cluster: &Cluster, tunnel: &Tunnel, of: usize) -> Result<String> {
+pub(super) fn mac(cluster: &Cluster, tunnel: &Tunnel, of: usize) -> Result<String> {
     Ok(cluster.overlay()?.mac_of(tunnel, of))
 }
 
-fn forward(cluster: &Cluster, tunnel: &Tunnel, node: usize, of: usize, state: &str) -> Result<()> {
+pub(super) fn forward(cluster: &Cluster, tunnel: &Tunnel, node: usize, of: usize, state: &str) -> Result<()> {
     let line = cluster.forwarding_line(tunnel, of, state)?;
     cluster.host(node).feed("bridge", &["-batch", "-"], &line)
 }
 
-fn neighbour(
+pub(super) fn neighbour(
     cluster: &Cluster,
     tunnel: &Tunnel,
     family: Family,
