@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fact::Unread;
-use crate::units::{IpSize, LinkMtu};
+use crate::units::{Family, IpSize, LinkMtu};
 
 /// One netlink message as the kernel sent it, the 16-byte header cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,7 +253,7 @@ pub struct BridgeFilter {
     pub ip6tables: bool,
 }
 
-/// Kinds of tunnel whose overhead is known.
+/// Kinds of tunnel. What IPsec adds hangs on its keys and what ERSPAN adds on its version: their overhead is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TunnelKind {
@@ -271,9 +271,56 @@ pub enum TunnelKind {
     Sit,
     /// WireGuard.
     Wireguard,
+    /// IP in GRE over IPv6.
+    Ip6gre,
+    /// Ethernet in GRE over IPv6.
+    Ip6gretap,
+    /// IPv4 or IPv6 in IPv6 (RFC 2473).
+    Ip6tnl,
+    /// IP in nothing but UDP.
+    Bareudp,
+    /// Mirrored Ethernet in GRE.
+    Erspan,
+    /// Mirrored Ethernet in GRE over IPv6.
+    Ip6erspan,
+    /// IPsec by a tunnel device.
+    Vti,
+    /// IPsec over IPv6 by a tunnel device.
+    Vti6,
+    /// IPsec by an interface.
+    Xfrm,
 }
 
 impl TunnelKind {
+    /// Every kind.
+    pub const ALL: [Self; 16] = [
+        Self::Vxlan,
+        Self::Geneve,
+        Self::Gre,
+        Self::Gretap,
+        Self::Ipip,
+        Self::Sit,
+        Self::Wireguard,
+        Self::Ip6gre,
+        Self::Ip6gretap,
+        Self::Ip6tnl,
+        Self::Bareudp,
+        Self::Erspan,
+        Self::Ip6erspan,
+        Self::Vti,
+        Self::Vti6,
+        Self::Xfrm,
+    ];
+
+    /// The family of outer packets, where the kind leaves no choice.
+    pub const fn outer(self) -> Option<Family> {
+        match self {
+            Self::Gre | Self::Gretap | Self::Ipip | Self::Sit | Self::Erspan | Self::Vti => Some(Family::Ipv4),
+            Self::Ip6gre | Self::Ip6gretap | Self::Ip6tnl | Self::Ip6erspan | Self::Vti6 => Some(Family::Ipv6),
+            Self::Vxlan | Self::Geneve | Self::Wireguard | Self::Bareudp | Self::Xfrm => None,
+        }
+    }
+
     /// The kernel's name of the kind.
     pub const fn name(self) -> &'static str {
         match self {
@@ -284,6 +331,15 @@ impl TunnelKind {
             Self::Ipip => "ipip",
             Self::Sit => "sit",
             Self::Wireguard => "wireguard",
+            Self::Ip6gre => "ip6gre",
+            Self::Ip6gretap => "ip6gretap",
+            Self::Ip6tnl => "ip6tnl",
+            Self::Bareudp => "bareudp",
+            Self::Erspan => "erspan",
+            Self::Ip6erspan => "ip6erspan",
+            Self::Vti => "vti",
+            Self::Vti6 => "vti6",
+            Self::Xfrm => "xfrm",
         }
     }
 }
@@ -333,6 +389,36 @@ pub struct Tunnel {
     pub external: bool,
     /// Whether the device learns forwarding entries from traffic.
     pub learning: bool,
+    /// Options that change what it adds.
+    pub options: Options,
+}
+
+/// Options of a tunnel device that change what it adds to a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// GRE with a key. What `id` shows is the same key.
+    pub key: bool,
+    /// GRE with a checksum.
+    pub checksum: bool,
+    /// GRE with a sequence number.
+    pub sequence: bool,
+    /// Packets over IPv6 say how many tunnels may be around them (`encaplimit`; the default, unless it is `none`).
+    pub encap_limit: bool,
+    /// No Ethernet header inside: VXLAN-GPE.
+    pub bare: bool,
+    /// What stands between the outer IP header and the tunnel's own.
+    pub wrap: Option<Wrap>,
+}
+
+/// What an IP or GRE tunnel is wrapped in (`encap`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrap {
+    /// Foo over UDP.
+    Fou,
+    /// Generic UDP encapsulation, without extensions.
+    Gue,
+    /// Anything else, of which it is not known what it adds.
+    Other,
 }
 
 impl Tunnel {
@@ -348,6 +434,14 @@ impl Tunnel {
             df: None,
             external: false,
             learning: false,
+            options: Options {
+                key: false,
+                checksum: false,
+                sequence: false,
+                encap_limit: false,
+                bare: false,
+                wrap: None,
+            },
         }
     }
 }

@@ -241,6 +241,7 @@ impl Example {
             df: Some(Df::Unset),
             external: false,
             learning: false,
+            options: crate::kernel::Options::default(),
         });
         node
     }

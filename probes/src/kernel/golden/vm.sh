@@ -15,11 +15,12 @@ modules="virtio_pci virtio_net tun 8021q bonding ipip ip_gre sit wireguard genev
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp"
 cp "$(command -v busybox)" "$root/bin/busybox"
 cp "$here/machines.sh" "$root/init.machines"
-for program in "$(command -v ip)" "$(command -v bridge)" "$machine"; do
+mkdir "$root/lib" "$root/lib64"
+for program in "$(command -v ip)" "$(command -v bridge)" "$(command -v ovs-dpctl)" "$machine"; do
   cp "$program" "$root/bin/"
   for library in $(ldd "$program" | grep -o '/[^ ]*'); do
-    mkdir -p "$root$(dirname "$library")"
-    [ -e "$root$library" ] || cp -L "$library" "$root$library"
+    case $library in /lib64/*) folder=lib64 ;; *) folder=lib ;; esac
+    cp -L "$library" "$root/$folder/"
   done
 done
 release=$(ls "$kernel/lib/modules")
