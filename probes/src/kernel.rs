@@ -70,6 +70,24 @@ pub struct RawFacts {
     pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
 }
 
+impl RawFacts {
+    /// Nothing was read yet.
+    pub fn unread() -> Self {
+        use crate::fact::{Reason, Source};
+
+        let not_yet = |source| Err(Unread::new(source, Reason::NotYet));
+        Self {
+            links: not_yet(Source::Links),
+            addresses: not_yet(Source::Addresses),
+            routes: not_yet(Source::Routes),
+            neighbours: not_yet(Source::Neighbours),
+            fdb: not_yet(Source::Fdb),
+            files: BTreeMap::new(),
+            took: BTreeMap::new(),
+        }
+    }
+}
+
 /// Which way would a packet take? With policy routing that hangs on its source too (`ip rule from …`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Query {

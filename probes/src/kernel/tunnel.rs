@@ -53,6 +53,11 @@ fn lower(index: u32) -> Option<LinkIndex> {
     (index != 0).then_some(LinkIndex(index))
 }
 
+/// A network identifier has 24 bits (RFC 7348 §5, RFC 8926 §3.1), in an attribute of 32.
+fn vni(id: u32) -> Result<u32, DecodeError> {
+    if id < 1 << 24 { Ok(id) } else { Err(format!("identifier {id}, expected at most 24 bits").into()) }
+}
+
 /// `IFLA_VXLAN_*` whose meaning is used: id, group, link, local, learning, port, group6, local6, external, gpe,
 /// df.
 const VXLAN_USED: [u16; 11] = [1, 2, 3, 4, 7, 15, 16, 17, 25, 27, 29];
@@ -60,7 +65,7 @@ const VXLAN_USED: [u16; 11] = [1, 2, 3, 4, 7, 15, 16, 17, 25, 27, 29];
 fn vxlan(tunnel: &mut Tunnel, data: &[Attribute<'_>]) -> Result<(), DecodeError> {
     for attribute in data.iter().filter(|attribute| VXLAN_USED.contains(&attribute.kind())) {
         match InfoVxlan::parse(attribute)? {
-            InfoVxlan::Id(id) => tunnel.id = Some(id),
+            InfoVxlan::Id(id) => tunnel.id = Some(vni(id)?),
             InfoVxlan::Group(group) => tunnel.remote = address(group),
             InfoVxlan::Group6(group) => tunnel.remote = address(group),
             InfoVxlan::Link(index) => tunnel.lower = lower(index),
@@ -87,7 +92,7 @@ const GENEVE_USED: [u16; 8] = [1, 2, 5, 6, 7, 13, 17, 18];
 fn geneve(tunnel: &mut Tunnel, data: &[Attribute<'_>]) -> Result<(), DecodeError> {
     for attribute in data.iter().filter(|attribute| GENEVE_USED.contains(&attribute.kind())) {
         match InfoGeneve::parse(attribute)? {
-            InfoGeneve::Id(id) => tunnel.id = Some(id),
+            InfoGeneve::Id(id) => tunnel.id = Some(vni(id)?),
             InfoGeneve::Remote(remote) => tunnel.remote = address(remote),
             InfoGeneve::Remote6(remote) => tunnel.remote = address(remote),
             InfoGeneve::Local(local) => tunnel.local = address(local),

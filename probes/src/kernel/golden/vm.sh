@@ -1,6 +1,6 @@
 #!/bin/sh
 # Boots a kernel that has every device kind, makes the machines of `machines.sh` in it and fetches their dumps.
-# Wants qemu-system-x86, busybox-static, cpio, iproute2, and no rights at all:
+# Wants qemu-system-x86, busybox-static, cpio, iproute2, ovs-dpctl in the path, and no rights at all:
 #   cargo build -p mtuscope --example machine
 #   apt-get download linux-image-VERSION-amd64 && dpkg -x linux-image-*.deb KERNEL
 #   sh probes/src/kernel/golden/vm.sh KERNEL target/debug/examples/machine DIRECTORY

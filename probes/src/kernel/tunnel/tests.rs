@@ -200,6 +200,20 @@ fn what_no_machine_shows() {
 }
 
 #[test]
+fn an_identifier_of_more_than_24_bits_is_none() {
+    for (kind, last) in [("vxlan", 0x00ff_ffff_u32), ("geneve", 0x00ff_ffff)] {
+        let data = |id: u32| [12, 0, 2, 0, 8, 0, 1, 0].into_iter().chain(id.to_ne_bytes());
+        let of = |id| {
+            let data: Vec<u8> = data(id).collect();
+            let (tunnel, fault) = decode(kind, Some(&Attribute::new(&data)));
+            (tunnel.unwrap().id, fault.is_some())
+        };
+        assert_eq!(of(last), (Some(last), false), "{kind}");
+        assert_eq!(of(last + 1), (None, true), "{kind}");
+    }
+}
+
+#[test]
 fn a_kind_that_is_no_tunnel_has_no_parameters() {
     for kind in ["veth", "bridge", "macsec", "vxlan2", ""] {
         assert_eq!(decode(kind, None).0, None, "{kind}");

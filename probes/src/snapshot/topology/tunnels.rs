@@ -38,6 +38,15 @@ impl TunnelView {
         let needed = i64::from(self.mtu.bytes()) + i64::from(self.overhead?);
         (!self.external).then(|| i64::from(lower_mtu.bytes()) - needed)
     }
+
+    /// Why it is not known what it adds.
+    pub fn unknown_overhead(&self) -> String {
+        format!(
+            "what {} adds to a packet is not known: nothing tells the family of its outer packets, or its kind adds more \
+             or less by keys and options that the kernel does not show",
+            self.name
+        )
+    }
 }
 
 /// Tunnels in use.
