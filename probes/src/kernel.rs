@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fact::Unread;
-use crate::units::{IpSize, LinkMtu};
+use crate::units::{Family, IpSize, LinkMtu};
 
 /// One netlink message as the kernel sent it, the 16-byte header cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,26 @@ pub struct RawFacts {
     pub sysctls: crate::declared::sysctl::RawSysctls,
     /// How long each source took.
     pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
+}
+
+impl RawFacts {
+    /// Nothing was read yet.
+    pub fn unread() -> Self {
+        use crate::fact::{Reason, Source};
+
+        let not_yet = |source| Err(Unread::new(source, Reason::NotYet));
+        Self {
+            links: not_yet(Source::Links),
+            addresses: not_yet(Source::Addresses),
+            routes: not_yet(Source::Routes),
+            neighbours: not_yet(Source::Neighbours),
+            fdb: not_yet(Source::Fdb),
+            pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
+            files: BTreeMap::new(),
+            sysctls: crate::declared::sysctl::RawSysctls::default(),
+            took: BTreeMap::new(),
+        }
+    }
 }
 
 /// Which way would a packet take? With policy routing that hangs on its source too (`ip rule from …`).
@@ -315,7 +335,7 @@ pub struct BridgeFilter {
     pub ip6tables: bool,
 }
 
-/// Kinds of tunnel whose overhead is known.
+/// Kinds of tunnel. What IPsec adds hangs on its keys and what ERSPAN adds on its version: their overhead is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TunnelKind {
@@ -333,9 +353,56 @@ pub enum TunnelKind {
     Sit,
     /// WireGuard.
     Wireguard,
+    /// IP in GRE over IPv6.
+    Ip6gre,
+    /// Ethernet in GRE over IPv6.
+    Ip6gretap,
+    /// IPv4 or IPv6 in IPv6 (RFC 2473).
+    Ip6tnl,
+    /// IP in nothing but UDP.
+    Bareudp,
+    /// Mirrored Ethernet in GRE.
+    Erspan,
+    /// Mirrored Ethernet in GRE over IPv6.
+    Ip6erspan,
+    /// IPsec by a tunnel device.
+    Vti,
+    /// IPsec over IPv6 by a tunnel device.
+    Vti6,
+    /// IPsec by an interface.
+    Xfrm,
 }
 
 impl TunnelKind {
+    /// Every kind.
+    pub const ALL: [Self; 16] = [
+        Self::Vxlan,
+        Self::Geneve,
+        Self::Gre,
+        Self::Gretap,
+        Self::Ipip,
+        Self::Sit,
+        Self::Wireguard,
+        Self::Ip6gre,
+        Self::Ip6gretap,
+        Self::Ip6tnl,
+        Self::Bareudp,
+        Self::Erspan,
+        Self::Ip6erspan,
+        Self::Vti,
+        Self::Vti6,
+        Self::Xfrm,
+    ];
+
+    /// The family of outer packets, where the kind leaves no choice.
+    pub const fn outer(self) -> Option<Family> {
+        match self {
+            Self::Gre | Self::Gretap | Self::Ipip | Self::Sit | Self::Erspan | Self::Vti => Some(Family::Ipv4),
+            Self::Ip6gre | Self::Ip6gretap | Self::Ip6tnl | Self::Ip6erspan | Self::Vti6 => Some(Family::Ipv6),
+            Self::Vxlan | Self::Geneve | Self::Wireguard | Self::Bareudp | Self::Xfrm => None,
+        }
+    }
+
     /// The kernel's name of the kind.
     pub const fn name(self) -> &'static str {
         match self {
@@ -346,6 +413,15 @@ impl TunnelKind {
             Self::Ipip => "ipip",
             Self::Sit => "sit",
             Self::Wireguard => "wireguard",
+            Self::Ip6gre => "ip6gre",
+            Self::Ip6gretap => "ip6gretap",
+            Self::Ip6tnl => "ip6tnl",
+            Self::Bareudp => "bareudp",
+            Self::Erspan => "erspan",
+            Self::Ip6erspan => "ip6erspan",
+            Self::Vti => "vti",
+            Self::Vti6 => "vti6",
+            Self::Xfrm => "xfrm",
         }
     }
 }
@@ -397,6 +473,36 @@ pub struct Tunnel {
     pub learning: bool,
     /// Whether the device asks a daemon for entries that it lacks (`l2miss`, `l3miss`).
     pub asks: bool,
+    /// Options that change what it adds.
+    pub options: Options,
+}
+
+/// Options of a tunnel device that change what it adds to a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// GRE with a key. What `id` shows is the same key.
+    pub key: bool,
+    /// GRE with a checksum.
+    pub checksum: bool,
+    /// GRE with a sequence number.
+    pub sequence: bool,
+    /// Packets over IPv6 say how many tunnels may be around them (`encaplimit`; the default, unless it is `none`).
+    pub encap_limit: bool,
+    /// No Ethernet header inside: VXLAN-GPE.
+    pub bare: bool,
+    /// What stands between the outer IP header and the tunnel's own.
+    pub wrap: Option<Wrap>,
+}
+
+/// What an IP or GRE tunnel is wrapped in (`encap`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrap {
+    /// Foo over UDP.
+    Fou,
+    /// Generic UDP encapsulation, without extensions.
+    Gue,
+    /// Anything else, of which it is not known what it adds.
+    Other,
 }
 
 impl Tunnel {
@@ -413,6 +519,14 @@ impl Tunnel {
             external: false,
             learning: false,
             asks: false,
+            options: Options {
+                key: false,
+                checksum: false,
+                sequence: false,
+                encap_limit: false,
+                bare: false,
+                wrap: None,
+            },
         }
     }
 }
@@ -552,7 +666,7 @@ pub struct FdbEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundPort {
     /// The family of the socket. One of IPv6 may take the port for IPv4 too.
-    pub family: crate::units::Family,
+    pub family: Family,
     /// The port.
     pub port: u16,
     /// Who opened it; 0 for the kernel itself too.

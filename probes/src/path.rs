@@ -20,7 +20,6 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::TunnelKind;
 use crate::loss::Loss;
 use crate::overhead;
 use crate::units::{Family, ICMP_HEADER, IpSize, Mono};
@@ -160,7 +159,7 @@ pub struct Encapsulation {
 impl Encapsulation {
     /// Bytes of an outer packet around an inner payload of none: all headers, the inner ICMP or UDP header among them.
     pub const fn least(self) -> IpSize {
-        let outer = overhead::of(TunnelKind::Vxlan, Family::of(self.vtep));
+        let outer = overhead::vxlan(Family::of(self.vtep));
         IpSize::new(outer + Family::of(self.inner_to).header() + ICMP_HEADER)
     }
 }

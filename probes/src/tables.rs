@@ -202,7 +202,10 @@ impl Tables {
     /// the outer packet straight to the gateway of the inner one.
     pub fn far_gateways(&self, link: &Link) -> Vec<IpAddr> {
         let by_gateway = link.tunnel.as_ref().is_some_and(|tunnel| {
-            let layer3 = matches!(tunnel.kind, TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Sit);
+            let layer3 = matches!(
+                tunnel.kind,
+                TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Sit | TunnelKind::Ip6tnl | TunnelKind::Ip6gre
+            );
             layer3 && tunnel.remote.is_none() && !tunnel.external
         });
         let routes = self.routes.known().into_iter().flatten().filter(|route| route.kind == RouteKind::Unicast);

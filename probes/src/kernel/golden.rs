@@ -48,6 +48,11 @@ machines! {
     teamed: "A bridge over a team of two NICs.",
     tunnels: "One tunnel of every kind.",
     policy: "VXLAN whose outer packets another table sends by another NIC.",
+    wrapped: "Tunnels over IPv6, with options that cost bytes, in collect-metadata mode, and of unknown overhead.",
+    wireguards: "WireGuard as each CNI has it, and an administrator's.",
+    nested: "VXLAN through WireGuard.",
+    weave: "Weave Net's bridge, datapath and VXLAN port.",
+    antrea: "Antrea's gateway, Geneve port and a pod in one datapath.",
     spread: "VXLAN over equal-cost routes by two NICs; management in a VRF.",
 }
 

@@ -244,6 +244,7 @@ mod tests {
             external: false,
             learning: false,
             asks: false,
+            options: crate::kernel::Options::default(),
         }
     }
 
@@ -390,7 +391,9 @@ mod tests {
         };
         let keyed =
             Tunnel { kind: TunnelKind::Gre, port: None, local: ip("10.0.0.1"), df: Some(Df::Set), ..vxlan(28, 0) };
-        assert_eq!(tunnel(InfoKind::GreTun, InfoData::GreTun(data(GreIOFlags::Key))), keyed);
+        let options = crate::kernel::Options { key: true, ..keyed.options };
+        let with_key = Tunnel { options, ..keyed.clone() };
+        assert_eq!(tunnel(InfoKind::GreTun, InfoData::GreTun(data(GreIOFlags::Key))), with_key);
         let plain = tunnel(InfoKind::GreTap, InfoData::GreTap(data(GreIOFlags::empty())));
         assert_eq!(plain, Tunnel { kind: TunnelKind::Gretap, id: None, ..keyed });
     }

@@ -75,7 +75,7 @@ fn read(file: &str, text: &str, counters: &mut Counters) -> Result<(), Unread> {
     while let Some(names) = lines.next() {
         let (section, names) = split(names).ok_or_else(|| fault(format!("{:?} has no section", clip(names))))?;
         let values = lines.next().and_then(split).filter(|(of, _)| *of == section);
-        let (_, values) = values.ok_or_else(|| fault(format!("{section}: names without values")))?;
+        let (_, values) = values.ok_or_else(|| fault(format!("{}: names without values", clip(section))))?;
         pair(section, names, values, counters).map_err(fault)?;
     }
     Ok(())
@@ -88,7 +88,7 @@ fn split(line: &str) -> Option<(&str, &str)> {
 fn pair(section: &str, names: &str, values: &str, counters: &mut Counters) -> Result<(), String> {
     let (names, values): (Vec<_>, Vec<_>) = (names.split_whitespace().collect(), values.split_whitespace().collect());
     if names.len() != values.len() {
-        return Err(format!("{section}: {} names and {} values", names.len(), values.len()));
+        return Err(format!("{}: {} names and {} values", clip(section), names.len(), values.len()));
     }
     for (name, value) in names.iter().zip(&values) {
         let Some((.., ours)) = USED.iter().find(|(of, theirs, _)| *of == section && theirs == name) else { continue };
@@ -123,6 +123,14 @@ Udp: InDatagrams InCsumErrors
 Udp: 100 8
 ";
     const NETSTAT: &str = "TcpExt: SyncookiesSent IPReversePathFilter\nTcpExt: 0 42\nIpExt: InNoRoutes\nIpExt: 0\n";
+
+    #[test]
+    fn a_section_of_any_length_is_told_in_a_few_words() {
+        let section = "x".repeat(5000);
+        for text in [format!("{section}: A\n"), format!("{section}: A B\n{section}: 1\n")] {
+            assert!(fault(&text, "").len() < 200, "{}", fault(&text, "").len());
+        }
+    }
 
     fn fault(snmp: &str, netstat: &str) -> String {
         counters(snmp, netstat).unwrap_err().to_string()

@@ -24,7 +24,6 @@ use super::sample::{Row, Sample};
 use super::search::{IDLE, Lane, REFERENCE, Search};
 use super::spread::Spread;
 use super::{Answer, Carrier, Encapsulation, Learned, Measured, Probe, SOURCES, Step, Target, Task, Verdict, Way};
-use crate::kernel::TunnelKind;
 use crate::overhead;
 use crate::units::{Family, IpSize, Mono};
 
@@ -450,7 +449,7 @@ fn plain(address: IpAddr, expected: IpSize) -> Lane {
 }
 
 fn tunnelled(encapsulation: Encapsulation, expected: IpSize, source: u16) -> Lane {
-    let around = overhead::of(TunnelKind::Vxlan, Family::of(encapsulation.vtep));
+    let around = overhead::vxlan(Family::of(encapsulation.vtep));
     let small = REFERENCE.plus(around).min(expected);
     let floor = encapsulation.least();
     let carrier = Carrier::Vxlan { source };

@@ -46,9 +46,7 @@ impl Snapshot {
         let Some(mtu) = path.verdict()?.path_mtu() else { return Ok(None) };
         let Some(tunnel) = self.tunnel_of(path) else { return Ok(Some(mtu)) };
         let unsupported = |why| Unread::new(Source::Probes, Reason::Unsupported { why });
-        let overhead = tunnel.overhead.ok_or_else(|| {
-            unsupported(format!("the address family of {}'s outer packets is not known", tunnel.name))
-        })?;
+        let overhead = tunnel.overhead.ok_or_else(|| unsupported(tunnel.unknown_overhead()))?;
         let (measured, below) = self.below(key).ok_or_else(|| {
             unsupported(format!("no node address of {} is known, so its underlay path is not measured", key.peer))
         })?;

@@ -271,6 +271,7 @@ impl Example {
             external: false,
             learning: false,
             asks: false,
+            options: crate::kernel::Options::default(),
         });
         node
     }

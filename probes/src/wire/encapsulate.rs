@@ -16,7 +16,6 @@ use pnet::packet::vxlan::MutableVxlanPacket;
 
 use super::icmp;
 use super::icmp6;
-use crate::kernel::TunnelKind;
 use crate::overhead;
 use crate::path::Encapsulation;
 use crate::units::{Family, IpSize};
@@ -39,7 +38,7 @@ pub struct Mark {
 
 /// The size of the packet inside an outer packet of `size`.
 pub const fn inner_size(how: Encapsulation, size: IpSize) -> IpSize {
-    size.less(overhead::of(TunnelKind::Vxlan, Family::of(how.vtep)))
+    size.less(overhead::vxlan(Family::of(how.vtep)))
 }
 
 /// The UDP payload of an outer packet of `size`: its head, and how many zeros follow.

@@ -160,7 +160,10 @@ pub(super) fn unread(node: &Snapshot, tunnel: &TunnelView) -> Unread {
     let tables = [node.tables.addresses.read().err(), node.tables.forwarding.read().err()];
     let unread = tables.into_iter().flatten().next();
     unread.unwrap_or_else(|| {
-        let why = format!("{} is bound to no link, and no known peer's route tells which it leaves by", tunnel.name);
+        let why = match tunnel.lower {
+            Some(_) if tunnel.overhead.is_none() => tunnel.unknown_overhead(),
+            _ => format!("{} is bound to no link, and no known peer's route tells which it leaves by", tunnel.name),
+        };
         Unread::new(Source::Lookup, Reason::Unsupported { why })
     })
 }
@@ -169,6 +172,7 @@ pub(super) fn unread(node: &Snapshot, tunnel: &TunnelView) -> Unread {
 mod tests {
     use super::*;
     use crate::fact::Fact;
+    use crate::kernel::{Tunnel, TunnelKind};
     use crate::snapshot::example::{Example, failed};
 
     fn with_mtu(mtu: u32, df: Df) -> Example {
@@ -180,6 +184,19 @@ mod tests {
 
     fn judge(example: &Example) -> Judgement<Evidence> {
         TunnelNoHeadroom::judge(&example.snapshot()).unwrap()
+    }
+
+    #[test]
+    fn a_tunnel_that_adds_nobody_knows_how_much_is_not_concluded_and_says_why() {
+        let node = Example::reference().with("vxlan.calico", |link| {
+            let lower = link.tunnel.as_ref().unwrap().lower;
+            link.tunnel = Some(Tunnel { lower, ..Tunnel::of(TunnelKind::Xfrm) });
+        });
+        let judgement = judge(&node);
+        assert!(judgement.raised.is_empty());
+        let [(subject, why)] = &judgement.unread[..] else { panic!("{:?}", judgement.unread) };
+        assert_eq!(*subject, Subject::Link("vxlan.calico".into()));
+        assert!(why.to_string().contains("what vxlan.calico adds to a packet is not known"), "{why}");
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path) -> Result<Option<Eviden
     };
     let Verdict::Clear { mtu: inner } = *path.verdict()? else { return Ok(None) };
     let Some(overhead) = tunnel.overhead else {
-        return Err(unsupported(format!("the address family of {}'s outer packets is not known", tunnel.name)));
+        return Err(unsupported(tunnel.unknown_overhead()));
     };
     let (carries, outer) = below::carries(path)?;
     let needed = inner.plus(overhead);

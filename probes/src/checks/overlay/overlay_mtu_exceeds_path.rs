@@ -161,7 +161,7 @@ fn way(path: &Path) -> Option<Way> {
 
 fn evidence(node: &Snapshot, key: &PathKey, path: &Path, tunnel: &TunnelView) -> Result<Option<Evidence>, Unread> {
     let Some(overhead) = tunnel.overhead else {
-        let why = format!("the address family of {}'s outer packets is not known", tunnel.name);
+        let why = tunnel.unknown_overhead();
         return Err(Unread::new(Source::Links, Reason::Unsupported { why }));
     };
     let needed = tunnel.mtu.carries().plus(overhead);

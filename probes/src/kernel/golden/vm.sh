@@ -1,7 +1,7 @@
 #!/bin/sh
 # Boots a kernel that has every device kind, makes the machines of `machines.sh` in it and fetches their dumps; or runs
 # another script with another program, on as many processors (VM_CPUS) and with more devices (VM_MORE).
-# Wants qemu-system-x86, busybox-static, cpio, iproute2, and no rights at all:
+# Wants qemu-system-x86, busybox-static, cpio, iproute2, ovs-dpctl in the path, and no rights at all:
 #   cargo build -p mtuscope --example machine
 #   apt-get download linux-image-VERSION-amd64 && dpkg -x linux-image-*.deb KERNEL
 #   sh probes/src/kernel/golden/vm.sh KERNEL target/debug/examples/machine DIRECTORY [SCRIPT]
@@ -17,11 +17,12 @@ mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp
 cp "$(command -v busybox)" "$root/bin/busybox"
 cp "$script" "$root/init.machines"
 cp "$machine" "$root/bin/program"
-for program in "$(command -v ip)" "$(command -v bridge)" "$machine"; do
+mkdir "$root/lib" "$root/lib64"
+for program in "$(command -v ip)" "$(command -v bridge)" "$(command -v ovs-dpctl)" "$machine"; do
   [ "$program" = "$machine" ] || cp "$program" "$root/bin/"
   for library in $(ldd "$program" | grep -o '/[^ ]*'); do
-    mkdir -p "$root$(dirname "$library")"
-    [ -e "$root$library" ] || cp -L "$library" "$root$library"
+    case $library in /lib64/*) folder=lib64 ;; *) folder=lib ;; esac
+    cp -L "$library" "$root/$folder/"
   done
 done
 release=$(ls "$kernel/lib/modules")

@@ -144,6 +144,98 @@ fn every_kind_of_tunnel_has_its_overhead_and_the_link_below() {
     assert_eq!(machine.all(Role::Other), unused, "what the modules leave behind");
 }
 
+/// An IPsec interface that is up and taken for a NIC would be one more way out; a tunnel taken for one of pods would be
+/// held against their MTU.
+#[test]
+fn every_other_kind_is_a_tunnel_too_with_its_overhead_or_none() {
+    let machine = Machine::new(golden::wrapped(), &[]);
+    for (link, overhead, headroom) in [
+        ("gre2", Some(36), Some(0)),
+        ("gretap2", Some(42), Some(0)),
+        ("tun-fou", Some(28), Some(0)),
+        ("tun-gue", Some(32), Some(0)),
+        ("sit2", Some(28), Some(0)),
+        ("ip4in6", Some(48), Some(0)),
+        ("ip6in6", Some(40), Some(0)),
+        ("ip6gre1", Some(52), Some(0)),
+        ("ip6gre2", Some(48), Some(0)),
+        ("ip6gretap1", Some(66), Some(0)),
+        ("geneve6", Some(70), Some(0)),
+        ("cilium_ipip4", Some(20), None),
+        ("cilium_ipip6", Some(40), None),
+        ("gre_sys", Some(38), None),
+        ("ip6gre_sys", Some(58), None),
+        ("gpe0", Some(36), None),
+        ("erspan1", None, None),
+        ("erspan6", None, None),
+        ("vti1", None, None),
+        ("vti6", None, None),
+        ("ipsec0", None, None),
+    ] {
+        let view = machine.tunnel(link);
+        assert_eq!((view.overhead, view.headroom()), (overhead, headroom), "{link}");
+        assert_eq!(machine.lower(link), Some("eth0"), "{link}");
+        assert!(!view.carries_pods, "{link}");
+    }
+    assert_eq!(machine.all(Role::Underlay), ["eth0"]);
+    let unused = ["erspan0", "gre0", "gretap0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "lo", "sit0", "tunl0"];
+    assert_eq!(machine.all(Role::Other), unused, "what the modules leave behind");
+}
+
+#[test]
+fn wireguard_of_a_cni_leads_to_the_nodes_by_the_family_of_its_endpoints() {
+    let machine = Machine::new(golden::wireguards(), &["10.0.0.12", "fd00::12"]);
+    for (link, overhead, headroom) in [
+        ("wireguard.cali", 60, 20),
+        ("wg-v6.cali", 80, 0),
+        ("flannel-wg", 60, 20),
+        ("flannel-wg-v6", 80, 0),
+        ("cilium_wg0", 60, 20),
+        ("kilo0", 60, 20),
+    ] {
+        let view = machine.tunnel(link);
+        assert_eq!((view.overhead, view.headroom()), (Some(overhead), Some(headroom)), "{link}");
+        assert_eq!(machine.lower(link), Some("eth0"), "{link}");
+    }
+    let own = machine.tunnel("wg0");
+    assert_eq!((own.overhead, own.headroom()), (None, None), "an administrator's: whose ends are nobody tells");
+}
+
+#[test]
+fn a_tunnel_through_a_tunnel_stands_on_it() {
+    let machine = Machine::new(golden::nested(), &[]);
+    let view = machine.tunnel("vxlan.calico");
+    assert_eq!((machine.lower("vxlan.calico"), view.headroom()), (Some("wg0"), Some(0)), "1420 - 50 - 1370");
+    assert_eq!(machine.chain("vxlan.calico"), ["vxlan.calico", "wg0"]);
+    assert_eq!(machine.topology.role(machine.topology.index_of("wg0").unwrap()), Role::Tunnel);
+    assert!(machine.topology.carries_pods("wg0") && !machine.topology.carries_pods("eth0"));
+}
+
+#[test]
+fn weave_has_its_pods_on_a_bridge_and_its_tunnel_in_a_datapath() {
+    let machine = Machine::new(golden::weave(), &["10.0.0.12"]);
+    assert_eq!(machine.all(Role::Tunnel), ["vxlan-6784"]);
+    assert_eq!(machine.all(Role::Bridge), ["weave"]);
+    assert_eq!(machine.all(Role::Pod), ["vethwepl1a2b3c4"]);
+    assert_eq!(machine.all(Role::Underlay), ["eth0"]);
+    assert_eq!(machine.all(Role::Other), ["datapath", "lo", "vethwe-bridge", "vethwe-datapath"]);
+    assert_eq!([machine.kind("datapath"), machine.kind("weave")], ["openvswitch", "bridge"]);
+    let view = machine.tunnel("vxlan-6784");
+    assert_eq!((view.mtu.bytes(), view.external, view.headroom()), (65_485, true, None), "no MTU of its own");
+}
+
+#[test]
+fn antrea_has_pods_and_tunnel_in_one_datapath() {
+    let machine = Machine::new(golden::antrea(), &["10.0.0.12"]);
+    assert_eq!(machine.all(Role::Tunnel), ["genev_sys_6081"]);
+    assert_eq!(machine.all(Role::Pod), ["coredns--6f3a1b"]);
+    assert_eq!(machine.all(Role::Underlay), ["eth0"]);
+    assert_eq!(machine.all(Role::Bridge), ["ovs-system"]);
+    assert_eq!(machine.all(Role::Other), ["antrea-gw0", "lo"]);
+    let view = machine.tunnel("genev_sys_6081");
+    assert_eq!((view.external, view.headroom(), machine.lower("genev_sys_6081")), (true, None, Some("eth0")));
+}
+
 #[test]
 fn a_rule_on_the_source_decides_by_which_nic_outer_packets_leave() {
     let machine = Machine::new(golden::policy(), &[]);

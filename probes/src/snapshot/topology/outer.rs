@@ -5,11 +5,12 @@
 //!
 //! - *VXLAN*: only the default destination (`remote`, `group`) is bound. A packet to an entry of the forwarding table
 //!   leaves by whatever link the route names; a lab test shows it.
-//! - *IPIP, GRE, SIT*: every packet is bound (`ip_tunnel_xmit` routes with `parms.link`).
-//! - *Geneve, WireGuard*: there is no `dev`.
+//! - *IPIP, GRE, SIT, over IPv6 too, and IPsec*: every packet is bound (`ip_tunnel_xmit` routes with `parms.link`).
+//! - *Geneve, WireGuard, bare UDP*: there is no `dev`.
 //! - Where `dev` is in a VRF the socket is bound to the VRF, whose table a plain look-up does not read: `dev` stands.
 //!
-//! A tunnel whose tables name no far end – collect-metadata mode, a CNI's WireGuard – leads to the peers' node addresses.
+//! A tunnel whose tables name no far end – collect-metadata mode, a CNI's WireGuard – leads to the peers' node addresses:
+//! WireGuard to one of each peer, which is the IPv4 one except where the CNI has another device for that.
 //! An IPIP or GRE device without `remote` takes the gateway of a route for the far end.
 //!
 //! The *lower* link is the narrowest of those that outer packets leave by: there a full-size packet fails first. A bound
@@ -62,7 +63,20 @@ pub(super) fn ends(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer]
     let told = tables.remotes_of(link.index).map(|(_, address)| address).chain(tunnel.remote);
     let told: BTreeSet<_> = told.chain(tables.far_gateways(link)).filter(is_unicast).collect();
     let silent = tunnel.external || (tunnel.kind == TunnelKind::Wireguard && may_carry_pods(link, tunnel));
-    if silent && told.is_empty() { peers.iter().flat_map(|peer| peer.underlay).collect() } else { told }
+    if !silent || !told.is_empty() {
+        return told;
+    }
+    let nodes: BTreeSet<_> = peers.iter().flat_map(|peer| peer.underlay).collect();
+    let family = tunnel.kind.outer().or((tunnel.kind == TunnelKind::Wireguard).then(|| endpoints(link)));
+    let of_family = nodes.iter().copied().filter(|&node| family.is_none_or(|family| Family::of(node) == family));
+    let chosen: BTreeSet<_> = of_family.collect();
+    if chosen.is_empty() { nodes } else { chosen }
+}
+
+/// The family of the endpoints that a CNI gives to its WireGuard device on nodes of both families: `wg-v6.cali` and
+/// `flannel-wg-v6` stand beside one for IPv4.
+fn endpoints(link: &Link) -> Family {
+    if link.name.contains("-v6") { Family::Ipv6 } else { Family::Ipv4 }
 }
 
 /// The links that outer packets leave by, as far as is known.
@@ -122,10 +136,10 @@ fn bound(tunnel: &Tunnel, end: IpAddr, tables: &Tables) -> Option<LinkIndex> {
     let bound = tunnel.lower?;
     let master = || tables.link(tables.link(bound)?.master?);
     let is_bound = match tunnel.kind {
-        TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Gretap | TunnelKind::Sit => true,
-        TunnelKind::Vxlan | TunnelKind::Geneve | TunnelKind::Wireguard => {
+        TunnelKind::Vxlan | TunnelKind::Geneve | TunnelKind::Wireguard | TunnelKind::Bareudp => {
             tunnel.remote == Some(end) || master().is_some_and(|master| master.kind == "vrf")
         }
+        _ => true,
     };
     is_bound.then_some(bound)
 }

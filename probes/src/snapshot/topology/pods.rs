@@ -87,11 +87,13 @@ fn has_host_route(link: LinkIndex, tables: &Tables) -> bool {
 /// `RT_TABLE_LOCAL`: the kernel's own host routes.
 const LOCAL_TABLE: u32 = 255;
 
-/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard whatever its peers, are as often
-/// an administrator's way to another site, with an MTU of its own that pods never meet: only names tell these apart.
+/// Whether a tunnel may be a pod network's. A tunnel to one fixed far end, and WireGuard and IPsec whatever their peers,
+/// are as often an administrator's way to another site, with an MTU of its own that pods never meet: only names tell
+/// these apart.
 pub(super) fn may_carry_pods(link: &Link, tunnel: &Tunnel) -> bool {
     let fixed = tunnel.remote.is_some_and(|remote| !remote.is_unspecified() && !remote.is_multicast());
-    let private = fixed || tunnel.kind == TunnelKind::Wireguard;
+    let by_key = matches!(tunnel.kind, TunnelKind::Wireguard | TunnelKind::Vti | TunnelKind::Vti6 | TunnelKind::Xfrm);
+    let private = fixed || by_key;
     !private || POD_TUNNELS.iter().any(|part| link.name.contains(part))
 }
 

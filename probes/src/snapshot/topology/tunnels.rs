@@ -1,10 +1,8 @@
 //! Tunnels in use, and whose packets they carry.
 
-use std::net::IpAddr;
-
 use super::outer::{self, Answers};
 use super::pods::may_carry_pods;
-use crate::kernel::{Link, LinkIndex, RouteKind, Tunnel, TunnelKind};
+use crate::kernel::{Link, LinkIndex, RouteKind, Tunnel};
 use crate::overhead;
 use crate::peers::Peer;
 use crate::snapshot::setup::CILIUM_HOST;
@@ -20,7 +18,7 @@ pub struct TunnelView {
     pub name: String,
     /// Its MTU.
     pub mtu: LinkMtu,
-    /// Bytes that it adds; `None` where the outer family is not known.
+    /// Bytes that it adds; `None` where the outer family is not known, or what the kind adds.
     pub overhead: Option<u32>,
     /// The narrowest link that its outer packets leave by; the one that it is bound to where no way is known.
     pub lower: Option<LinkIndex>,
@@ -45,6 +43,15 @@ impl TunnelView {
         let (_, lower_mtu) = self.lower_link.as_ref()?;
         let needed = i64::from(self.mtu.bytes()) + i64::from(self.overhead?);
         (!self.external).then(|| i64::from(lower_mtu.bytes()) - needed)
+    }
+
+    /// Why it is not known what it adds.
+    pub fn unknown_overhead(&self) -> String {
+        format!(
+            "what {} adds to a packet is not known: nothing tells the family of its outer packets, or its kind adds more \
+             or less by keys and options that the kernel does not show",
+            self.name
+        )
     }
 }
 
@@ -77,22 +84,18 @@ fn view(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer], answers: 
     let egress = outer::egress(link, tunnel, &ends, tables, answers);
     let lower = outer::lower(tunnel, &egress, tables).filter(|&lower| lower != link.index);
     let address = tunnel.local.filter(|address| !address.is_unspecified()).or(ends.first().copied());
+    let outer = tunnel.kind.outer().or(address.map(Family::of));
     TunnelView {
         link: link.index,
         name: link.name.clone(),
         mtu: link.mtu,
-        overhead: address.map(|address| overhead(tunnel, address)),
+        overhead: outer.and_then(|outer| overhead::of(tunnel, outer)),
         lower,
         lower_link: lower.and_then(|index| tables.link(index)).map(|lower| (lower.name.clone(), lower.mtu)),
         egress,
         external: tunnel.external,
         carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, entrance(link, tunnel, tables)),
     }
-}
-
-fn overhead(tunnel: &Tunnel, outer: IpAddr) -> u32 {
-    let keyed = matches!(tunnel.kind, TunnelKind::Gre | TunnelKind::Gretap) && tunnel.id.is_some();
-    overhead::of(tunnel.kind, Family::of(outer)) + if keyed { overhead::GRE_KEY } else { 0 }
 }
 
 /// The device that routes into a tunnel name: itself, or what Cilium's program takes packets from.
