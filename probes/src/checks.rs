@@ -291,6 +291,10 @@ pub static ALL: &[Registered] = &[
     of::<kernel::RpFilterStrict>(),
     of::<kernel::BridgeNetfilterOff>(),
     of::<kernel::PmtuDiscoveryOff>(),
+    of::<kernel::FragmentationFailing>(),
+    of::<kernel::UdpChecksumErrors>(),
+    of::<kernel::NeighbourTableFull>(),
+    of::<kernel::ConntrackFull>(),
     of::<declared::DeclaredMtuDiffers>(),
 ];
 

@@ -72,11 +72,13 @@ pub enum Source {
     Lookup,
     /// `RTM_GETNEIGH`.
     Neighbours,
+    /// `RTM_GETNEIGHTBL`: how full the neighbour tables are, and their limits.
+    NeighbourTables,
     /// `RTM_GETNEIGH` of family `AF_BRIDGE`.
     Fdb,
     /// Files below `/proc/sys/net`.
     Settings,
-    /// `/proc/net/snmp` and `/proc/net/netstat`.
+    /// `/proc/net/snmp` and its kin.
     Counters,
     /// Multicast messages that tell of changes between readings.
     Events,
@@ -86,13 +88,14 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
         Self::Exceptions,
         Self::Lookup,
         Self::Neighbours,
+        Self::NeighbourTables,
         Self::Fdb,
         Self::Settings,
         Self::Counters,
@@ -109,6 +112,7 @@ impl Source {
             Self::Exceptions => "exceptions",
             Self::Lookup => "lookup",
             Self::Neighbours => "neighbours",
+            Self::NeighbourTables => "neighbour_tables",
             Self::Fdb => "fdb",
             Self::Settings => "settings",
             Self::Counters => "counters",

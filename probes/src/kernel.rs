@@ -5,10 +5,12 @@
 
 pub mod address;
 mod attributes;
+pub mod conntrack;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod link;
 pub mod neighbour;
+pub mod neighbour_table;
 pub mod proc;
 #[cfg(test)]
 mod robustness;
@@ -22,7 +24,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fact::Unread;
-use crate::units::{IpSize, LinkMtu};
+use crate::units::{Family, IpSize, LinkMtu};
 
 /// One netlink message as the kernel sent it, the 16-byte header cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct RawFacts {
     pub routes: Dump,
     /// `RTM_GETNEIGH` dump, both families.
     pub neighbours: Dump,
+    /// `RTM_GETNEIGHTBL` dump, both families.
+    pub neighbour_tables: Dump,
     /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
     pub fdb: Dump,
     /// Host files, each on its own; `None` is a file that the machine does not have ([`HostFile::may_lack_in`]).
@@ -123,11 +127,23 @@ pub enum HostFile {
     Snmp,
     /// `/proc/net/netstat`.
     Netstat,
+    /// `/proc/net/snmp6`, there only where IPv6 is.
+    Snmp6,
+    /// `/proc/sys/net/ipv4/neigh/default/gc_thresh3`, shown only by the machine's own network namespace.
+    NeighboursLimit,
+    /// `/proc/sys/net/ipv6/neigh/default/gc_thresh3`, as the other.
+    NeighboursLimit6,
+    /// `/proc/sys/net/netfilter/nf_conntrack_count`, there only while the module nf_conntrack is loaded.
+    ConntrackCount,
+    /// `/proc/sys/net/netfilter/nf_conntrack_max`, as the other.
+    ConntrackMax,
+    /// `/proc/net/stat/nf_conntrack`, which a kernel may be built without.
+    ConntrackStat,
 }
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::IpForward,
         Self::RpFilterAll,
         Self::NoPmtuDisc,
@@ -136,6 +152,12 @@ impl HostFile {
         Self::Modules,
         Self::Snmp,
         Self::Netstat,
+        Self::Snmp6,
+        Self::NeighboursLimit,
+        Self::NeighboursLimit6,
+        Self::ConntrackCount,
+        Self::ConntrackMax,
+        Self::ConntrackStat,
     ];
 
     /// The path below `host_root`.
@@ -149,6 +171,12 @@ impl HostFile {
             Self::Modules => "/proc/modules",
             Self::Snmp => "/proc/net/snmp",
             Self::Netstat => "/proc/net/netstat",
+            Self::Snmp6 => "/proc/net/snmp6",
+            Self::NeighboursLimit => "/proc/sys/net/ipv4/neigh/default/gc_thresh3",
+            Self::NeighboursLimit6 => "/proc/sys/net/ipv6/neigh/default/gc_thresh3",
+            Self::ConntrackCount => "/proc/sys/net/netfilter/nf_conntrack_count",
+            Self::ConntrackMax => "/proc/sys/net/netfilter/nf_conntrack_max",
+            Self::ConntrackStat => "/proc/net/stat/nf_conntrack",
         }
     }
 
@@ -160,8 +188,12 @@ impl HostFile {
             | Self::NoPmtuDisc
             | Self::BridgeNfIptables
             | Self::BridgeNfIp6tables
-            | Self::Modules => crate::fact::Source::Settings,
-            Self::Snmp | Self::Netstat => crate::fact::Source::Counters,
+            | Self::Modules
+            | Self::NeighboursLimit
+            | Self::NeighboursLimit6
+            | Self::ConntrackCount
+            | Self::ConntrackMax => crate::fact::Source::Settings,
+            Self::Snmp | Self::Netstat | Self::Snmp6 | Self::ConntrackStat => crate::fact::Source::Counters,
         }
     }
 
@@ -169,7 +201,15 @@ impl HostFile {
     /// that is not mounted where it was said to be.
     pub const fn may_lack_in(self) -> Option<&'static str> {
         match self {
-            Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => Some("/proc/sys/net"),
+            Self::BridgeNfIptables
+            | Self::BridgeNfIp6tables
+            | Self::Modules
+            | Self::Snmp6
+            | Self::NeighboursLimit
+            | Self::NeighboursLimit6
+            | Self::ConntrackCount
+            | Self::ConntrackMax
+            | Self::ConntrackStat => Some("/proc/sys/net"),
             Self::IpForward | Self::RpFilterAll | Self::NoPmtuDisc | Self::Snmp | Self::Netstat => None,
         }
     }
@@ -477,5 +517,27 @@ pub struct FdbEntry {
     pub permanent: bool,
 }
 
-/// Counters of `/proc/net/snmp` and `/proc/net/netstat` that the product uses, by product name.
+/// How full one of the machine's neighbour tables is. Every network namespace shares it and sees the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourTable {
+    /// Which.
+    pub family: Family,
+    /// Entries of all network namespaces, those among them that garbage collection leaves alone.
+    pub entries: u32,
+    /// Most entries that garbage collection leaves: `gc_thresh3`.
+    pub limit: u32,
+    /// How often an entry was refused because the table was full (`table_fulls`).
+    pub refused: u64,
+}
+
+/// Connection tracking in this network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conntrack {
+    /// Connections tracked: `nf_conntrack_count`.
+    pub entries: u64,
+    /// The most that a namespace may have: `nf_conntrack_max`.
+    pub limit: u64,
+}
+
+/// Counters of `/proc/net` that the product uses, by product name.
 pub type Counters = BTreeMap<&'static str, u64>;

@@ -14,6 +14,8 @@ pub enum Subject {
     Pods,
     /// A kernel setting, by name.
     Setting(&'static str),
+    /// A counter or table of the machine's kernel, by name.
+    Counter(&'static str),
     /// A path to a peer.
     Path {
         /// The peer's name.
@@ -37,7 +39,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Link(name) => f.write_str(name),
             Self::Pods => f.write_str("pods"),
-            Self::Setting(name) => f.write_str(name),
+            Self::Setting(name) | Self::Counter(name) => f.write_str(name),
             Self::Path { peer, .. } => f.write_str(peer),
         }
     }

@@ -14,6 +14,7 @@ mod link;
 mod offload;
 mod pod;
 mod route;
+mod sends;
 mod tunnel;
 mod words;
 
@@ -22,6 +23,7 @@ use serde::Deserialize;
 pub use broken::Broken;
 pub use delivery::Becomes;
 pub use route::Instead;
+pub use sends::Sent;
 pub use words::{Manner, Plane, Traffic, Way};
 
 use crate::Result;
@@ -335,6 +337,22 @@ pub enum Fault {
         /// The MTU that it names, in bytes.
         bytes: Size,
     },
+    /// Packets between a node and node 0, or from node 0's pod to it.
+    Sends {
+        /// Which.
+        what: Sent,
+        /// The node.
+        node: usize,
+        /// How many at once; without an end if left out.
+        times: Option<u32>,
+    },
+    /// A file below node 0's `host_root` says something else. `{growing}` is a number that grows.
+    HostFile {
+        /// Its path on the host.
+        path: String,
+        /// Its text.
+        text: String,
+    },
     /// The kernel still remembers a path MTU that the path has long outgrown.
     StaleException {
         /// On this node.
@@ -385,6 +403,7 @@ impl Fault {
                 (*plane == Plane::Underlay || first == Some(recipe.families.first())) && bytes.fits(&names)
             }
             Self::AnotherPod { bytes, .. } => recipe.overlay.is_some() && bytes.fits(&names),
+            Self::Sends { what: Sent::FullSizeToPod | Sent::FullSizeOut, .. } => recipe.overlay.is_some(),
             Self::Sysctl { key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. }
             | Self::DropEcho { .. }
@@ -393,7 +412,9 @@ impl Fault {
             | Self::DropInvalid { .. }
             | Self::Loss { .. }
             | Self::AsymmetricRoute { .. }
-            | Self::DefaultRoute { .. } => true,
+            | Self::DefaultRoute { .. }
+            | Self::Sends { .. }
+            | Self::HostFile { .. } => true,
         }
     }
 
@@ -464,11 +485,18 @@ impl Fault {
                 route::forged(cluster, *node, *of, *plane, bytes.on(&names)?)
             }
             Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
+            Self::Sends { what, node, times } => sends::sends(cluster, *what, *node, *times),
+            Self::HostFile { path, text } => host_file(cluster, path, text),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };
         let made = made.map_err(|error| error.while_doing(format!("making {self:?}")))?;
         Ok(if self.is_learned() { link::forgotten(cluster).and(made) } else { made })
     }
+}
+
+fn host_file<'c>(cluster: &'c Cluster, path: &str, text: &str) -> Result<Broken<'c>> {
+    let written = cluster.host_files()?.write(path, text)?;
+    Ok(Broken::until(move || written.undo()))
 }
 
 /// Makes several faults, in order. They heal together, in reverse.

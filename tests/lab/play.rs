@@ -42,7 +42,13 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
 fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, Vec<Service<'c>>)> {
     let configuration = |node| configuration(scenario, &cluster.recipe, node);
     match scenario.agents {
-        Agents::One => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
+        Agents::One => {
+            let mut own = configuration(0)?;
+            if scenario.needs_host_files() {
+                own += &format!("host_root: {}\n", cluster.host_files()?.root().display());
+            }
+            Ok((Service::start_with(cluster, 0, &own)?, Vec::new()))
+        }
         Agents::All => {
             let start = |node| Service::start_open(cluster, node, &configuration(node)?);
             let peers = cluster.peers(0).map(start).collect::<Result<_>>()?;

@@ -205,6 +205,12 @@ impl Scenario {
         named && faults.into_iter().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
     }
 
+    /// Whether the agent has to read its host's files where they can be changed.
+    pub fn needs_host_files(&self) -> bool {
+        let misses = self.near_miss.iter().flat_map(|near_miss| &near_miss.make);
+        self.given.iter().chain(&self.fault).chain(misses).any(|fault| matches!(fault, Fault::HostFile { .. }))
+    }
+
     /// Its name on a recipe, in test names and the matrix.
     pub fn name(&self, recipe: &Recipe) -> String {
         format!("{} on {}: {}", self.code, recipe.name, self.title)

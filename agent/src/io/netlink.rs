@@ -57,7 +57,15 @@ impl Netlink {
 
     /// Every table, each read or failed on its own. `files` is left empty.
     pub async fn facts(&self) -> RawFacts {
-        self.tables(&[Source::Links, Source::Addresses, Source::Routes, Source::Neighbours, Source::Fdb]).await
+        self.tables(&[
+            Source::Links,
+            Source::Addresses,
+            Source::Routes,
+            Source::Neighbours,
+            Source::NeighbourTables,
+            Source::Fdb,
+        ])
+        .await
     }
 
     /// These tables, each read or failed on its own; the others are not looked at.
@@ -72,6 +80,7 @@ impl Netlink {
             addresses: table(Source::Addresses).await,
             routes: table(Source::Routes).await,
             neighbours: table(Source::Neighbours).await,
+            neighbour_tables: table(Source::NeighbourTables).await,
             fdb: table(Source::Fdb).await,
             files: BTreeMap::new(),
             took,
@@ -212,10 +221,10 @@ mod tests {
         let links = probes::kernel::link::decode(&facts.links.unwrap());
         assert!(links.rows.iter().any(|link| link.name == "lo" && link.inet.is_some()), "{links:?}");
         assert_eq!(links.malformed, [""; 0]);
-        for dump in [&facts.addresses, &facts.routes, &facts.neighbours, &facts.fdb] {
+        for dump in [&facts.addresses, &facts.routes, &facts.neighbours, &facts.neighbour_tables, &facts.fdb] {
             assert!(dump.is_ok(), "{dump:?}");
         }
-        assert_eq!(facts.took.len(), 5);
+        assert_eq!(facts.took.len(), 6);
     }
 
     #[tokio::test]

@@ -54,6 +54,10 @@ pub(crate) fn links() -> Vec<RawMessage> {
     messages(include_bytes!("golden/links.bin"))
 }
 
+pub(crate) fn neighbour_tables() -> Vec<RawMessage> {
+    messages(include_bytes!("golden/neighbour_tables.bin"))
+}
+
 pub(crate) fn addresses() -> Vec<RawMessage> {
     messages(include_bytes!("golden/addresses.bin"))
 }

@@ -27,6 +27,7 @@ impl Node {
                 if !self.troubled {
                     self.snapshot.counters_untroubled = tables.counters.clone();
                 }
+                self.snapshot.windows.take(&tables.counted(), now.mono);
                 self.find_peers(tables, now);
             }
             Some(Asked::Trouble) => {
@@ -132,6 +133,7 @@ impl RawFacts {
             Source::Addresses => self.addresses.is_ok(),
             Source::Routes => self.routes.is_ok(),
             Source::Neighbours => self.neighbours.is_ok(),
+            Source::NeighbourTables => self.neighbour_tables.is_ok(),
             Source::Fdb => self.fdb.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
             Source::Exceptions | Source::Lookup | Source::Events | Source::Probes => true,

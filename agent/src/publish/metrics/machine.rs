@@ -21,6 +21,7 @@ pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
     all.push(recommended(report));
     all.push(settings(report, &shown));
     all.extend(neighbours(report));
+    all.extend(conntrack(report));
     all.push(counters(report));
     all
 }
@@ -106,13 +107,27 @@ fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
     family
 }
 
-fn neighbours(report: &Report) -> [Family; 2] {
-    let help = "Neighbour entries that garbage collection may take.";
+fn neighbours(report: &Report) -> [Family; 3] {
+    let help = "Neighbour entries of the whole machine that garbage collection may take.";
     let mut entries = Family::gauge("neighbour_entries", help);
     let mut limit = Family::gauge("neighbour_limit", "Most such entries that the machine keeps.");
-    entries.push_known([label("family", "ipv4")], report.neighbours.entries);
-    limit.push_known([label("family", "ipv4")], report.neighbours.limit);
-    [entries, limit]
+    let mut full = Family::counter("neighbour_table_full", "Neighbour entries refused because the table was full.");
+    for table in &report.neighbours.tables {
+        let labels = || [label("family", table.family.name())];
+        entries.push(labels(), table.entries);
+        limit.push(labels(), table.limit);
+        full.push(labels(), table.refused);
+    }
+    [entries, limit, full]
+}
+
+fn conntrack(report: &Report) -> [Family; 2] {
+    let table = report.conntrack;
+    [
+        Family::gauge("conntrack_entries", "Connections tracked.").with_known(table.map(|table| table.entries)),
+        Family::gauge("conntrack_limit", "Most connections tracked at a time.")
+            .with_known(table.map(|table| table.limit)),
+    ]
 }
 
 fn counters(report: &Report) -> Family {
