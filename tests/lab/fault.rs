@@ -29,6 +29,7 @@ pub use words::{Manner, Plane, Traffic, Way};
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::family::Family;
+use crate::hosts;
 use crate::recipe::{Recipe, Role};
 use crate::size::Size;
 
@@ -415,6 +416,15 @@ impl Fault {
             | Self::DefaultRoute { .. }
             | Self::Sends { .. }
             | Self::HostFile { .. } => true,
+        }
+    }
+
+    /// Whether it makes a counter of the kernel rise, as far as the agent can see.
+    pub fn moves_counters(&self) -> bool {
+        match self {
+            Self::Sends { .. } => true,
+            Self::HostFile { text, .. } => text.contains(hosts::GROWING),
+            _ => false,
         }
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::cluster::Cluster;
-use crate::fault::make_all;
+use crate::fault::{Fault, make_all};
 use crate::matrix;
 use crate::recipe::Recipe;
 use crate::report::Report;
@@ -14,6 +14,9 @@ use crate::{Error, Result};
 /// Rounds that a code must stay away. One more than a finding takes to be confirmed, and the first may have begun
 /// before the change.
 const QUIET_ROUNDS: usize = 3;
+
+/// The same where counters rise: a rate is one over five seconds and more, and takes as long to be confirmed.
+const WINDOW_ROUNDS: usize = 8;
 
 /// Plays a scenario.
 ///
@@ -105,7 +108,9 @@ fn miss(scenario: &Scenario, near_miss: &NearMiss, cluster: &Cluster, service: &
         // The agent hears of every step, and what is half made may well be what the code is about.
         round(service, scenario.agents, |_| Ok(()))?;
     }
-    rounds(service, scenario.agents, |report| {
+    let moves = near_miss.make.iter().any(Fault::moves_counters);
+    let quiet = if moves { WINDOW_ROUNDS } else { QUIET_ROUNDS };
+    several(quiet, service, scenario.agents, |report| {
         if report.has(&scenario.code) {
             return Err(Error::new("watching", format!("{} was raised:\n{report}", scenario.code)));
         }
@@ -154,9 +159,18 @@ fn probes_left(scenario: &Scenario, subject: &str, report: &Report) -> Result<()
 }
 
 /// Watches until every path was measured anew several times; every report on the way is looked at.
-fn rounds(service: &mut Service<'_>, agents: Agents, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+fn rounds(service: &mut Service<'_>, agents: Agents, look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+    several(QUIET_ROUNDS, service, agents, look)
+}
+
+fn several(
+    rounds: usize,
+    service: &mut Service<'_>,
+    agents: Agents,
+    mut look: impl FnMut(&Report) -> Result<()>,
+) -> Result<Report> {
     let mut last = service.report()?;
-    for _ in 0..QUIET_ROUNDS {
+    for _ in 0..rounds {
         last = round(service, agents, &mut look)?;
     }
     Ok(last)

@@ -45,7 +45,7 @@ const PIECE: usize = 64;
 
 /// Packets between a node and node 0: `times` of them at once, or without an end.
 pub(super) fn sends(cluster: &Cluster, what: Sent, node: usize, times: Option<u32>) -> Result<Broken<'_>> {
-    let failed = |error: io::Error| Error::new(format!("sending {what:?}"), error);
+    let failed = move |error: io::Error| Error::new(format!("sending {what:?}"), error);
     let (from, pairs) = ends(cluster, what, node)?;
     let size = cluster.recipe.overlay.map_or(cluster.recipe.underlay_mtu, |overlay| overlay.pod_mtu());
     let open = || pairs.iter().map(|&(own, to)| Mouth::open(what, own, to, size)).collect::<io::Result<Vec<_>>>();

@@ -12,6 +12,20 @@ use super::{Family, label};
 /// Most links with series of their own.
 const LINKS: usize = 50;
 
+/// Counters with a series: those that tell of harm. What else is counted stands in the report.
+const SHOWN: [&str; 10] = [
+    "conntrack_drops",
+    "conntrack_early_drops",
+    "fragmentation_failed",
+    "fragmentation_failed_ipv6",
+    "reassembly_failed",
+    "reassembly_failed_ipv6",
+    "reverse_path_filter",
+    "tcp_checksum_errors",
+    "udp_checksum_errors",
+    "udp_checksum_errors_ipv6",
+];
+
 /// Families about the machine.
 pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
     let shown = shown(report, suppressed);
@@ -21,7 +35,6 @@ pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
     all.push(recommended(report));
     all.push(settings(report, &shown));
     all.extend(neighbours(report));
-    all.extend(conntrack(report));
     all.push(counters(report));
     all
 }
@@ -121,18 +134,9 @@ fn neighbours(report: &Report) -> [Family; 3] {
     [entries, limit, full]
 }
 
-fn conntrack(report: &Report) -> [Family; 2] {
-    let table = report.conntrack;
-    [
-        Family::gauge("conntrack_entries", "Connections tracked.").with_known(table.map(|table| table.entries)),
-        Family::gauge("conntrack_limit", "Most connections tracked at a time.")
-            .with_known(table.map(|table| table.limit)),
-    ]
-}
-
 fn counters(report: &Report) -> Family {
     let mut family = Family::counter("kernel_events", "Counters of the kernel that bear on packets of full size.");
-    for (name, count) in &report.counters {
+    for (name, count) in report.counters.iter().filter(|(name, _)| SHOWN.contains(&name.as_str())) {
         family.push([label("name", name.clone())], *count);
     }
     family
@@ -155,6 +159,21 @@ mod tests {
         let published = example::published();
         let families = links(&shown(&published.report, &mut 0));
         assert!(lines(&families[1]).contains(&"enp6s0,underlay 0".to_owned()), "{:?}", lines(&families[1]));
+    }
+
+    #[test]
+    fn only_counters_that_tell_of_harm_have_series() {
+        let mut report = (*example::published().report).clone();
+        report.counters.insert("udp_datagrams".into(), 100_000);
+        assert_eq!(lines(&counters(&report)), ["fragmentation_failed 17", "reverse_path_filter 0"]);
+    }
+
+    #[test]
+    fn each_neighbour_table_has_its_family() {
+        let [entries, limit, refused] = neighbours(&example::published().report);
+        assert_eq!(lines(&entries), ["ipv4 7", "ipv6 4"]);
+        assert_eq!(lines(&limit), ["ipv4 1024", "ipv6 1024"]);
+        assert_eq!(lines(&refused), ["ipv4 0", "ipv6 0"]);
     }
 
     #[test]
