@@ -2,6 +2,7 @@
 //! raises no finding about the network, and is over when it is over.
 
 use std::fs;
+use std::path::Path;
 
 use lab::cluster::Cluster;
 use lab::harness::test;
