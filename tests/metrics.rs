@@ -5,10 +5,12 @@ use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 
 use lab::cluster::Cluster;
-use lab::fault::Fault;
+use lab::fault::{Fault, Sent};
 use lab::harness::{self, test};
-use lab::recipe::{REFERENCE, Role};
+use lab::recipe::{REFERENCE, Role, SIX};
+use lab::report::Report;
 use lab::service::Service;
+use lab::wait::{self, Look};
 use lab::{Error, Result};
 
 fn main() -> ExitCode {
@@ -16,13 +18,15 @@ fn main() -> ExitCode {
         vec![
             test("metrics of a healthy node are clean", healthy_metrics),
             test("metrics of a sick node are clean and name what is wrong", sick_metrics),
+            test("counters of the kernel are metrics and rise with what they count", counted_metrics),
         ]
     })
 }
 
 fn healthy_metrics() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let service = Service::start(&cluster, 0)?;
+    let mut service = Service::start(&cluster, 0)?;
+    settled(&mut service)?;
     let text = metrics(&service)?;
     assert!(series(&text) < 300, "{} series", series(&text));
     for line in [
@@ -64,6 +68,43 @@ fn sick_metrics() -> Result<()> {
     service.until("healing", |report| report.findings.is_empty() && report.summary.status == "healthy")?;
     assert!(!metrics(&service)?.contains("mtuscope_finding{"), "what has gone is gone at the next scrape");
     stop(service)
+}
+
+/// Every counter has the kernel's value, by the product's name, and no more series than names.
+fn counted_metrics() -> Result<()> {
+    let cluster = Cluster::build(SIX)?;
+    let mut service = Service::start(&cluster, 0)?;
+    settled(&mut service)?;
+    let text = metrics(&service)?;
+    for family in ["ipv4", "ipv6"] {
+        let of = |name: &str| value(&text, &format!(r#"mtuscope_neighbour_{name}{{family="{family}"}}"#));
+        // What the machine's tables hold is the machine's matter.
+        let (entries, limit, full) = (of("entries"), of("limit"), of("table_full_total"));
+        assert!(entries.is_some() && limit > Some(0.0) && full.is_some(), "{text}");
+    }
+    let events = text.lines().filter(|line| line.starts_with("mtuscope_kernel_events_total{")).count();
+    assert!((8..=10).contains(&events), "{events} counters:\n{text}");
+    let errors = r#"mtuscope_kernel_events_total{name="udp_checksum_errors_ipv6"}"#;
+    assert_eq!(value(&text, errors), Some(0.0), "{text}");
+    // Fewer than it takes for a finding: they are counted all the same.
+    let stray = Fault::Sends { what: Sent::WrongChecksums, node: 1, times: Some(3) }.make(&cluster)?;
+    wait::until("the counter to rise", || {
+        let now = value(&metrics(&service)?, errors);
+        Ok(if now == Some(3.0) { Look::There(()) } else { Look::NotYet(format!("{now:?}")) })
+    })?;
+    stray.heal()?;
+    stop(service)
+}
+
+fn value(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+/// Waits until every check has concluded that can: until then series come with every round. Without other agents nobody
+/// makes transfers.
+fn settled(service: &mut Service<'_>) -> Result<()> {
+    let concluded = |report: &Report| report.not_concluded.iter().all(|one| one.code == "overlay-transfer-stalls");
+    service.until("every check to conclude", concluded).map(drop)
 }
 
 /// The metrics as text, after Prometheus's own linter and the other format had their look.

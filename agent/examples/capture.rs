@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use agent::io::{host, netlink::Netlink, rights};
 use probes::kernel::pod_end::{self, PodEnds, RawPodEnd};
-use probes::kernel::{Dump, Query, RawMessage, address, link, neighbour, route};
+use probes::kernel::{Dump, Query, RawMessage, address, link, neighbour, neighbour_table, route};
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -30,6 +30,8 @@ async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     writeln!(log, "{:#?}", address::decode(&write(directory, "addresses", facts.addresses)?))?;
     writeln!(log, "{:#?}", route::decode(&write(directory, "routes", facts.routes)?))?;
     writeln!(log, "{:#?}", neighbour::decode(&write(directory, "neighbours", facts.neighbours)?))?;
+    let tables = write(directory, "neighbour_tables", facts.neighbour_tables)?;
+    writeln!(log, "{:#?}", neighbour_table::decode(&tables))?;
     writeln!(log, "{:#?}", neighbour::forwarding(&write(directory, "fdb", facts.fdb)?))?;
     writeln!(log, "{:#?}", pod_end::decode(&facts.pod_ends.clone().map_err(other)?))?;
     write(directory, "pod_ends", asked(facts.pod_ends))?;

@@ -301,6 +301,10 @@ pub static ALL: &[Registered] = &[
     of::<kernel::SysctlDrift>(),
     of::<kernel::ProxyArpOff>(),
     of::<kernel::AcceptRaOff>(),
+    of::<kernel::FragmentationFailing>(),
+    of::<kernel::UdpChecksumErrors>(),
+    of::<kernel::NeighbourTableFull>(),
+    of::<kernel::ConntrackFull>(),
     of::<declared::DeclaredMtuDiffers>(),
 ];
 

@@ -72,6 +72,8 @@ pub enum Source {
     Lookup,
     /// `RTM_GETNEIGH`.
     Neighbours,
+    /// `RTM_GETNEIGHTBL`: how full the neighbour tables are, and their limits.
+    NeighbourTables,
     /// `RTM_GETNEIGH` of family `AF_BRIDGE`.
     Fdb,
     /// `RTM_GETLINK` with `IFLA_TARGET_NETNSID`: the pods' ends of their links.
@@ -92,13 +94,14 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
         Self::Exceptions,
         Self::Lookup,
         Self::Neighbours,
+        Self::NeighbourTables,
         Self::Fdb,
         Self::PodEnds,
         Self::Ethtool,
@@ -118,6 +121,7 @@ impl Source {
             Self::Exceptions => "exceptions",
             Self::Lookup => "lookup",
             Self::Neighbours => "neighbours",
+            Self::NeighbourTables => "neighbour_tables",
             Self::Fdb => "fdb",
             Self::PodEnds => "pod_ends",
             Self::Ethtool => "ethtool",

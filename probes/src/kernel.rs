@@ -5,12 +5,14 @@
 
 pub mod address;
 mod attributes;
+pub mod conntrack;
 pub mod ethtool;
 #[cfg(test)]
 pub(crate) mod golden;
 mod inet6;
 pub mod link;
 pub mod neighbour;
+pub mod neighbour_table;
 pub mod pod_end;
 pub mod proc;
 #[cfg(test)]
@@ -66,6 +68,8 @@ pub struct RawFacts {
     pub routes: Dump,
     /// `RTM_GETNEIGH` dump, both families.
     pub neighbours: Dump,
+    /// `RTM_GETNEIGHTBL` dump, both families.
+    pub neighbour_tables: Dump,
     /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
     pub fdb: Dump,
     /// The pods' ends of veths, asked for after the links.
@@ -89,6 +93,7 @@ impl RawFacts {
             addresses: not_yet(Source::Addresses),
             routes: not_yet(Source::Routes),
             neighbours: not_yet(Source::Neighbours),
+            neighbour_tables: not_yet(Source::NeighbourTables),
             fdb: not_yet(Source::Fdb),
             pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
             files: BTreeMap::new(),
@@ -159,11 +164,23 @@ pub enum HostFile {
     Udp,
     /// `/proc/net/udp6`, which a kernel without IPv6 lacks.
     Udp6,
+    /// `/proc/net/snmp6`, there only where IPv6 is.
+    Snmp6,
+    /// `/proc/sys/net/ipv4/neigh/default/gc_thresh3`, shown only by the machine's own network namespace.
+    NeighboursLimit,
+    /// `/proc/sys/net/ipv6/neigh/default/gc_thresh3`, as the other.
+    NeighboursLimit6,
+    /// `/proc/sys/net/netfilter/nf_conntrack_count`, there only while the module nf_conntrack is loaded.
+    ConntrackCount,
+    /// `/proc/sys/net/netfilter/nf_conntrack_max`, as the other.
+    ConntrackMax,
+    /// `/proc/net/stat/nf_conntrack`, which a kernel may be built without.
+    ConntrackStat,
 }
 
 impl HostFile {
     /// Every file.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::IpForward,
         Self::RpFilterAll,
         Self::ProxyArpAll,
@@ -176,6 +193,12 @@ impl HostFile {
         Self::Netstat,
         Self::Udp,
         Self::Udp6,
+        Self::Snmp6,
+        Self::NeighboursLimit,
+        Self::NeighboursLimit6,
+        Self::ConntrackCount,
+        Self::ConntrackMax,
+        Self::ConntrackStat,
     ];
 
     /// The path below `host_root`.
@@ -193,6 +216,12 @@ impl HostFile {
             Self::Netstat => "/proc/net/netstat",
             Self::Udp => "/proc/net/udp",
             Self::Udp6 => "/proc/net/udp6",
+            Self::Snmp6 => "/proc/net/snmp6",
+            Self::NeighboursLimit => "/proc/sys/net/ipv4/neigh/default/gc_thresh3",
+            Self::NeighboursLimit6 => "/proc/sys/net/ipv6/neigh/default/gc_thresh3",
+            Self::ConntrackCount => "/proc/sys/net/netfilter/nf_conntrack_count",
+            Self::ConntrackMax => "/proc/sys/net/netfilter/nf_conntrack_max",
+            Self::ConntrackStat => "/proc/net/stat/nf_conntrack",
         }
     }
 
@@ -206,8 +235,14 @@ impl HostFile {
             | Self::NoPmtuDisc
             | Self::BridgeNfIptables
             | Self::BridgeNfIp6tables
-            | Self::Modules => crate::fact::Source::Settings,
-            Self::Snmp | Self::Netstat | Self::Udp | Self::Udp6 => crate::fact::Source::Counters,
+            | Self::Modules
+            | Self::NeighboursLimit
+            | Self::NeighboursLimit6
+            | Self::ConntrackCount
+            | Self::ConntrackMax => crate::fact::Source::Settings,
+            Self::Snmp | Self::Netstat | Self::Snmp6 | Self::ConntrackStat | Self::Udp | Self::Udp6 => {
+                crate::fact::Source::Counters
+            }
         }
     }
 
@@ -215,9 +250,16 @@ impl HostFile {
     /// that is not mounted where it was said to be.
     pub const fn may_lack_in(self) -> Option<&'static str> {
         match self {
-            Self::Ipv6Forwarding | Self::BridgeNfIptables | Self::BridgeNfIp6tables | Self::Modules => {
-                Some("/proc/sys/net")
-            }
+            Self::Ipv6Forwarding
+            | Self::BridgeNfIptables
+            | Self::BridgeNfIp6tables
+            | Self::Modules
+            | Self::Snmp6
+            | Self::NeighboursLimit
+            | Self::NeighboursLimit6
+            | Self::ConntrackCount
+            | Self::ConntrackMax
+            | Self::ConntrackStat => Some("/proc/sys/net"),
             Self::Udp6 => Some("/proc/net"),
             Self::IpForward
             | Self::RpFilterAll
@@ -673,5 +715,27 @@ pub struct BoundPort {
     pub uid: u32,
 }
 
-/// Counters of `/proc/net/snmp` and `/proc/net/netstat` that the product uses, by product name.
+/// How full one of the machine's neighbour tables is. Every network namespace shares it and sees the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourTable {
+    /// Which.
+    pub family: Family,
+    /// Entries of all network namespaces, those among them that garbage collection leaves alone.
+    pub entries: u32,
+    /// Most entries that garbage collection leaves: `gc_thresh3`.
+    pub limit: u32,
+    /// How often an entry was refused because the table was full (`table_fulls`).
+    pub refused: u64,
+}
+
+/// Connection tracking in this network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conntrack {
+    /// Connections tracked: `nf_conntrack_count`.
+    pub entries: u64,
+    /// The most that a namespace may have: `nf_conntrack_max`.
+    pub limit: u64,
+}
+
+/// Counters of `/proc/net` that the product uses, by product name.
 pub type Counters = BTreeMap<&'static str, u64>;

@@ -33,4 +33,5 @@ pub mod tables;
 pub mod telemetry;
 pub mod transfer;
 pub mod units;
+pub mod windows;
 pub mod wire;

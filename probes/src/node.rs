@@ -45,6 +45,7 @@ use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, Telemetry, Traffic};
 use crate::transfer::{Transfer, Transferred};
 use crate::units::{Family, Mono, Now};
+use crate::windows::Windows;
 
 use cache::Cache;
 use devices::Readings;
@@ -312,6 +313,7 @@ impl Node {
     }
 
     fn learn(&mut self, key: &PathKey, learned: Learned, now: Now) {
+        self.snapshot.windows.probed(&learned);
         let Some(path) = self.snapshot.paths.get_mut(key) else { return };
         if let Learned::Mtu(measured) = &learned {
             self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(measured);
@@ -337,6 +339,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         topology: Topology::default(),
         tables,
         devices: Devices::unread(),
+        windows: Windows::default(),
         peers: Vec::new(),
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),

@@ -9,6 +9,7 @@
 
 mod calico;
 mod cilium;
+mod counters;
 mod delivery;
 mod flannel;
 mod host;
@@ -28,12 +29,15 @@ use crate::snapshot::setup::Cni;
 use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
+pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
 pub use vtep::{PortAt, VtepEntry};
 
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
+    /// What a counter or a table of the machine tells of is no more.
+    Counted(CounterFault),
     /// A link is set up and has carrier.
     LinkUp {
         /// The link.
@@ -389,6 +393,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::VtepForgotten { tunnel, remove, routes } => vtep::forgotten(tunnel, remove, routes, setup),
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
+        Fix::Counted(fault) => counters::mended(fault),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
         }

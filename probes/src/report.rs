@@ -35,6 +35,8 @@ pub struct Published {
     pub telemetry: Telemetry,
     /// What is still open: candidates that wait for more evidence, and transfers under way.
     pub pending: usize,
+    /// Whether counters are to be watched for longer before a rate of any is known.
+    pub watching: bool,
     /// Whom this node makes transfers with.
     pub guests: Guests,
 }
@@ -71,6 +73,9 @@ pub struct Report {
     pub neighbours: NeighboursRow,
     /// MTUs that files and the operator declare.
     pub declared: Vec<DeclaredRow>,
+    /// Connection tracking; absent where nothing is tracked, or it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conntrack: Option<ConntrackRow>,
     /// Kernel counters by name.
     pub counters: BTreeMap<String, u64>,
     /// What is wrong, worst first; consequences name their cause in `silenced_by`.
@@ -441,6 +446,31 @@ pub struct NeighboursRow {
     pub limit: Option<u64>,
     /// Entries that failed to resolve.
     pub failed: Vec<NeighbourRow>,
+    /// How full the machine's tables are, one a family; empty if that could not be read.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tables: Vec<NeighbourTableRow>,
+}
+
+/// One of the machine's neighbour tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NeighbourTableRow {
+    /// Which.
+    pub family: Family,
+    /// Entries of the whole machine that garbage collection may take.
+    pub entries: u64,
+    /// Most such entries that the machine keeps (`gc_thresh3`).
+    pub limit: u64,
+    /// How often an entry was refused since the machine started.
+    pub refused: u64,
+}
+
+/// Connection tracking in the node's network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ConntrackRow {
+    /// Connections tracked.
+    pub entries: u64,
+    /// The most that may be.
+    pub limit: u64,
 }
 
 /// One neighbour.

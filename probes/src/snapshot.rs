@@ -30,6 +30,7 @@ use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::transfer::Made;
 use crate::units::{Family, IpSize, Now};
+use crate::windows::Windows;
 
 pub use cached::Cached;
 pub use setup::Setup;
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub counters_before: Fact<Counters>,
     /// Counters as they stood before the trouble that is under way; before this round's probes where there is none.
     pub counters_untroubled: Fact<Counters>,
+    /// What counters did lately.
+    pub windows: Windows,
     /// Peers.
     pub peers: Vec<Peer>,
     /// The kernel's route to each peer address, from where it is probed, and to the gateway of Calico's pods; cached path
@@ -148,6 +151,8 @@ impl Snapshot {
             (Subject::Path { peer, plane, .. }, Subject::Path { peer: other, plane: above, .. }) => {
                 peer == other && plane < above && self.crosses(cause, effect)
             }
+            // A counter of the machine does not say where: whatever breaks such packets on it explains that they are counted.
+            (Subject::Link(_) | Subject::Pods | Subject::Path { .. }, Subject::Counter(_)) => true,
             _ => false,
         }
     }

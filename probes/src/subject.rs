@@ -16,6 +16,8 @@ pub enum Subject {
     Setting(&'static str),
     /// A kernel setting that somebody wants to have a value, by its whole key.
     Sysctl(String),
+    /// A counter or table of the machine's kernel, by name.
+    Counter(&'static str),
     /// A path to a peer.
     Path {
         /// The peer's name.
@@ -39,7 +41,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Link(name) => f.write_str(name),
             Self::Pods => f.write_str("pods"),
-            Self::Setting(name) => f.write_str(name),
+            Self::Setting(name) | Self::Counter(name) => f.write_str(name),
             Self::Sysctl(key) => f.write_str(key),
             Self::Path { peer, .. } => f.write_str(peer),
         }

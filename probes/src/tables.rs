@@ -1,5 +1,6 @@
 //! The kernel's tables of one reading, decoded. Each is known or could not be read, on its own.
 
+pub mod neighbours;
 mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +10,8 @@ use crate::declared::sysctl::{Key, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::pod_end::{self, PodEnd, PodEnds};
 use crate::kernel::{
-    self, Address, BoundPort, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour, RawFacts,
-    RawMessage, Route, RouteKind, Table, TunnelKind,
+    self, Address, BoundPort, Conntrack, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour,
+    NeighbourTable, RawFacts, RawMessage, Route, RouteKind, Table, TunnelKind, neighbour_table,
 };
 use crate::units::Family;
 
@@ -27,6 +28,8 @@ pub struct Tables {
     pub exceptions: Fact<Vec<Exception>>,
     /// Neighbours.
     pub neighbours: Fact<Vec<Neighbour>>,
+    /// How full the machine's neighbour tables are; the limit is the smaller one of what the table and the file say.
+    pub neighbour_tables: Fact<Vec<NeighbourTable>>,
     /// Forwarding entries.
     pub forwarding: Fact<Vec<FdbEntry>>,
     /// The pods' ends of their links, by the node's ends; those that are gone are not among them.
@@ -49,6 +52,8 @@ pub struct Tables {
     pub written: Fact<Written>,
     /// The kernel's values of settings that somebody wants to be something.
     pub values: BTreeMap<Key, Fact<String>>,
+    /// Connection tracking; absent where nothing is tracked.
+    pub conntrack: Fact<Conntrack>,
     /// Counters.
     pub counters: Fact<Counters>,
     /// UDP ports that are taken, of those that tunnels here use.
@@ -71,6 +76,7 @@ impl Tables {
             routes: table(Source::Routes, &raw.routes, kernel::route::decode, &mut malformed),
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
             neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed),
+            neighbour_tables: neighbour_tables(raw, &mut malformed),
             forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
             pod_ends: pod_ends(&raw.pod_ends, &mut malformed),
             ip_forward: number(HostFile::IpForward),
@@ -82,7 +88,8 @@ impl Tables {
             bridge_nf_ip6tables: bridge_netfilter(raw, HostFile::BridgeNfIp6tables),
             written: raw.sysctls.files.as_ref().map(Written::new).map_err(Unread::clone).into(),
             values: raw.sysctls.values.iter().map(|(key, value)| (key.clone(), value_of(value))).collect(),
-            counters: counters(file(HostFile::Snmp), file(HostFile::Netstat)).into(),
+            conntrack: conntrack(raw).unwrap_or_else(Fact::Unread),
+            counters: counters(raw).into(),
             malformed,
         }
     }
@@ -100,6 +107,7 @@ impl Tables {
             routes: Fact::Unread(not_yet(Source::Routes)),
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
             neighbours: Fact::Unread(not_yet(Source::Neighbours)),
+            neighbour_tables: Fact::Unread(not_yet(Source::NeighbourTables)),
             forwarding: Fact::Unread(not_yet(Source::Fdb)),
             pod_ends: Fact::Unread(not_yet(Source::PodEnds)),
             ip_forward: Fact::Unread(not_yet(Source::Settings)),
@@ -111,10 +119,18 @@ impl Tables {
             bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
             written: Fact::Unread(not_yet(Source::SysctlFiles)),
             values: BTreeMap::new(),
+            conntrack: Fact::Unread(not_yet(Source::Settings)),
             counters: Fact::Unread(not_yet(Source::Counters)),
             ports: Fact::Unread(not_yet(Source::Counters)),
             malformed: Vec::new(),
         }
+    }
+
+    /// Every counter: those of files, and how often neighbour tables were full.
+    pub fn counted(&self) -> Fact<Counters> {
+        let full = self.neighbour_tables.known().into_iter().flatten();
+        let full = full.map(|table| (neighbour_table::refusals(table.family), table.refused));
+        self.counters.clone().map(|counters| counters.into_iter().chain(full).collect())
     }
 
     /// Whether something could not be read here that could be read in `earlier` ones.
@@ -311,8 +327,44 @@ fn bridge_netfilter(raw: &RawFacts, of: HostFile) -> Fact<i64> {
     read().unwrap_or_else(Fact::Unread)
 }
 
-fn counters(snmp: Result<String, Unread>, netstat: Result<String, Unread>) -> Result<Counters, Unread> {
-    kernel::proc::counters(&snmp?, &netstat?)
+fn counters(raw: &RawFacts) -> Result<Counters, Unread> {
+    let mut counters = Counters::new();
+    for of in [HostFile::Snmp, HostFile::Netstat] {
+        kernel::proc::pairs(of.path(), &whole(raw, of)?, &mut counters)?;
+    }
+    if let Some(text) = file(raw, HostFile::Snmp6)? {
+        kernel::proc::list(text, &mut counters)?;
+    }
+    if let Some(text) = file(raw, HostFile::ConntrackStat)? {
+        kernel::conntrack::counters(text, &mut counters)?;
+    }
+    Ok(counters)
+}
+
+fn conntrack(raw: &RawFacts) -> Result<Fact<Conntrack>, Unread> {
+    match (file(raw, HostFile::ConntrackCount)?, file(raw, HostFile::ConntrackMax)?) {
+        (Some(count), Some(max)) => kernel::conntrack::table(count, max).map(Fact::Known),
+        _ => Ok(Fact::Absent),
+    }
+}
+
+/// The tables, each held to the smaller one of both limits that are told: the file is the machine's own word, which the
+/// kernel shows nowhere but in the machine's own network namespace.
+fn neighbour_tables(raw: &RawFacts, malformed: &mut Vec<(Source, String)>) -> Fact<Vec<NeighbourTable>> {
+    let decode = neighbour_table::decode;
+    let tables = table(Source::NeighbourTables, &raw.neighbour_tables, decode, malformed);
+    let limited = |mut table: NeighbourTable| {
+        let of = match table.family {
+            Family::Ipv4 => HostFile::NeighboursLimit,
+            Family::Ipv6 => HostFile::NeighboursLimit6,
+        };
+        // A limit that could not be read in the file is still told by the table.
+        let written = file(raw, of).ok().flatten().and_then(|text| kernel::proc::number(text).ok());
+        table.limit =
+            written.and_then(|limit| u32::try_from(limit).ok()).map_or(table.limit, |own| own.min(table.limit));
+        table
+    };
+    tables.map(|tables| tables.into_iter().map(limited).collect())
 }
 
 /// A node may have thousands of UDP sockets; only the ports of its tunnels are kept.
@@ -346,6 +398,7 @@ mod tests {
             addresses: unread(),
             routes: unread(),
             neighbours: unread(),
+            neighbour_tables: unread(),
             fdb: unread(),
             pod_ends: Err(not_yet(Source::PodEnds)),
             files,

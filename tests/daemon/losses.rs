@@ -2,11 +2,11 @@
 //! raises no finding about the network, and is over when it is over.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use lab::cluster::Cluster;
 use lab::harness::test;
+use lab::hosts;
 use lab::namespace::Namespace;
 use lab::recipe::{REFERENCE, ROUTED};
 use lab::report::Report;
@@ -14,7 +14,6 @@ use lab::service::{self, Service};
 use lab::wait::{self, Look};
 use lab::{Error, Result};
 use libtest_mimic::Trial;
-use probes::kernel::HostFile;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::{until_logged, until_metric};
@@ -131,30 +130,12 @@ fn no_descriptors() -> Result<()> {
     Ok(())
 }
 
-/// A copy of the host's files as they are in a namespace.
-fn copy_host(host: &Namespace, root: &Path) -> Result<()> {
-    let copy = || {
-        ["etc", "run", "usr"].into_iter().try_for_each(|folder| fs::create_dir_all(root.join(folder)))?;
-        HostFile::ALL.into_iter().try_for_each(|file| {
-            let target = root.join(file.path().trim_start_matches('/'));
-            fs::create_dir_all(target.parent().unwrap_or(root))?;
-            match fs::read(file.path()) {
-                Ok(text) => fs::write(target, text),
-                // What a kernel does not have is no file of its host either.
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
-    };
-    host.inside(copy)?.map_err(|error| Error::new("copying the host's files", error))
-}
-
 fn no_host_root() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let failed = |error| Error::new("moving the host's files", error);
     let directory = tempfile::tempdir().map_err(failed)?;
     let (root, away) = (directory.path().join("host"), directory.path().join("away"));
-    copy_host(cluster.host(0), &root)?;
+    hosts::copy(cluster.host(0), &root)?;
     let configuration = format!("{}host_root: {}\n", service::configuration(&REFERENCE, 0), root.display());
     let mut service = Service::start_with(&cluster, 0, &configuration)?;
     service.until("all to be well", |report| report.summary.status == "healthy")?;

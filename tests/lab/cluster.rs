@@ -17,9 +17,11 @@ pub(crate) use pods::NewPod;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::echo::ping;
 use crate::family::{Families, Family};
+use crate::hosts::Tree;
 use crate::namespace::Namespace;
 use crate::recipe::{Cni, Overlay, Recipe, Role, Tunnel};
 use crate::wait::{self, Look};
@@ -41,6 +43,8 @@ pub struct Cluster {
     /// The routers along the way from node 0 to node 1: the first is in front of the one, the last in front of the other.
     /// Empty where nodes share a subnet.
     pub routers: Vec<Namespace>,
+    /// Node 0's files, once something is to be changed about them.
+    host_files: OnceLock<Tree>,
 }
 
 /// One node and its pod.
@@ -100,6 +104,7 @@ impl Cluster {
             nodes: recipe.nodes.iter().map(node).collect::<Result<_>>()?,
             switch: Namespace::new("switch")?,
             routers: (0..recipe.routers()).map(router).collect::<Result<_>>()?,
+            host_files: OnceLock::new(),
         };
         if recipe.spoken().has(Family::V6) {
             cluster.namespaces().try_for_each(Namespace::speak_six)?;
@@ -125,6 +130,18 @@ impl Cluster {
     /// If it cannot be made.
     pub fn host_root(&self, node: usize) -> Result<&Path> {
         self.nodes[node].files.root()
+    }
+
+    /// Node 0's files in a folder of their own, copied when first asked for.
+    ///
+    /// # Errors
+    /// If they cannot be copied.
+    pub fn host_files(&self) -> Result<&Tree> {
+        if self.host_files.get().is_none() {
+            // A test has one thread: nobody else fills it meanwhile.
+            let _ = self.host_files.set(Tree::copy(self.host(0))?);
+        }
+        self.host_files.get().ok_or_else(|| Error::new("copying the host's files", "somebody else did"))
     }
 
     /// The pod network.

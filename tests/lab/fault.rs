@@ -16,6 +16,7 @@ mod link;
 mod offload;
 mod pod;
 mod route;
+mod sends;
 mod tunnel;
 mod vtep;
 mod words;
@@ -25,12 +26,14 @@ use serde::Deserialize;
 pub use broken::Broken;
 pub use delivery::Becomes;
 pub use route::Instead;
+pub use sends::Sent;
 pub use vtep::Left;
 pub use words::{Manner, Plane, Traffic, Way};
 
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::family::Family;
+use crate::hosts;
 use crate::recipe::{Recipe, Role};
 use crate::size::Size;
 
@@ -447,6 +450,22 @@ pub enum Fault {
         /// The MTU that it names, in bytes.
         bytes: Size,
     },
+    /// Packets between a node and node 0, or from node 0's pod to it.
+    Sends {
+        /// Which.
+        what: Sent,
+        /// The node.
+        node: usize,
+        /// How many at once; without an end if left out.
+        times: Option<u32>,
+    },
+    /// A file that the whole machine has once says something else to node 0's agent. `{growing}` is a number that grows.
+    MachineFile {
+        /// Its path on the host.
+        path: String,
+        /// Its text.
+        text: String,
+    },
     /// The kernel still remembers a path MTU that the path has long outgrown.
     StaleException {
         /// On this node.
@@ -511,6 +530,7 @@ impl Fault {
             Self::AnotherPod { bytes, .. } | Self::PodEndMtu { bytes, .. } | Self::PodRouteMtu { bytes, .. } => {
                 recipe.overlay.is_some() && bytes.fits(&names)
             }
+            Self::Sends { what: Sent::FullSizeToPod | Sent::FullSizeOut, .. } => recipe.overlay.is_some(),
             Self::Sysctl { key, .. } | Self::HostFile { text: key, .. } => route::setting(recipe, key).is_ok(),
             Self::PortDown { .. }
             | Self::MaskedFile { .. }
@@ -520,8 +540,19 @@ impl Fault {
             | Self::DropInvalid { .. }
             | Self::Loss { .. }
             | Self::AsymmetricRoute { .. }
-            | Self::DefaultRoute { .. } => true,
+            | Self::DefaultRoute { .. }
+            | Self::Sends { .. }
+            | Self::MachineFile { .. } => true,
             Self::RouterAdvertised { .. } => recipe.families.has(Family::V6),
+        }
+    }
+
+    /// Whether it makes a counter of the kernel rise, as far as the agent can see.
+    pub fn moves_counters(&self) -> bool {
+        match self {
+            Self::Sends { .. } => true,
+            Self::MachineFile { text, .. } => text.contains(hosts::GROWING),
+            _ => false,
         }
     }
 
@@ -612,11 +643,18 @@ impl Fault {
                 route::forged(cluster, *node, *of, *plane, bytes.on(&names)?)
             }
             Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
+            Self::Sends { what, node, times } => sends::sends(cluster, *what, *node, *times),
+            Self::MachineFile { path, text } => machine_file(cluster, path, text),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };
         let made = made.map_err(|error| error.while_doing(format!("making {self:?}")))?;
         Ok(if self.is_learned() { link::forgotten(cluster).and(made) } else { made })
     }
+}
+
+fn machine_file<'c>(cluster: &'c Cluster, path: &str, text: &str) -> Result<Broken<'c>> {
+    let written = cluster.host_files()?.write(path, text)?;
+    Ok(Broken::until(move || written.undo()))
 }
 
 /// Makes several faults, in order. They heal together, in reverse.

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// before the change.
 const QUIET_ROUNDS: usize = 3;
 
+/// The same where counters rise: a rate is one over five seconds and more, and takes as long to be confirmed.
+const WINDOW_ROUNDS: usize = 8;
+
 /// Plays a scenario.
 ///
 /// # Errors
@@ -42,7 +45,13 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
 fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, Vec<Service<'c>>)> {
     let configuration = |node| configuration(scenario, cluster, node);
     match scenario.agents {
-        Agents::One => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
+        Agents::One => {
+            let mut own = configuration(0)?;
+            if scenario.needs_machine_files() {
+                own += &format!("host_root: {}\n", cluster.host_files()?.root().display());
+            }
+            Ok((Service::start_with(cluster, 0, &own)?, Vec::new()))
+        }
         Agents::All => {
             let start = |node| Service::start_open(cluster, node, &configuration(node)?);
             let peers = cluster.peers(0).map(start).collect::<Result<_>>()?;
@@ -115,7 +124,9 @@ fn miss(scenario: &Scenario, near_miss: &NearMiss, cluster: &Cluster, service: &
         // The agent hears of every step, and what is half made may well be what the code is about.
         round(service, scenario.agents, |_| Ok(()))?;
     }
-    rounds(service, scenario.agents, |report| {
+    let moves = near_miss.make.iter().any(Fault::moves_counters);
+    let quiet = if moves { WINDOW_ROUNDS } else { QUIET_ROUNDS };
+    several(quiet, service, scenario.agents, |report| {
         if report.has(&scenario.code) {
             return Err(Error::new("watching", format!("{} was raised:\n{report}", scenario.code)));
         }
@@ -165,9 +176,18 @@ fn probes_left(scenario: &Scenario, subject: &str, report: &Report) -> Result<()
 }
 
 /// Watches until every path was measured anew several times; every report on the way is looked at.
-fn rounds(service: &mut Service<'_>, agents: Agents, mut look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+fn rounds(service: &mut Service<'_>, agents: Agents, look: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+    several(QUIET_ROUNDS, service, agents, look)
+}
+
+fn several(
+    rounds: usize,
+    service: &mut Service<'_>,
+    agents: Agents,
+    mut look: impl FnMut(&Report) -> Result<()>,
+) -> Result<Report> {
     let mut last = service.report()?;
-    for _ in 0..QUIET_ROUNDS {
+    for _ in 0..rounds {
         last = round(service, agents, &mut look)?;
     }
     Ok(last)

@@ -39,7 +39,7 @@ pub struct Args {
     /// Probe this node address too; may be given several times
     #[arg(long = "peer", value_name = "ADDR", value_parser = super::address)]
     peers: Vec<IpAddr>,
-    /// How long to wait at most for findings to be confirmed, as in 15s or 2m; a healthy machine takes no time
+    /// How long to wait at most for findings to be confirmed, as in 15s or 2m; a healthy machine takes 5 s, for as long its counters are watched
     #[arg(long, value_name = "DURATION", env = "MTUSCOPE_WAIT", default_value = "15s", value_parser = super::wait)]
     wait: Duration,
     /// From which severity on a finding makes the exit status 1
@@ -55,7 +55,7 @@ pub struct Args {
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     logs::to_stderr(colour)?;
     let settings = settings(args)?;
-    let done = |published: &probes::report::Published| published.pending == 0;
+    let done = |published: &probes::report::Published| published.pending == 0 && !published.watching;
     let rounds = rounds::last(settings.for_probes(), &settings.host_root, args.wait, done);
     let published = super::runtime()?.block_on(rounds)?;
     print::result(&*published.report, args.output, colour, text::report)?;

@@ -38,8 +38,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 15;
 
 /// Everything that is read of the kernel in one go.
-const EVERY: [Source; 6] =
-    [Source::Links, Source::Addresses, Source::Routes, Source::Neighbours, Source::Fdb, Source::PodEnds];
+const EVERY: [Source; 7] = [
+    Source::Links,
+    Source::Addresses,
+    Source::Routes,
+    Source::Neighbours,
+    Source::NeighbourTables,
+    Source::Fdb,
+    Source::PodEnds,
+];
 
 /// The capability that the kernel wants when it refuses a table.
 const NEEDS: &str = "CAP_NET_ADMIN";
@@ -83,6 +90,7 @@ impl Netlink {
             addresses: table(Source::Addresses).await,
             routes: table(Source::Routes).await,
             neighbours: table(Source::Neighbours).await,
+            neighbour_tables: table(Source::NeighbourTables).await,
             fdb: table(Source::Fdb).await,
             pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
             files: BTreeMap::new(),
@@ -239,7 +247,7 @@ mod tests {
         let links = probes::kernel::link::decode(&facts.links.unwrap());
         assert!(links.rows.iter().any(|link| link.name == "lo" && link.inet.is_some()), "{links:?}");
         assert_eq!(links.malformed, [""; 0]);
-        for dump in [&facts.addresses, &facts.routes, &facts.neighbours, &facts.fdb] {
+        for dump in [&facts.addresses, &facts.routes, &facts.neighbours, &facts.neighbour_tables, &facts.fdb] {
             assert!(dump.is_ok(), "{dump:?}");
         }
         assert_eq!(facts.took.len(), 6);

@@ -13,8 +13,9 @@ use probes::fact::Source;
 use probes::kernel::{Df, NeighbourState};
 use probes::path::{Limit, Plane, VerdictName};
 use probes::report::{
-    Conclusion, Finding, FindingCounts, LinkRow, NeighbourRow, NeighboursRow, NotConcluded, PathRow, PodEnd, Published,
-    Report, Role, SCHEMA, SettingRow, Severity, Status, Summary, TunnelRow, Vantage, ladder,
+    Conclusion, ConntrackRow, Finding, FindingCounts, LinkRow, NeighbourRow, NeighbourTableRow, NeighboursRow,
+    NotConcluded, PathRow, PodEnd, Published, Report, Role, SCHEMA, SettingRow, Severity, Status, Summary, TunnelRow,
+    Vantage, ladder,
 };
 use probes::telemetry::{ErrorKind, PeerSource, Telemetry, Traffic};
 use probes::transfer::admission::Guests;
@@ -118,6 +119,7 @@ pub(crate) fn published() -> Published {
         settings: settings(),
         neighbours: neighbours(),
         declared: Vec::new(),
+        conntrack: Some(ConntrackRow { entries: 318, limit: 262_144 }),
         counters: BTreeMap::from([("fragmentation_failed".to_owned(), 17), ("reverse_path_filter".to_owned(), 0)]),
         findings: findings(),
         not_concluded: vec![NotConcluded {
@@ -127,7 +129,13 @@ pub(crate) fn published() -> Published {
         checks: checks(),
     };
     report.ladders = ladder::of(&report);
-    Published { report: Arc::new(report), telemetry: telemetry(), pending: 0, guests: Guests::default() }
+    Published {
+        report: Arc::new(report),
+        telemetry: telemetry(),
+        pending: 0,
+        watching: false,
+        guests: Guests::default(),
+    }
 }
 
 fn link(name: &str, kind: &str, role: Role, mtu: u32) -> LinkRow {
@@ -221,7 +229,9 @@ fn settings() -> Vec<SettingRow> {
 
 fn neighbours() -> NeighboursRow {
     let failed = NeighbourRow { address: [10, 0, 0, 14].into(), link: "vmbr2".into(), state: NeighbourState::Failed };
-    NeighboursRow { entries: Some(7), limit: Some(1024), failed: vec![failed] }
+    let table = |family, entries| NeighbourTableRow { family, entries, limit: 1024, refused: 0 };
+    let tables = vec![table(Family::Ipv4, 7), table(Family::Ipv6, 4)];
+    NeighboursRow { entries: Some(7), limit: Some(1024), failed: vec![failed], tables }
 }
 
 fn findings() -> Vec<Finding> {

@@ -20,6 +20,9 @@ pub(super) const NEW_ROUTE: u16 = 24;
 /// `RTM_NEWNEIGH`.
 pub(super) const NEW_NEIGHBOUR: u16 = 28;
 
+/// `RTM_NEWNEIGHTBL`.
+pub(super) const NEW_NEIGHBOUR_TABLE: u16 = 64;
+
 /// Longest line kept for a message that does not decode: decode errors quote the bytes that they stumbled over.
 const LINE: usize = 160;
 

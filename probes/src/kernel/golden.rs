@@ -91,6 +91,10 @@ pub(crate) fn pod_ends() -> Vec<RawPodEnd> {
     sections(include_bytes!("golden/pods/pod_ends.bin")).into_iter().map(end).collect()
 }
 
+pub(crate) fn neighbour_tables() -> Vec<RawMessage> {
+    messages(include_bytes!("golden/neighbour_tables.bin"))
+}
+
 pub(crate) fn addresses() -> Vec<RawMessage> {
     messages(include_bytes!("golden/addresses.bin"))
 }

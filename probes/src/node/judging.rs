@@ -58,6 +58,7 @@ impl Node {
         self.wanted.push_back(Output::Publish(Arc::new(Published {
             report: Arc::new(report),
             telemetry: self.telemetry.clone(),
+            watching: self.snapshot.windows.is_filling(),
             pending: self.history.pending() + self.open_transfers(),
             guests: self.transfers.guests(),
         })));
@@ -116,6 +117,7 @@ impl Node {
             settings: settings::rows(node),
             neighbours: rows::neighbours(node),
             declared: rows::declared(node),
+            conntrack: rows::conntrack(node),
             counters: rows::counters(node),
             findings,
             not_concluded,

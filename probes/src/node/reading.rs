@@ -27,6 +27,7 @@ impl Node {
                 if !self.troubled {
                     self.snapshot.counters_untroubled = tables.counters.clone();
                 }
+                self.snapshot.windows.take(&tables.counted(), now.mono);
                 self.find_peers(tables, now);
             }
             Some(Asked::Trouble) => {
@@ -133,6 +134,7 @@ impl RawFacts {
             Source::Addresses => self.addresses.is_ok(),
             Source::Routes => self.routes.is_ok(),
             Source::Neighbours => self.neighbours.is_ok(),
+            Source::NeighbourTables => self.neighbour_tables.is_ok(),
             Source::Fdb => self.fdb.is_ok(),
             Source::PodEnds => self.pod_ends.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),

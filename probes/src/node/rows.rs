@@ -8,15 +8,16 @@ use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    DeclaredRow, LinkRow, NeighbourRow, NeighboursRow, OuterRow, PathRow, PodEnd, RouteRow, SpreadRow, TransferResult,
-    TransferRow, TunnelRow,
+    ConntrackRow, DeclaredRow, LinkRow, NeighbourRow, NeighbourTableRow, NeighboursRow, OuterRow, PathRow, PodEnd,
+    RouteRow, SpreadRow, TransferResult, TransferRow, TunnelRow,
 };
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
 use crate::snapshot::topology::TunnelView;
 use crate::snapshot::{Path, Snapshot};
+use crate::tables::neighbours::{Fill, is_collected};
 use crate::transfer::Made;
-use crate::units::IpSize;
+use crate::units::{Family, IpSize};
 
 pub(super) fn links(node: &Snapshot) -> Vec<LinkRow> {
     let name = |index| node.tables.link(index).map(|link| link.name.clone());
@@ -172,18 +173,27 @@ fn unreachable(why: Unreachable) -> String {
 
 pub(super) fn neighbours(node: &Snapshot) -> NeighboursRow {
     let Some(entries) = node.tables.neighbours.known() else { return NeighboursRow::default() };
-    // Permanent and externally learned entries are exempt from garbage collection since Linux 5.0.
-    let kept = |state| matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
-    let counts = |entry: &Neighbour| entry.address.is_ipv4() && !kept(entry.state) && !entry.external;
+    let counts = |entry: &Neighbour| entry.address.is_ipv4() && is_collected(entry);
+    let fills = node.tables.fills().unwrap_or_default();
+    let limit = fills.iter().find(|fill| fill.family == Family::Ipv4).map(|fill| fill.limit);
     let failed = entries.iter().filter(|entry| entry.state == NeighbourState::Failed).filter_map(|entry| {
         let link = node.tables.link(entry.link)?.name.clone();
         Some(NeighbourRow { address: entry.address, link, state: entry.state })
     });
     NeighboursRow {
         entries: Some(entries.iter().filter(|entry| counts(entry)).count()),
-        limit: None,
+        limit,
         failed: failed.collect(),
+        tables: fills.into_iter().map(table).collect(),
     }
+}
+
+const fn table(fill: Fill) -> NeighbourTableRow {
+    NeighbourTableRow { family: fill.family, entries: fill.entries, limit: fill.limit, refused: fill.refused }
+}
+
+pub(super) fn conntrack(node: &Snapshot) -> Option<ConntrackRow> {
+    node.tables.conntrack.known().map(|table| ConntrackRow { entries: table.entries, limit: table.limit })
 }
 
 pub(super) fn declared(node: &Snapshot) -> Vec<DeclaredRow> {
@@ -225,6 +235,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         settings: super::settings::rows(node),
         neighbours: neighbours(node),
         declared: declared(node),
+        conntrack: conntrack(node),
         counters: counters(node),
         findings: Vec::new(),
         not_concluded: Vec::new(),

@@ -203,11 +203,12 @@ fn devices(links: &[LinkIndex]) -> RawDevices {
     }
 }
 
-const READ: [Source; 8] = [
+const READ: [Source; 9] = [
     Source::Links,
     Source::Addresses,
     Source::Routes,
     Source::Neighbours,
+    Source::NeighbourTables,
     Source::Fdb,
     Source::Settings,
     Source::SysctlFiles,
@@ -227,14 +228,24 @@ pub(crate) fn facts() -> RawFacts {
         (HostFile::Udp, UDP),
         (HostFile::Udp6, UDP),
     ];
+    let lacks = [
+        HostFile::Snmp6,
+        HostFile::NeighboursLimit,
+        HostFile::NeighboursLimit6,
+        HostFile::ConntrackCount,
+        HostFile::ConntrackMax,
+        HostFile::ConntrackStat,
+    ];
+    let files = files.map(|(file, text)| (file, Ok(Some(text.to_owned()))));
     RawFacts {
         links: Ok(golden::links()),
         addresses: Ok(golden::addresses()),
         routes: Ok(golden::routes()),
         neighbours: Ok(golden::neighbours()),
+        neighbour_tables: Ok(golden::neighbour_tables()),
         fdb: Ok(golden::fdb()),
         pod_ends: Ok(golden::pod_ends()),
-        files: files.map(|(file, text)| (file, Ok(Some(text.to_owned())))).into(),
+        files: files.into_iter().chain(lacks.map(|file| (file, Ok(None)))).collect(),
         sysctls: RawSysctls { files: Ok(RawFiles::default()), values: BTreeMap::new() },
         took: READ.map(|source| (source, Duration::from_millis(1))).into(),
     }

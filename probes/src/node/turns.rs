@@ -81,7 +81,7 @@ impl Turns {
     pub(super) fn cover(&self, subject: &Subject) -> bool {
         match subject {
             Subject::Path { peer, .. } => self.include(peer),
-            Subject::Link(_) | Subject::Pods | Subject::Setting(_) | Subject::Sysctl(_) => true,
+            Subject::Link(_) | Subject::Pods | Subject::Setting(_) | Subject::Sysctl(_) | Subject::Counter(_) => true,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::snapshot::{Setup, Topology};
 use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::units::Family;
+use crate::windows::Windows;
 
 const fn entry(code: &'static str, severities: &'static [Severity], silences: &'static [&'static str]) -> Entry {
     Entry {
@@ -55,6 +56,7 @@ fn nothing() -> Snapshot {
         counters_before: tables.counters.clone(),
         counters_untroubled: tables.counters.clone(),
         tables,
+        windows: Windows::default(),
         peers: Vec::new(),
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -23,6 +24,7 @@ use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict
 use crate::peers::{Behind, Peer};
 use crate::transfer::{Made, Stall};
 use crate::units::{Dual, Family, IpSize, LinkMtu, Mono};
+use crate::windows::{WINDOW, Windows};
 
 use super::topology::outer::{self, Answers};
 use super::{Cached, Path, Setup, Snapshot, Tables, Topology};
@@ -33,6 +35,7 @@ pub(crate) struct Example {
     pub(crate) tables: Tables,
     pub(crate) counters_before: Fact<Counters>,
     pub(crate) counters_untroubled: Fact<Counters>,
+    pub(crate) windows: Windows,
     pub(crate) peers: Vec<Peer>,
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     pub(crate) devices: Devices,
@@ -84,6 +87,15 @@ pub(crate) fn no_route() -> Verdict {
     Verdict::Unreachable { why: Unreachable::NotSent { why: NotSent::NoRoute } }
 }
 
+/// What was watched for long enough, and did not move.
+fn watched(counters: &Fact<Counters>) -> Windows {
+    let mut windows = Windows::default();
+    for at in [Duration::ZERO, WINDOW] {
+        windows.take(counters, Mono::new(at));
+    }
+    windows
+}
+
 impl Example {
     /// A machine with `lo` and nothing else.
     pub(crate) fn empty() -> Self {
@@ -93,6 +105,7 @@ impl Example {
             routes: Fact::Known(Vec::new()),
             exceptions: Fact::Known(Vec::new()),
             neighbours: Fact::Known(Vec::new()),
+            neighbour_tables: Fact::Known(Vec::new()),
             forwarding: Fact::Known(Vec::new()),
             pod_ends: Fact::Known(BTreeMap::new()),
             ip_forward: Fact::Known(1),
@@ -104,10 +117,12 @@ impl Example {
             bridge_nf_ip6tables: Fact::Known(1),
             written: Fact::Known(Written::new(&RawFiles::default())),
             values: BTreeMap::new(),
+            conntrack: Fact::Absent,
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),
             ports: Fact::Known(Vec::new()),
             malformed: Vec::new(),
         };
+        let windows = watched(&tables.counters);
         let counters_before = tables.counters.clone();
         let counters_untroubled = tables.counters.clone();
         let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
@@ -117,6 +132,7 @@ impl Example {
             tables,
             counters_before,
             counters_untroubled,
+            windows,
             peers,
             lookups,
             devices: Devices { processors: Fact::Known(8), ..Devices::unread() },
@@ -465,6 +481,7 @@ impl Example {
             tables: Tables { pod_ends: self.pod_ends(), ..self.tables.clone() },
             counters_before: self.counters_before.clone(),
             counters_untroubled: self.counters_untroubled.clone(),
+            windows: self.windows.clone(),
             peers: self.peers.clone(),
             lookups: self.lookups.clone(),
             outer,

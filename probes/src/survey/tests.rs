@@ -84,6 +84,7 @@ impl World {
                     addresses: only(Source::Addresses, raw.addresses),
                     routes: only(Source::Routes, raw.routes),
                     neighbours: only(Source::Neighbours, raw.neighbours),
+                    neighbour_tables: Err(not_read(Source::NeighbourTables)),
                     fdb: only(Source::Fdb, raw.fdb),
                     pod_ends: Err(not_read(Source::PodEnds)),
                     ..raw

@@ -10,6 +10,7 @@ use netlink_packet_core::NetlinkSerializable;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask};
 use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::neighbour_table::NeighbourTableMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use probes::fact::Source;
@@ -51,6 +52,7 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
         Source::Routes => BOTH.map(|family| routes("RTM_GETROUTE dump", family, RouteFlags::empty())).into(),
         Source::Exceptions => BOTH.map(exceptions).into(),
         Source::Neighbours => BOTH.map(|family| neighbours("RTM_GETNEIGH dump", family)).into(),
+        Source::NeighbourTables => BOTH.map(neighbour_tables).into(),
         Source::Fdb => vec![neighbours("RTM_GETNEIGH dump of AF_BRIDGE", AddressFamily::Bridge)],
         Source::Lookup
         | Source::PodEnds
@@ -142,6 +144,12 @@ fn neighbours(name: &'static str, family: AddressFamily) -> Request {
     let mut message = NeighbourMessage::default();
     message.header.family = family;
     Request::new(name, RouteNetlinkMessage::GetNeighbour(message), Some(family))
+}
+
+fn neighbour_tables(family: AddressFamily) -> Request {
+    let mut message = NeighbourTableMessage::default();
+    message.header.family = family;
+    Request::new("RTM_GETNEIGHTBL dump", RouteNetlinkMessage::GetNeighbourTable(message), Some(family))
 }
 
 /// The builder presets what a new route would have; in a question each of these would narrow the answer.

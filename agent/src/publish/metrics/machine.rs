@@ -15,6 +15,20 @@ const LINKS: usize = 50;
 /// What stands for all pods' links in the place of a link.
 const PODS: &str = "pods";
 
+/// Counters with a series: those that tell of harm. What else is counted stands in the report.
+const SHOWN: [&str; 10] = [
+    "conntrack_drops",
+    "conntrack_early_drops",
+    "fragmentation_failed",
+    "fragmentation_failed_ipv6",
+    "reassembly_failed",
+    "reassembly_failed_ipv6",
+    "reverse_path_filter",
+    "tcp_checksum_errors",
+    "udp_checksum_errors",
+    "udp_checksum_errors_ipv6",
+];
+
 /// Families about the machine.
 pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
     let shown = shown(report, suppressed);
@@ -112,18 +126,23 @@ fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
     family
 }
 
-fn neighbours(report: &Report) -> [Family; 2] {
-    let help = "Neighbour entries that garbage collection may take.";
+fn neighbours(report: &Report) -> [Family; 3] {
+    let help = "Neighbour entries of the whole machine that garbage collection may take.";
     let mut entries = Family::gauge("neighbour_entries", help);
     let mut limit = Family::gauge("neighbour_limit", "Most such entries that the machine keeps.");
-    entries.push_known([label("family", "ipv4")], report.neighbours.entries);
-    limit.push_known([label("family", "ipv4")], report.neighbours.limit);
-    [entries, limit]
+    let mut full = Family::counter("neighbour_table_full", "Neighbour entries refused because the table was full.");
+    for table in &report.neighbours.tables {
+        let labels = || [label("family", table.family.name())];
+        entries.push(labels(), table.entries);
+        limit.push(labels(), table.limit);
+        full.push(labels(), table.refused);
+    }
+    [entries, limit, full]
 }
 
 fn counters(report: &Report) -> Family {
     let mut family = Family::counter("kernel_events", "Counters of the kernel that bear on packets of full size.");
-    for (name, count) in &report.counters {
+    for (name, count) in report.counters.iter().filter(|(name, _)| SHOWN.contains(&name.as_str())) {
         family.push([label("name", name.clone())], *count);
     }
     family
@@ -158,6 +177,21 @@ mod tests {
         report.settings = ["", "pods", "vxlan.calico", "cali1a2b3c4d5e6"].map(row).to_vec();
         let shown = lines(&settings(&report, &shown(&report, &mut 0)));
         assert_eq!(shown, ["forwarding, 1", "forwarding,pods 1", "forwarding,vxlan.calico 1"]);
+    }
+
+    #[test]
+    fn only_counters_that_tell_of_harm_have_series() {
+        let mut report = (*example::published().report).clone();
+        report.counters.insert("udp_datagrams".into(), 100_000);
+        assert_eq!(lines(&counters(&report)), ["fragmentation_failed 17", "reverse_path_filter 0"]);
+    }
+
+    #[test]
+    fn each_neighbour_table_has_its_family() {
+        let [entries, limit, refused] = neighbours(&example::published().report);
+        assert_eq!(lines(&entries), ["ipv4 7", "ipv6 4"]);
+        assert_eq!(lines(&limit), ["ipv4 1024", "ipv6 1024"]);
+        assert_eq!(lines(&refused), ["ipv4 0", "ipv6 0"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::FragmentationFailing;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
 use crate::kernel::RouteKind;
@@ -80,7 +81,7 @@ impl Check for PodMtuTooLarge {
             "ip link show dev TUNNEL; ip route show dev TUNNEL",
             "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
         ],
-        silences: &[PodMtuMixed::ENTRY.code],
+        silences: &[PodMtuMixed::ENTRY.code, FragmentationFailing::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePodMtuTooLarge", minutes: 10 },
     };

@@ -9,6 +9,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::paths::{PathBlackHole, PathLimited, PathMtuAsymmetric};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
@@ -72,6 +73,7 @@ impl Check for TunnelNoHeadroom {
             PathLimited::ENTRY.code,
             OverlayTransferStalls::ENTRY.code,
             PathMtuAsymmetric::ENTRY.code,
+            FragmentationFailing::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeTunnelNoHeadroom", minutes: 5 },

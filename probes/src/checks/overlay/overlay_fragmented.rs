@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::OverlayTransferStalls;
 use crate::checks::paths::some_peer;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
@@ -90,7 +91,7 @@ impl Check for OverlayFragmented {
             "nstat -az IpFragCreates IpReasmReqds IpReasmFails",
             "tcpdump -ni LOWER 'ip[6:2] & 0x3fff != 0'",
         ],
-        silences: &[OverlayTransferStalls::ENTRY.code],
+        silences: &[OverlayTransferStalls::ENTRY.code, FragmentationFailing::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayFragmented", minutes: 15 },
     };

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::OverlayTransferStalls;
 use crate::checks::paths::fit::{BLACK_HOLE, LIMITED};
 use crate::checks::paths::some_peer;
@@ -78,7 +79,7 @@ impl Check for OverlayMtuExceedsPath {
         meaning: "Full packets of the tunnel do not fit the path between the nodes once they are wrapped. They are \
                   fragmented on the way, which is slow and often filtered, or lost.",
         look: &["ip -d link show dev TUNNEL", "mtuscope probe ADDRESS", "nstat -az IpFragCreates IpReasmFails"],
-        silences: &[BLACK_HOLE, LIMITED, OverlayTransferStalls::ENTRY.code],
+        silences: &[BLACK_HOLE, LIMITED, OverlayTransferStalls::ENTRY.code, FragmentationFailing::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayMtuExceedsPath", minutes: 2 },
     };

@@ -16,8 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::{UdpChecksumErrors, udp_checksum_errors};
 use crate::checks::paths::some_peer;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::LinkIndex;
 use crate::kernel::ethtool::Features;
@@ -94,7 +95,7 @@ impl Check for OverlayTransferStalls {
             "nstat -az TcpInCsumErrors TcpRetransSegs",
             "ethtool -k TUNNEL | grep -e checksum -e segmentation",
         ],
-        silences: &[],
+        silences: &[UdpChecksumErrors::ENTRY.code],
         confirm: Confirm::Transfers,
         alert: Alert::Named { name: "MtuscopeOverlayTransferStalls", minutes: 2 },
     };
@@ -110,7 +111,11 @@ impl Check for OverlayTransferStalls {
                 Ok(None) => {}
                 Ok(Some((path_mtu, made))) => {
                     if let Some(stall) = &made.stall {
-                        judgement.raise(subject, Severity::Critical, evidence(node, key, path, path_mtu, stall));
+                        let evidence = evidence(node, key, path, path_mtu, stall);
+                        // Only where TCP has wrong checksums does it explain those of UDP.
+                        let spoilt = evidence.spoilt.is_some_and(|spoilt| spoilt > 0);
+                        let others = if spoilt { udp_checksum_errors::SUBJECTS.to_vec() } else { Vec::new() };
+                        judgement.raise_causing(subject, Severity::Critical, evidence, Causes::Named, others);
                     }
                 }
             }

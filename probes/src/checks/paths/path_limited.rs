@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
@@ -67,6 +68,7 @@ impl Check for PathLimited {
             OverlayMtuExceedsPath::ENTRY.code,
             OverlayFragmented::ENTRY.code,
             OverlayTransferStalls::ENTRY.code,
+            FragmentationFailing::ENTRY.code,
         ],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathLimited", minutes: 2 },

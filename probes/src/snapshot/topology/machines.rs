@@ -28,6 +28,7 @@ impl Machine {
             addresses: table("addresses"),
             routes: table("routes"),
             neighbours: table("neighbours"),
+            neighbour_tables: Ok(Vec::new()),
             fdb: table("fdb"),
             pod_ends: Ok(Vec::new()),
             files: BTreeMap::new(),
