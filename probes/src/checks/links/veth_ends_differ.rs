@@ -114,7 +114,7 @@ impl Check for VethEndsDiffer {
         let Evidence { links, from_pod, to_pod, examples } = evidence;
         let part = |number: &usize, direction, which: &str, vanishes: &str| {
             let widest = examples.iter().find(|ends| ends.vanishes == direction);
-            let Some(Ends { host_mtu, pod_mtu, passes, .. }) = widest.filter(|_| *number > 0) else { return None };
+            let Ends { host_mtu, pod_mtu, passes, .. } = widest.filter(|_| *number > 0)?;
             let told =
                 format!("{number} with the {which} end larger ({host_mtu} B on the node, {pod_mtu} B in the pod)");
             Some(format!("{told}, so that {vanishes} above {passes} B vanishes"))
