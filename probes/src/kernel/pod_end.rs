@@ -15,19 +15,22 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{DecodeError, parse_i32, parse_u32};
 
-use super::attributes::{Attribute, NEW_LINK, after, inside, text};
-use super::{LinkIndex, RawMessage, address, link};
+use super::attributes::{NEW_LINK, after, inside, line, missing, text};
+use super::{LinkIndex, RawMessage, address};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::units::LinkMtu;
 
 const HEADER: usize = 16;
 
+const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_TARGET_NETNSID: u16 = 46;
 
 const IFLA_INFO_KIND: u16 = 1;
+
+const IFF_UP: u32 = 1;
 
 /// Which end is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +87,6 @@ fn question(body: &[u8]) -> Result<Option<Question>, DecodeError> {
     Ok(asks.then_some(Question { link: index(body), namespace, end: LinkIndex(end) }))
 }
 
-/// `ifi_index` of a message whose header is whole.
-fn index(body: &[u8]) -> LinkIndex {
-    LinkIndex(body.get(4..8).and_then(|bytes| parse_u32(bytes).ok()).unwrap_or_default())
-}
-
 /// The ends by the node's ends, and a line for each answer that does not decode. An end that is gone is left out.
 pub fn decode(ends: &[RawPodEnd]) -> (BTreeMap<LinkIndex, Fact<PodEnd>>, Vec<String>) {
     let (mut known, mut malformed) = (BTreeMap::new(), Vec::new());
@@ -96,10 +94,17 @@ pub fn decode(ends: &[RawPodEnd]) -> (BTreeMap<LinkIndex, Fact<PodEnd>>, Vec<Str
         let fact = match &raw.answer {
             Err(unread) => Fact::Unread(unread.clone()),
             Ok(None) => continue,
-            Ok(Some(message)) => match end(&raw.question, message, &raw.addresses, &mut malformed) {
-                Ok(Some(end)) => Fact::Known(end),
+            Ok(Some(message)) => match answered(&raw.question, &message.body) {
                 Ok(None) => continue,
-                Err(what) => Fact::Unread(Unread::new(Source::PodEnds, Reason::Malformed { what })),
+                Ok(Some((mtu, up))) => {
+                    let addresses = addresses(&raw.question, &raw.addresses, &mut malformed);
+                    Fact::Known(PodEnd { mtu, up, addresses })
+                }
+                Err(error) => {
+                    let what = line("pod's end", &message.body, &error);
+                    malformed.push(what.clone());
+                    Fact::Unread(Unread::new(Source::PodEnds, Reason::Malformed { what }))
+                }
             },
         };
         known.insert(raw.question.link, fact);
@@ -107,32 +112,37 @@ pub fn decode(ends: &[RawPodEnd]) -> (BTreeMap<LinkIndex, Fact<PodEnd>>, Vec<Str
     (known, malformed)
 }
 
-fn end(
-    question: &Question,
-    message: &RawMessage,
-    addresses: &[RawMessage],
-    malformed: &mut Vec<String>,
-) -> Result<Option<PodEnd>, String> {
-    let mut table = link::decode(std::slice::from_ref(message));
-    malformed.append(&mut table.malformed);
-    let Some(link) = table.rows.pop() else {
-        return Err(format!("the answer about the end of link {}", question.link.0));
-    };
-    let pairs = link.other_end == Some(question.link) && target(&message.body) == Some(question.namespace);
-    if !pairs || link.index != question.end {
-        return Ok(None);
+/// MTU and whether it is up, if the message is about the end that was asked for. Little is wanted of each of many, so it
+/// is not decoded whole.
+fn answered(question: &Question, body: &[u8]) -> Result<Option<(LinkMtu, bool)>, DecodeError> {
+    let (mut mtu, mut other_end, mut target) = (None, None, None);
+    for attribute in after(body, HEADER)? {
+        match attribute.kind() {
+            IFLA_MTU => mtu = Some(parse_u32(attribute.value())?),
+            IFLA_LINK => other_end = Some(parse_u32(attribute.value())?),
+            IFLA_TARGET_NETNSID => target = Some(parse_i32(attribute.value())?),
+            _ => {}
+        }
     }
-    let mut table = address::decode(addresses);
-    malformed.append(&mut table.malformed);
-    let own = table.rows.into_iter().filter(|own| own.link == question.end && own.global);
-    Ok(Some(PodEnd { mtu: link.mtu, up: link.up, addresses: own.map(|own| own.address).collect() }))
+    let mtu = mtu.ok_or_else(|| missing("MTU (IFLA_MTU)"))?;
+    let is_it = other_end == Some(question.link.0) && target == Some(question.namespace) && index(body) == question.end;
+    Ok(is_it.then(|| (LinkMtu::new(mtu), number(body, 8) & IFF_UP != 0)))
 }
 
-/// The namespace that an answer is about.
-fn target(body: &[u8]) -> Option<i32> {
-    let attributes = after(body, HEADER).ok()?;
-    let is_it = |attribute: &&Attribute<'_>| attribute.kind() == IFLA_TARGET_NETNSID;
-    attributes.iter().find(is_it).and_then(|attribute| parse_i32(attribute.value()).ok())
+fn addresses(question: &Question, rows: &[RawMessage], malformed: &mut Vec<String>) -> Vec<IpAddr> {
+    let mut table = address::decode(rows);
+    malformed.append(&mut table.malformed);
+    let own = table.rows.into_iter().filter(|own| own.link == question.end && own.global);
+    own.map(|own| own.address).collect()
+}
+
+/// `ifi_index` of a message whose header is whole.
+fn index(body: &[u8]) -> LinkIndex {
+    LinkIndex(number(body, 4))
+}
+
+fn number(body: &[u8], at: usize) -> u32 {
+    body.get(at..at + 4).and_then(|bytes| parse_u32(bytes).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

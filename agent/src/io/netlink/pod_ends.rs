@@ -5,6 +5,9 @@
 //! at. Where the kernel refuses all of a first batch the right is missing, and nothing more is asked. Where it refuses some,
 //! those belong to another user namespace (the NIC of a node that is itself a container): they alone are unread.
 //!
+//! The kernel searches its list of namespaces from the start for every answer, so its own part is 6 ms for a thousand ends in
+//! one namespace and 30 ms in a thousand (Linux 6.18): nothing that is done here makes that less.
+//!
 //! Addresses are a dump for each namespace, and one follows the other. They are wanted as evidence and never change while
 //! a pod lives, so each end's are read once and kept, [`AT_ONCE`] ends in one reading at most: a node of a thousand pods has
 //! all of them after a few rounds. An end that had none is asked again, since a link is there before its address.
