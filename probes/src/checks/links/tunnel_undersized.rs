@@ -28,7 +28,7 @@ use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::TunnelKind;
 use crate::path::PathKey;
-use crate::path::spread::Fate;
+use crate::path::spread::{Fate, Swept};
 use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::setup::Cni;
@@ -227,7 +227,10 @@ fn size((key, path): (&PathKey, &Path)) -> Result<IpSize, Unread> {
         let why = format!("{} does not answer, and the path to it may be the smallest", key.peer);
         return Err(Unread::new(Source::Probes, Reason::Unsupported { why }));
     };
-    let fates = path.spread.known().into_iter().flat_map(|swept| swept.ports.iter().map(|(_, fate)| fate));
+    // Ports that all met one fate say no more than the path's own measurement, which is younger.
+    let differ = |swept: &&Swept| swept.ports.iter().any(|(_, fate)| *fate == Fate::Carried);
+    let swept = path.spread.known().filter(differ);
+    let fates = swept.into_iter().flat_map(|swept| swept.ports.iter().map(|(_, fate)| fate));
     let narrow = fates.filter_map(|fate| match fate {
         Fate::Limited { carries, .. } => Some(*carries),
         Fate::Swallowed => Some(None),

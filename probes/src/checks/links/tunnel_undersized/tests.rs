@@ -83,6 +83,12 @@ fn one_of_several_paths_of_equal_cost_explains_it() {
 }
 
 #[test]
+fn a_sweep_while_the_whole_path_was_small_explains_nothing_once_it_is_not() {
+    let fates = crate::fact::Fact::Known(swept(&[Fate::Swallowed, Fate::Swallowed]));
+    assert_eq!(raised(&node(1350).sweeps("10.0.0.12", fates)).carries.bytes(), 1500);
+}
+
+#[test]
 fn a_path_that_is_not_known_may_be_the_reason() {
     let unmeasured = node(1350).unmeasured("master-3", Plane::Underlay, no_right());
     let gone = node(1350).verdict("master-3", Plane::Underlay, silent());
