@@ -7,6 +7,7 @@ pub mod address;
 mod attributes;
 pub mod conntrack;
 pub mod ethtool;
+mod files;
 #[cfg(test)]
 pub(crate) mod golden;
 mod inet6;
@@ -15,6 +16,7 @@ pub mod neighbour;
 pub mod neighbour_table;
 pub mod pod_end;
 pub mod proc;
+mod raw;
 #[cfg(test)]
 mod robustness;
 pub mod route;
@@ -29,6 +31,9 @@ use serde::Serialize;
 
 use crate::fact::Unread;
 use crate::units::{Family, IpSize, LinkMtu};
+
+pub use files::HostFile;
+pub use raw::{Query, RawFacts, RawRoutes};
 
 /// One netlink message as the kernel sent it, the 16-byte header cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,221 +59,6 @@ pub struct Table<T> {
 impl<T> Default for Table<T> {
     fn default() -> Self {
         Self { rows: Vec::new(), malformed: Vec::new() }
-    }
-}
-
-/// Everything read from the kernel in one go. Each part fails on its own.
-#[derive(Clone, Debug)]
-pub struct RawFacts {
-    /// `RTM_GETLINK` dump.
-    pub links: Dump,
-    /// `RTM_GETADDR` dump, both families.
-    pub addresses: Dump,
-    /// `RTM_GETROUTE` dump, both families, every table.
-    pub routes: Dump,
-    /// `RTM_GETNEIGH` dump, both families.
-    pub neighbours: Dump,
-    /// `RTM_GETNEIGHTBL` dump, both families.
-    pub neighbour_tables: Dump,
-    /// `RTM_GETNEIGH` dump of family `AF_BRIDGE`.
-    pub fdb: Dump,
-    /// The pods' ends of veths, asked for after the links.
-    pub pod_ends: pod_end::PodEnds,
-    /// Host files, each on its own; `None` is a file that the machine does not have ([`HostFile::may_lack_in`]).
-    pub files: BTreeMap<HostFile, Result<Option<String>, Unread>>,
-    /// What files say of settings, and the kernel's values of those that somebody wants to be something.
-    pub sysctls: crate::declared::sysctl::RawSysctls,
-    /// How long each source took.
-    pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
-}
-
-impl RawFacts {
-    /// Nothing was read yet.
-    pub fn unread() -> Self {
-        use crate::fact::{Reason, Source};
-
-        let not_yet = |source| Err(Unread::new(source, Reason::NotYet));
-        Self {
-            links: not_yet(Source::Links),
-            addresses: not_yet(Source::Addresses),
-            routes: not_yet(Source::Routes),
-            neighbours: not_yet(Source::Neighbours),
-            neighbour_tables: not_yet(Source::NeighbourTables),
-            fdb: not_yet(Source::Fdb),
-            pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
-            files: BTreeMap::new(),
-            sysctls: crate::declared::sysctl::RawSysctls::default(),
-            took: BTreeMap::new(),
-        }
-    }
-}
-
-/// Which way would a packet take? With policy routing that hangs on its source too (`ip rule from …`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Query {
-    /// Where to.
-    pub to: IpAddr,
-    /// The source address that the packet has before it is routed; `None` where the route is to choose it.
-    pub from: Option<IpAddr>,
-}
-
-impl From<IpAddr> for Query {
-    fn from(to: IpAddr) -> Self {
-        Self { to, from: None }
-    }
-}
-
-impl std::fmt::Display for Query {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "route to {}", self.to)?;
-        self.from.iter().try_for_each(|from| write!(f, " from {from}"))
-    }
-}
-
-/// What the kernel says of some ways.
-#[derive(Clone, Debug)]
-pub struct RawRoutes {
-    /// `RTM_NEWROUTE` for each question asked, cached path MTUs left out; `None` where no route leads there.
-    pub answers: Vec<(Query, Result<Option<RawMessage>, Unread>)>,
-    /// `RTM_GETROUTE` dump with `RTM_F_CLONED`: the cached path MTUs. Dumped after the look-ups, because the kernel lists
-    /// one only once something has looked its route up since it was learned.
-    pub exceptions: Dump,
-    /// How long each source took.
-    pub took: BTreeMap<crate::fact::Source, std::time::Duration>,
-}
-
-/// Files that the agent reads below `host_root`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HostFile {
-    /// `/proc/sys/net/ipv4/ip_forward`.
-    IpForward,
-    /// `/proc/sys/net/ipv4/conf/all/rp_filter`.
-    RpFilterAll,
-    /// `/proc/sys/net/ipv4/conf/all/proxy_arp`.
-    ProxyArpAll,
-    /// `/proc/sys/net/ipv6/conf/all/forwarding`, there only where the kernel speaks IPv6.
-    Ipv6Forwarding,
-    /// `/proc/sys/net/ipv4/ip_no_pmtu_disc`.
-    NoPmtuDisc,
-    /// `/proc/sys/net/bridge/bridge-nf-call-iptables`, there only while the module br_netfilter is loaded.
-    BridgeNfIptables,
-    /// `/proc/sys/net/bridge/bridge-nf-call-ip6tables`, as the other.
-    BridgeNfIp6tables,
-    /// `/proc/modules`, the modules that are loaded.
-    Modules,
-    /// `/proc/net/snmp`.
-    Snmp,
-    /// `/proc/net/netstat`.
-    Netstat,
-    /// `/proc/net/udp`.
-    Udp,
-    /// `/proc/net/udp6`, which a kernel without IPv6 lacks.
-    Udp6,
-    /// `/proc/net/snmp6`, there only where IPv6 is.
-    Snmp6,
-    /// `/proc/sys/net/ipv4/neigh/default/gc_thresh3`, shown only by the machine's own network namespace.
-    NeighboursLimit,
-    /// `/proc/sys/net/ipv6/neigh/default/gc_thresh3`, as the other.
-    NeighboursLimit6,
-    /// `/proc/sys/net/netfilter/nf_conntrack_count`, there only while the module nf_conntrack is loaded.
-    ConntrackCount,
-    /// `/proc/sys/net/netfilter/nf_conntrack_max`, as the other.
-    ConntrackMax,
-    /// `/proc/net/stat/nf_conntrack`, which a kernel may be built without.
-    ConntrackStat,
-}
-
-impl HostFile {
-    /// Every file.
-    pub const ALL: [Self; 18] = [
-        Self::IpForward,
-        Self::RpFilterAll,
-        Self::ProxyArpAll,
-        Self::Ipv6Forwarding,
-        Self::NoPmtuDisc,
-        Self::BridgeNfIptables,
-        Self::BridgeNfIp6tables,
-        Self::Modules,
-        Self::Snmp,
-        Self::Netstat,
-        Self::Udp,
-        Self::Udp6,
-        Self::Snmp6,
-        Self::NeighboursLimit,
-        Self::NeighboursLimit6,
-        Self::ConntrackCount,
-        Self::ConntrackMax,
-        Self::ConntrackStat,
-    ];
-
-    /// The path below `host_root`.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::IpForward => "/proc/sys/net/ipv4/ip_forward",
-            Self::RpFilterAll => "/proc/sys/net/ipv4/conf/all/rp_filter",
-            Self::ProxyArpAll => "/proc/sys/net/ipv4/conf/all/proxy_arp",
-            Self::Ipv6Forwarding => "/proc/sys/net/ipv6/conf/all/forwarding",
-            Self::NoPmtuDisc => "/proc/sys/net/ipv4/ip_no_pmtu_disc",
-            Self::BridgeNfIptables => "/proc/sys/net/bridge/bridge-nf-call-iptables",
-            Self::BridgeNfIp6tables => "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
-            Self::Modules => "/proc/modules",
-            Self::Snmp => "/proc/net/snmp",
-            Self::Netstat => "/proc/net/netstat",
-            Self::Udp => "/proc/net/udp",
-            Self::Udp6 => "/proc/net/udp6",
-            Self::Snmp6 => "/proc/net/snmp6",
-            Self::NeighboursLimit => "/proc/sys/net/ipv4/neigh/default/gc_thresh3",
-            Self::NeighboursLimit6 => "/proc/sys/net/ipv6/neigh/default/gc_thresh3",
-            Self::ConntrackCount => "/proc/sys/net/netfilter/nf_conntrack_count",
-            Self::ConntrackMax => "/proc/sys/net/netfilter/nf_conntrack_max",
-            Self::ConntrackStat => "/proc/net/stat/nf_conntrack",
-        }
-    }
-
-    /// The source that the file belongs to.
-    pub const fn source(self) -> crate::fact::Source {
-        match self {
-            Self::IpForward
-            | Self::RpFilterAll
-            | Self::ProxyArpAll
-            | Self::Ipv6Forwarding
-            | Self::NoPmtuDisc
-            | Self::BridgeNfIptables
-            | Self::BridgeNfIp6tables
-            | Self::Modules
-            | Self::NeighboursLimit
-            | Self::NeighboursLimit6
-            | Self::ConntrackCount
-            | Self::ConntrackMax => crate::fact::Source::Settings,
-            Self::Snmp | Self::Netstat | Self::Snmp6 | Self::ConntrackStat | Self::Udp | Self::Udp6 => {
-                crate::fact::Source::Counters
-            }
-        }
-    }
-
-    /// For a file that a machine may do without: the folder that must be there to tell a missing file from a host tree
-    /// that is not mounted where it was said to be.
-    pub const fn may_lack_in(self) -> Option<&'static str> {
-        match self {
-            Self::Ipv6Forwarding
-            | Self::BridgeNfIptables
-            | Self::BridgeNfIp6tables
-            | Self::Modules
-            | Self::Snmp6
-            | Self::NeighboursLimit
-            | Self::NeighboursLimit6
-            | Self::ConntrackCount
-            | Self::ConntrackMax
-            | Self::ConntrackStat => Some("/proc/sys/net"),
-            Self::Udp6 => Some("/proc/net"),
-            Self::IpForward
-            | Self::RpFilterAll
-            | Self::ProxyArpAll
-            | Self::NoPmtuDisc
-            | Self::Snmp
-            | Self::Netstat
-            | Self::Udp => None,
-        }
     }
 }
 

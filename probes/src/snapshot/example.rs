@@ -3,15 +3,14 @@
 //! Tables are made by hand, the topology is the real one read off them, so a test that changes a table sees what a
 //! changed machine would show.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use crate::config::Expect;
 use crate::declared::sysctl::{RawFiles, Written};
-use crate::fact::{Fact, Reason, Source, Unread};
+use crate::fact::{Fact, Unread};
 use crate::kernel::ethtool::{Channels, Device, Devices, Feature, Features};
 use crate::kernel::pod_end::PodEnd;
 use crate::kernel::{
@@ -20,14 +19,16 @@ use crate::kernel::{
 };
 use crate::loss::Losses;
 use crate::path::spread::{Fate, Swept};
-use crate::path::{Limit, Measured, NotSent, PathKey, Plane, Unreachable, Verdict};
+use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::{Behind, Peer};
-use crate::transfer::{Made, Stall};
-use crate::units::{Dual, Family, IpSize, LinkMtu, Mono};
-use crate::windows::{WINDOW, Windows};
+use crate::transfer::Made;
+use crate::units::{Dual, Family, IpSize, LinkMtu};
+use crate::windows::Windows;
 
 use super::topology::outer::{self, Answers};
 use super::{Cached, Path, Setup, Snapshot, Tables, Topology};
+
+pub(crate) use values::*;
 
 /// A machine in the making.
 #[derive(Clone, Debug)]
@@ -48,52 +49,6 @@ pub(crate) struct Example {
     cached: BTreeMap<IpAddr, Cached>,
     swept: BTreeMap<IpAddr, Fact<Swept>>,
     transfers: BTreeMap<String, Fact<Made>>,
-}
-
-/// An address from text.
-pub(crate) fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-/// Why nothing was probed where the right is missing.
-pub(crate) fn no_right() -> Unread {
-    Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() })
-}
-
-/// A reading that failed.
-pub(crate) fn failed(source: Source) -> Unread {
-    Unread::new(source, Reason::Failed { what: "dump: EIO".into() })
-}
-
-/// A local limit of this MTU.
-pub(crate) fn limited(mtu: u32, hop: Option<&str>) -> Verdict {
-    let mtu = IpSize::new(mtu);
-    Verdict::Limited { mtu, by: Limit { address: hop.map(ip), reported_mtu: Some(mtu), ttl: None } }
-}
-
-/// A black hole that carries this much.
-pub(crate) fn black_hole(carries: u32) -> Verdict {
-    let carries = IpSize::new(carries);
-    Verdict::BlackHole { carries, drops: carries.plus(1), by: None }
-}
-
-/// No answer at all.
-pub(crate) fn silent() -> Verdict {
-    Verdict::Unreachable { why: Unreachable::Silent }
-}
-
-/// No way to send.
-pub(crate) fn no_route() -> Verdict {
-    Verdict::Unreachable { why: Unreachable::NotSent { why: NotSent::NoRoute } }
-}
-
-/// What was watched for long enough, and did not move.
-fn watched(counters: &Fact<Counters>) -> Windows {
-    let mut windows = Windows::default();
-    for at in [Duration::ZERO, WINDOW] {
-        windows.take(counters, Mono::new(at));
-    }
-    windows
 }
 
 impl Example {
@@ -589,31 +544,6 @@ impl Example {
             expires: None,
         }
     }
-}
-
-/// The other end of a pod's link as a CNI makes it.
-fn of_same_size(link: &Link) -> PodEnd {
-    PodEnd { mtu: link.mtu, up: true, addresses: Vec::new() }
-}
-
-/// A sweep in which the ports from 40,448 on met these fates.
-pub(crate) fn swept(fates: &[Fate]) -> Swept {
-    let ports = (40_448..).zip(fates.iter().copied()).collect();
-    Swept { expected: Some(IpSize::new(1500)), ports, ..Swept::default() }
-}
-
-/// A transfer that was judged before.
-pub(crate) fn made(stall: Option<Stall>) -> Made {
-    Made { stall, at: Timestamp::UNIX_EPOCH, judged: true }
-}
-
-fn measured(verdict: Verdict) -> Measured {
-    let at = Mono::default();
-    let whole = match verdict {
-        Verdict::Clear { mtu } | Verdict::Limited { mtu, .. } => Some(mtu),
-        _ => None,
-    };
-    Measured { forward: whole, reverse: whole, sent: 2, reference_sent: 2, ..Measured::new(verdict, at) }
 }
 
 #[test]
