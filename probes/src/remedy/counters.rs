@@ -136,7 +136,7 @@ fn more_neighbours(family: Family, most: u64) -> Vec<String> {
 fn more_connections(most: u64) -> Vec<String> {
     vec![
         "See who holds them, and whether that is meant:".into(),
-        "$ conntrack -L 2>/dev/null | grep -o 'src=[^ ]*' | sort | uniq -c | sort -n | tail".into(),
+        r"$ conntrack -L 2>/dev/null | sed 's/^[^=]*src=\([^ ]*\).*/\1/' | sort | uniq -c | sort -n | tail".into(),
         "Make room for more; each takes some 300 bytes:".into(),
         format!("$ sysctl -w net.netfilter.nf_conntrack_max={most}"),
         format!(
