@@ -92,10 +92,14 @@ pub enum Fix {
     },
     /// Pods are recreated: they keep the MTU that they were born with.
     RecreatePods,
-    /// Both ends of pods' links have the MTU of the pod's end.
+    /// Both ends of pods' links have one MTU.
     PodLinkEnds {
-        /// The node's ends, and what the pods' ends have.
+        /// The node's ends that can follow, and what the pods' ends have.
         links: Vec<(String, LinkMtu)>,
+        /// Node's ends that are ports of a bridge and larger: there the pod's end has to follow.
+        ports: Vec<String>,
+        /// Addresses of the pods.
+        pods: Vec<IpAddr>,
     },
     /// A route has this MTU.
     RouteMtu {
@@ -364,7 +368,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::Queues { link, queues, at_hypervisor: false } => queues::here(link, *queues),
         Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel.as_deref(), *mtu, setup),
         Fix::RecreatePods => pods::recreate(),
-        Fix::PodLinkEnds { links } => pods::ends(links),
+        Fix::PodLinkEnds { links, ports, pods } => pods::ends(links, ports, pods),
         Fix::RouteMtu { to, link, from, mtu } => network::route_mtu(to, link, *from, *mtu),
         Fix::Declaration { written, mtu } => {
             vec![format!("If {mtu} B is what is meant, write that at `{written}`, on every node.")]
@@ -393,7 +397,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::VtepForgotten { tunnel, remove, routes } => vtep::forgotten(tunnel, remove, routes, setup),
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
-        Fix::Counted(fault) => counters::mended(fault),
+        Fix::Counted(fault) => counters::mended(fault, setup),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
         }

@@ -9,7 +9,7 @@ use lab::cluster::Cluster;
 use lab::fault::{Broken, make_all};
 use lab::namespace::Namespace;
 use lab::report::{Finding, Report};
-use lab::scenario::Scenario;
+use lab::scenario::{Agents, Scenario};
 use lab::service::{self, Service};
 use lab::wait::DEADLINE;
 use lab::{Error, Result, notes, play};
@@ -104,7 +104,9 @@ impl<'c> Session<'c> {
                 Some(scenario) => play::configuration(scenario, cluster, node)?,
                 None => service::configuration(&choice.recipe, node),
             };
-            let service = Service::start_with(cluster, node, &configuration)?;
+            let open = choice.scenario.as_ref().is_some_and(|scenario| scenario.agents == Agents::All);
+            let start = if open { Service::start_open } else { Service::start_with };
+            let service = start(cluster, node, &configuration)?;
             Ok(Node { name, service, findings: Findings::default(), last: None })
         };
         let nodes = choice.recipe.nodes.iter().enumerate().map(start).collect::<Result<_>>()?;

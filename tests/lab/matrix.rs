@@ -23,7 +23,10 @@ const HEAD: &str = "# What each fault raises\n\n\
     that neither explains the other.\n\
     - *Silenced* is what a loud finding explains: its consequences, which no alert repeats.\n\
     - *(by chance)* stands where consequences depend on which packets get lost.\n\
-    - A row `healthy` has to be empty: nothing is wrong there.\n\n\
+    - A row `healthy` has to be empty: nothing is wrong there.\n\
+    - What is the whole machine's cannot be broken in a namespace. Of `neighbour-table-full` and `conntrack-full` limit and \
+    counters are given to the agent as files; `nic-single-queue` has no row and is held to messages of a kernel with such \
+    NICs (`probes/src/kernel/golden`).\n\n\
     A row that changes is a rule that speaks of something else than before, and wants a reason in its commit.\n\n\
     | code on recipe: fault | loud | silenced |\n|---|---|---|\n";
 

@@ -45,13 +45,7 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
 fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, Vec<Service<'c>>)> {
     let configuration = |node| configuration(scenario, cluster, node);
     match scenario.agents {
-        Agents::One => {
-            let mut own = configuration(0)?;
-            if scenario.needs_machine_files() {
-                own += &format!("host_root: {}\n", cluster.host_files()?.root().display());
-            }
-            Ok((Service::start_with(cluster, 0, &own)?, Vec::new()))
-        }
+        Agents::One => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
         Agents::All => {
             let start = |node| Service::start_open(cluster, node, &configuration(node)?);
             let peers = cluster.peers(0).map(start).collect::<Result<_>>()?;
@@ -69,6 +63,8 @@ pub fn configuration(scenario: &Scenario, cluster: &Cluster, node: usize) -> Res
     let mut text = service::configuration(recipe, node);
     if scenario.faults().any(Fault::is_about_files) {
         text += &format!("host_root: {}\n", cluster.host_root(node)?.display());
+    } else if node == 0 && scenario.needs_machine_files() {
+        text += &format!("host_root: {}\n", cluster.host_files()?.root().display());
     }
     text += "expect:\n";
     if !scenario.sysctls.is_empty() {

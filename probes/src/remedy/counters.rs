@@ -1,6 +1,9 @@
 //! What the kernel's counters tell of: packets that do not pass, and tables that are full.
 
+use crate::snapshot::Setup;
 use crate::units::Family;
+
+use super::offload;
 
 /// What a counter or a table of the machine says is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +46,12 @@ pub enum CounterFault {
     },
 }
 
-pub(super) fn mended(fault: &CounterFault) -> Vec<String> {
+pub(super) fn mended(fault: &CounterFault, setup: Setup) -> Vec<String> {
     match fault {
         CounterFault::DroppedInSilence { family, tunnels } => dropped_in_silence(*family, tunnels),
         CounterFault::DroppedAndTold { family } => dropped_and_told(*family),
         CounterFault::NeverWhole { family, tunnels } => never_whole(*family, tunnels),
-        CounterFault::WrongChecksums { tunnels } => wrong_checksums(tunnels),
+        CounterFault::WrongChecksums { tunnels } => wrong_checksums(tunnels, setup),
         CounterFault::MoreNeighbours { family, most } => more_neighbours(*family, *most),
         CounterFault::MoreConnections { most } => more_connections(*most),
     }
@@ -98,23 +101,23 @@ fn never_whole(family: Family, tunnels: &[String]) -> Vec<String> {
     lines
 }
 
-fn wrong_checksums(tunnels: &[String]) -> Vec<String> {
+/// What this machine's own pods and sockets send has no checksum yet where it is captured: it would look wrong.
+fn wrong_checksums(tunnels: &[String], setup: Setup) -> Vec<String> {
+    let device = tunnels.first().map_or("NIC", String::as_str);
+    let what = if tunnels.is_empty() { "its NIC" } else { "the tunnel device" };
     let mut lines = vec![
-        "See who sends them, and by which link they come:".to_owned(),
-        "$ tcpdump -ni any -vv -c 200 udp 2>/dev/null | grep -B1 'bad udp cksum'".into(),
+        "See which machine sends them, and by which link they come (what this one's own pods send looks the same and is right):".to_owned(),
+        "$ tcpdump -Q in -ni any -vv -c 200 udp 2>/dev/null | grep -B1 'bad udp cksum'".into(),
+        format!(
+            "On that machine, let the kernel make checksums in place of {what}; see whether the counter stands still:"
+        ),
+        format!("$ ethtool -K {device} tx-checksum-ip-generic off"),
     ];
-    let device = match tunnels {
-        [] => {
-            lines.push("On the sender, let the kernel make checksums in place of its NIC:".into());
-            "NIC"
-        }
-        [first, ..] => {
-            lines.push("On the sender, let the kernel make checksums in place of the tunnel device:".into());
-            first
-        }
-    };
-    lines.push(format!("$ ethtool -K {device} tx-checksum-ip-generic off"));
-    lines.push("If they end, keep it so (Calico: `ChecksumOffloadBroken=true` in featureDetectOverride), and update the NIC's driver and firmware.".into());
+    if tunnels.is_empty() {
+        lines.push("If that helped, update the driver and firmware of that NIC.".into());
+    } else {
+        lines.extend(offload::kept_off(device, setup));
+    }
     lines
 }
 
@@ -133,7 +136,7 @@ fn more_neighbours(family: Family, most: u64) -> Vec<String> {
 fn more_connections(most: u64) -> Vec<String> {
     vec![
         "See who holds them, and whether that is meant:".into(),
-        "$ conntrack -L 2>/dev/null | grep -o 'src=[^ ]*' | sort | uniq -c | sort -n | tail".into(),
+        r"$ conntrack -L 2>/dev/null | sed 's/^[^=]*src=\([^ ]*\).*/\1/' | sort | uniq -c | sort -n | tail".into(),
         "Make room for more; each takes some 300 bytes:".into(),
         format!("$ sysctl -w net.netfilter.nf_conntrack_max={most}"),
         format!(
@@ -146,9 +149,10 @@ fn more_connections(most: u64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::setup::{Cni, Host};
 
     fn rendered(fault: CounterFault) -> String {
-        mended(&fault).join("\n")
+        mended(&fault, Setup { cni: Cni::Flannel, host: Host::Plain }).join("\n")
     }
 
     #[test]
@@ -178,7 +182,8 @@ mod tests {
             rendered(CounterFault::WrongChecksums { tunnels: tunnels.iter().map(|&one| one.into()).collect() })
         };
         assert!(device(&["flannel.1"]).contains("ethtool -K flannel.1 tx"));
-        assert!(device(&[]).contains("ethtool -K NIC tx"));
+        assert!(device(&["flannel.1"]).contains("90-mtu.rules"), "it is gone with the device");
+        assert!(device(&[]).contains("ethtool -K NIC tx") && !device(&[]).contains("rules"));
     }
 
     #[test]

@@ -89,13 +89,40 @@ pub(super) fn sysctl(key: &str, value: &str, setup: Setup) -> Vec<String> {
         _ => "/etc/sysctl.d/99-k8s.conf",
     };
     let last = key.rsplit('.').next().unwrap_or(key);
+    let set = format!("$ sysctl -w {key}={value}");
+    let keep = format!(
+        "To keep it so: `{key} = {value}` in {file}, then `sysctl --system`, which prints the file that each value \
+         comes from. A file that sorts later wins, and a CNI or network restart may set it again: \
+         `grep -rs {last} {SYSCTL_FILES}` shows them."
+    );
+    let mut lines = match key {
+        "net.ipv6.conf.all.forwarding" if value == "1" => routers_kept(),
+        _ => Vec::new(),
+    };
+    lines.extend([set, keep]);
+    if last == "accept_ra" {
+        lines.push(
+            "A route or address that is gone comes back with the router's next advertisement, which may take minutes; \
+             `rdisc6 LINK` (package ndisc6) asks for one."
+                .into(),
+        );
+    }
+    lines
+}
+
+/// Where sysctl files lie.
+pub(super) const SYSCTL_FILES: &str =
+    "/etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d";
+
+/// The kernel drops the default route that a router advertised on a link with `accept_ra` 1 as soon as it forwards there.
+fn routers_kept() -> Vec<String> {
     vec![
-        format!("$ sysctl -w {key}={value}"),
-        format!(
-            "To keep it so: `{key} = {value}` in {file}, then `sysctl --system`, which prints the file that each value \
-             comes from. A file that sorts later wins, and a CNI or network restart may set it again: \
-             `grep -rs {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d` shows them."
-        ),
+        "See first whether a router gives this node its IPv6 default route (`proto ra`); then that link needs accept_ra 2, \
+         or the route is gone as soon as the node forwards:"
+            .into(),
+        "$ ip -6 route show default proto ra".into(),
+        "$ sysctl -w net.ipv6.conf.LINK.accept_ra=2".into(),
+        "Then let it forward:".into(),
     ]
 }
 
@@ -105,7 +132,7 @@ pub(super) fn pod_settings(keys: &[String], value: &str) -> Vec<String> {
     let last = keys.first().and_then(|key| key.rsplit('.').next()).unwrap_or("SETTING");
     let keep = format!(
         "The CNI sets it when it makes a pod, and a new pod has it again. What switched it off will do so once more: \
-         `grep -rs {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d` shows it."
+         `grep -rs {last} {SYSCTL_FILES}` shows it."
     );
     commands.chain([keep]).collect()
 }
@@ -215,6 +242,15 @@ To keep it so: netplan `mtu: 1500` at eth0, then `netplan apply`; or systemd-net
 $ ip link set dev enp5s0 up
 To keep it so: `auto enp5s0` and `bridge-ports enp5s0` of vmbr1 in /etc/network/interfaces, then `ifreload -a`.
 "#);
+    }
+
+    #[test]
+    fn what_a_router_advertised_is_kept_before_ipv6_forwards() {
+        let lines = |key| sysctl(key, "1", Setup { cni: Cni::Calico, host: Host::Plain });
+        let six = lines("net.ipv6.conf.all.forwarding");
+        let at = |command: &str| six.iter().position(|line| line.contains(command));
+        assert!(at("accept_ra=2").is_some() && at("accept_ra=2") < at("$ sysctl -w net.ipv6.conf.all.forwarding=1"));
+        assert!(!lines("net.ipv4.ip_forward").join("\n").contains("accept_ra"));
     }
 
     #[test]

@@ -214,10 +214,10 @@ pub(super) fn peer_answers(peer: &str, address: IpAddr, link: Option<&str>, reso
 pub(super) fn room_on_every_node(has: LinkMtu, room: LinkMtu) -> Vec<String> {
     vec![
         format!(
-            "See that no node has room for less than {room} B: ask each for `recommended_overlay_mtu`, take the smallest \
-             in place of {room}, and leave all as it is if that is {has}:"
+            "See that no node has room for less than {room} B: ask each which MTU it recommends, take the smallest in \
+             place of {room}, and leave all as it is if that is {has}:"
         ),
-        "$ curl -s http://NODE:9747/report | jq .summary.recommended_overlay_mtu".into(),
+        "$ curl -s http://NODE:9747/metrics | grep ^mtuscope_recommended_overlay_mtu_bytes".into(),
         format!("If {has} B is what is meant, say so to the agent: `expect: {{ overlay_mtu: {has} }}`."),
     ]
 }

@@ -55,14 +55,16 @@ fn checksums_off(tunnel: &str, sender: &str, agent: SocketAddr, direction: Direc
         "Then move bulk by hand, from this node; within a second it is to say 65536:".into(),
     ];
     lines.extend(by_hand(agent, direction));
-    match maker(tunnel, setup) {
-        Cni::Calico => {
-            lines.push("If that helped, keep it off:".into());
-            lines.extend(calico::no_offload());
-        }
-        Cni::Flannel | Cni::Cilium | Cni::Unknown => lines.push(udev(tunnel)),
-    }
+    lines.extend(kept_off(tunnel, setup));
     lines
+}
+
+/// A device's features last as long as the device.
+pub(super) fn kept_off(tunnel: &str, setup: Setup) -> Vec<String> {
+    match maker(tunnel, setup) {
+        Cni::Calico => std::iter::once("If that helped, keep it off:".into()).chain(calico::no_offload()).collect(),
+        Cni::Flannel | Cni::Cilium | Cni::Unknown => vec![udev(tunnel)],
+    }
 }
 
 fn off(link: &str, names: &[&str]) -> String {

@@ -3,6 +3,7 @@
 /// The driver has more.
 pub(super) fn here(link: &str, queues: u32) -> Vec<String> {
     vec![
+        "More queues, at a quiet hour: many drivers start the NIC anew for it and lose packets for a moment.".into(),
         format!("$ ethtool -L {link} combined {queues}"),
         format!(
             "A driver that counts receiving and sending queues apart (`ethtool -l {link}`) wants `rx {queues} tx {queues}`. \
@@ -43,6 +44,6 @@ With libvirt: `<driver name='vhost' queues='8'/>` in that `<interface>`. Then st
 $ ethtool -l ens19
 "#);
         let here = here("ens19", 8).join("\n");
-        assert!(here.starts_with("$ ethtool -L ens19 combined 8") && !here.contains("qm set"), "{here}");
+        assert!(here.contains("$ ethtool -L ens19 combined 8") && !here.contains("qm set"), "{here}");
     }
 }

@@ -1,5 +1,7 @@
 //! Sysctls that files speak of: the line that wins is the one to follow, or to change.
 
+use super::host::SYSCTL_FILES;
+
 /// As the files say.
 pub(super) fn as_written(key: &str, value: &str, at: &[String], instead: Option<&str>) -> Vec<String> {
     let at = at.join(" and ");
@@ -25,9 +27,7 @@ pub(super) fn line(key: &str, value: &str, at: &[String], now: bool) -> Vec<Stri
         "{lines} Where a package or a hardening script owns that file, give the value in one that sorts later."
     );
     let last = key.rsplit('.').next().unwrap_or(key);
-    let look = format!(
-        "$ grep -rsn {last} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d"
-    );
+    let look = format!("$ grep -rsn {last} {SYSCTL_FILES}");
     set.into_iter().chain([kept, look]).collect()
 }
 

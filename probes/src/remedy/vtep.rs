@@ -90,9 +90,15 @@ pub(super) fn forgotten(tunnel: &str, remove: &[String], routes: &[String], setu
         lines.extend(remove.iter().map(|command| format!("$ {command}")));
     }
     if !routes.is_empty() {
-        lines.push("Ask the CNI which node the prefix belongs to, and let it write its routes again:".into());
         let show: Vec<_> = routes.iter().map(|to| format!("ip route show to exact {to} table all")).collect();
-        lines.extend(made_again(&format!("$ {}", show.join("; ")), tunnel, setup));
+        let show = format!("$ {}", show.join("; "));
+        lines.push(format!(
+            "Ask the CNI which node {} belongs to, and take the other route away: `ip route del` and the whole line that \
+             this shows:",
+            routes.join(", ")
+        ));
+        lines.push(show.clone());
+        lines.extend(made_again(&show, tunnel, setup));
     }
     lines
 }
@@ -168,7 +174,8 @@ $ bridge fdb show dev vxlan0; ip route get fd00::2; ip -6 route show table all
         insta::assert_snapshot!(forgotten("vxlan0", &remove, &["10.244.2.0/26".into()], UNKNOWN).join("\n"), @r#"
 If the node that they belonged to is gone, take them away:
 $ ip neigh del 10.244.9.0 dev vxlan0
-Ask the CNI which node the prefix belongs to, and let it write its routes again:
+Ask the CNI which node 10.244.2.0/26 belongs to, and take the other route away: `ip route del` and the whole line that this shows:
+$ ip route show to exact 10.244.2.0/26 table all
 See that whatever programs the tunnel knows the peer; then look at the entries again:
 $ ip route show to exact 10.244.2.0/26 table all
 "#);

@@ -121,8 +121,13 @@ fn evidence(evidence: &Value) -> String {
     let Value::Object(fields) = evidence else { return show(evidence) };
     let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     let pairs = fields.iter().filter(|(_, value)| !empty(value));
-    let pairs: Vec<String> = pairs.map(|(name, value)| format!("{} {}", name.replace('_', " "), show(value))).collect();
+    let pairs: Vec<String> = pairs.map(|(name, value)| format!("{} {}", label(name), show(value))).collect();
     pairs.join(" · ")
+}
+
+/// A field's name in words. What has a hyphen is the kernel's name of something, and stays as the kernel writes it.
+fn label(name: &str) -> String {
+    if name.contains('-') { clean(name) } else { name.replace('_', " ") }
 }
 
 fn show(value: &Value) -> String {
@@ -135,7 +140,7 @@ fn show(value: &Value) -> String {
         Value::Array(items) => items.iter().map(show).collect::<Vec<_>>().join(", "),
         Value::Object(fields) if fields.len() == 1 && fields.contains_key("kind") => show(&fields["kind"]),
         Value::Object(fields) => {
-            let pair = |(name, value): (&String, &Value)| format!("{} {}", name.replace('_', " "), show(value));
+            let pair = |(name, value): (&String, &Value)| format!("{} {}", label(name), show(value));
             format!("({})", fields.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
     }
@@ -172,6 +177,12 @@ mod tests {
         let value = json!({"carries": 1400, "by": null, "peers": [], "links": ["a", "b"], "is_up": false,
             "hop": {"ttl": 2, "says_so": true}, "why": {"kind": "silent"}});
         assert_eq!(evidence(&value), "carries 1400 · hop (says so yes, ttl 2) · is up no · links a, b · why silent");
+    }
+
+    #[test]
+    fn the_kernels_names_stay_as_they_are() {
+        let value = json!({"tunnel_offloads": {"tx-udp_tnl-segmentation": true}});
+        assert_eq!(evidence(&value), "tunnel offloads (tx-udp_tnl-segmentation yes)");
     }
 
     #[test]

@@ -24,6 +24,9 @@ const REASONS: usize = 10;
 /// Peers that are named with one reason.
 const SHARING: usize = 3;
 
+/// All pods' links, as settings name them.
+const PODS: &str = "pods";
+
 /// Tunnels that are shown.
 const TUNNELS: usize = 20;
 
@@ -214,18 +217,24 @@ fn link(link: &LinkRow) -> [Cell; 7] {
 }
 
 fn pods(report: &Report, style: Style) -> String {
-    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(u32, Option<u32>), usize> = BTreeMap::new();
     for link in report.links.iter().filter(|link| link.role == Role::Pod) {
-        *counts.entry(link.pod.map_or(link.mtu, |pod| pod.mtu).bytes()).or_default() += 1;
+        let here = link.mtu.bytes();
+        let there = link.pod.map_or(here, |pod| pod.mtu.bytes());
+        *counts.entry((there, (there != here).then_some(here))).or_default() += 1;
     }
     if counts.is_empty() {
         return String::new();
     }
     let all: usize = counts.values().sum();
     let links = if all == 1 { "link" } else { "links" };
-    let by: Vec<String> = counts.iter().map(|(mtu, count)| format!("{count} with MTU {mtu}")).collect();
+    let mtu = |ends: &(u32, Option<u32>)| match ends {
+        (pod, Some(node)) => format!("MTU {pod} in the pod and {node} on the node"),
+        (both, None) => format!("MTU {both}"),
+    };
+    let by: Vec<String> = counts.iter().map(|(ends, count)| format!("{count} with {}", mtu(ends))).collect();
     let said = match counts.keys().next() {
-        Some(mtu) if counts.len() == 1 => format!("{all} pod {links} with MTU {mtu}"),
+        Some(ends) if counts.len() == 1 => format!("{all} pod {links} with {}", mtu(ends)),
         _ => format!("{all} pod {links}: {}", by.join(", ")),
     };
     style.wrap("  ", &said)
@@ -283,11 +292,13 @@ fn recommended(report: &Report, style: Style) -> String {
     report.tunnels.iter().take(TUNNELS).filter_map(line).collect()
 }
 
-/// Settings of the machine and of the links that are shown.
+/// Settings of the machine, of the links that are shown and of all pods' links together.
 pub(super) fn settings(report: &Report, style: Style) -> String {
     let links: BTreeSet<&str> =
         report.links.iter().filter(|link| is_shown(link.role)).map(|link| link.name.as_str()).collect();
-    let shows = |row: &&SettingRow| row.link.is_empty() || row.wanted.is_some() || links.contains(row.link.as_str());
+    let shows = |row: &&SettingRow| {
+        ["", PODS].contains(&row.link.as_str()) || row.wanted.is_some() || links.contains(row.link.as_str())
+    };
     let rows: Vec<[Cell; 4]> = report
         .settings
         .iter()
@@ -312,6 +323,25 @@ mod tests {
         assert_eq!(text.lines().count(), 3 + FAULTY + CLEAR + 2);
         assert!(text.contains("… and 560 more faulty paths"), "{text}");
         assert!(text.contains("… and 2380 more clear paths"), "{text}");
+    }
+
+    #[test]
+    fn the_ends_of_pods_links_that_differ_are_both_told() {
+        let mut report = (*example::published().report).clone();
+        report.links.retain(|link| link.role == Role::Pod);
+        assert_eq!(pods(&report, Style::default()), "  3 pod links: 1 with MTU 1450, 2 with MTU 1500\n");
+        report.links[0].mtu = probes::units::LinkMtu::new(1300);
+        let told = pods(&report, Style::default());
+        assert!(told.contains("in the pod and 1300 on the node"), "{told}");
+    }
+
+    #[test]
+    fn what_pods_links_are_set_to_is_one_row() {
+        let mut report = (*example::published().report).clone();
+        let row = |link: &str| SettingRow { name: "proxy_arp".into(), link: link.into(), value: 0, wanted: None };
+        report.settings = ["pods", "cali1a2b3c4d5e6"].map(row).to_vec();
+        let told = settings(&report, Style::default());
+        assert!(told.contains("pods") && !told.contains("cali"), "{told}");
     }
 
     #[test]

@@ -135,8 +135,8 @@ impl Check for FragmentationFailing {
                 packets("packet")
             ),
             What::NeverWhole => format!(
-                "{} of {family} came in pieces and could not be put together {rate}, while {} could: fragments get \
-                 lost on the way here.",
+                "In {seconds} s {} of {family} ({per_second} a second) came in pieces that could not be put together, \
+                 while {} could: fragments get lost on the way here.",
                 packets("datagram"),
                 reassembled.unwrap_or_default()
             ),

@@ -91,7 +91,11 @@ impl Check for IpForwardOff {
     fn summary(subject: &Subject, evidence: &Evidence) -> String {
         let Evidence { setting, value, pod_links_off, .. } = evidence;
         if *subject != LINKS {
-            return format!("{setting} is {value} on a node that forwards for {}: no packet passes.", served(evidence));
+            let packet = if setting.contains("ipv6") { "IPv6 packet" } else { "packet" };
+            return format!(
+                "{setting} is {value} on a node that forwards for {}: no {packet} passes.",
+                served(evidence)
+            );
         }
         let pods = (*pod_links_off > 0).then(|| words::count(*pod_links_off, "pod link"));
         let links: Vec<_> = evidence.links.iter().cloned().chain(pods).collect();
@@ -199,10 +203,7 @@ fn ipv6(node: &Snapshot, judgement: &mut Judgement<Evidence>) -> Result<(), Unre
 
 fn served(evidence: &Evidence) -> String {
     let pods = words::count(evidence.pod_links, "pod link");
-    match evidence.tunnels.as_slice() {
-        [] => pods,
-        tunnels => format!("{pods} and {}", words::list(tunnels)),
-    }
+    words::list(&std::iter::once(&pods).chain(&evidence.tunnels).collect::<Vec<_>>())
 }
 
 fn evidence(node: &Snapshot, setting: &str, value: i64) -> Evidence {

@@ -56,11 +56,7 @@ impl Check for ProxyArpOff {
         title: "nobody answers for the pods' gateway",
         meaning: "Calico's pods send everything to 169.254.1.1, for which the node's end of their link answers only with \
                   proxy_arp on. It is off, so these pods are cut off as soon as they ask for their gateway again.",
-        look: &[
-            "sysctl -a --pattern 'net.ipv4.conf.(all|cali.*).proxy_arp'",
-            "in a pod: ip neigh show 169.254.1.1",
-            "tcpdump -ni LINK arp",
-        ],
+        look: &["sysctl -a --pattern 'net.ipv4.conf.(all|cali.*).proxy_arp$'", "kubectl exec POD -- cat /proc/net/arp"],
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeProxyArpOff", minutes: 1 },

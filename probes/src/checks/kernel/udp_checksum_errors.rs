@@ -59,8 +59,8 @@ impl Check for UdpChecksumErrors {
                   or NIC does whose checksum offload is broken. Pings pass, and names are not resolved.",
         look: &[
             "nstat -az UdpInCsumErrors Udp6InCsumErrors TcpInCsumErrors",
-            "tcpdump -ni any -vv udp | grep -B1 'bad udp cksum'",
             "ethtool -k TUNNEL | grep checksum",
+            "tcpdump -Q in -ni any -vv udp | grep -B1 'bad udp cksum'",
         ],
         silences: &[],
         confirm: Confirm::Rounds,

@@ -66,7 +66,11 @@ impl Check for NicSingleQueue {
         meaning: "One processor takes in all packets of the cluster's network and unwraps those of the tunnel. Once it is \
                   busy packets get lost, while the machine as a whole looks idle. A node that spreads them over processors \
                   by itself (RPS, `rps_cpus` is not 0) is fine.",
-        look: &["ethtool -l NIC", "cat /sys/class/net/NIC/queues/rx-0/rps_cpus", "mpstat -P ALL 1 5"],
+        look: &[
+            "ethtool -l NIC",
+            "cat /sys/class/net/NIC/queues/rx-0/rps_cpus",
+            "grep -e CPU -e NET_RX /proc/softirqs",
+        ],
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::None { why: "It bounds speed and breaks nothing." },

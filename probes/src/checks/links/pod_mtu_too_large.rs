@@ -105,14 +105,14 @@ impl Check for PodMtuTooLarge {
         let Evidence { tunnel, route, budget, links_by_mtu, too_large, black_hole, .. } = evidence;
         let total = links_by_mtu.values().sum();
         let largest = links_by_mtu.keys().next_back().unwrap_or(budget);
-        let have = if *too_large == 1 { "has" } else { "have" };
+        let (have, up_to) = if *too_large == 1 { ("has", "") } else { ("have", "up to ") };
         let of = match route {
             Some(Narrow { to, .. }) => format!("the route to {to} through {tunnel}"),
             None => tunnel.clone(),
         };
         let proof = if *black_hole { " Larger packets were measured to vanish." } else { "" };
         format!(
-            "{too_large} of {} {have} an MTU of up to {largest} B, above the {budget} B of {of}, by which pods reach \
+            "{too_large} of {} {have} an MTU of {up_to}{largest} B, above the {budget} B of {of}, by which pods reach \
              other nodes.{proof}",
             words::count(total, "pod link")
         )
@@ -232,7 +232,7 @@ mod tests {
         let raised = &judge(&pods_of(1500)).raised[0];
         assert_eq!(
             PodMtuTooLarge::summary(&raised.subject, &raised.evidence),
-            "1 of 2 pod links has an MTU of up to 1500 B, above the 1450 B of vxlan.calico, by which pods reach \
+            "1 of 2 pod links has an MTU of 1500 B, above the 1450 B of vxlan.calico, by which pods reach \
              other nodes."
         );
     }

@@ -13,6 +13,10 @@
 //! the first full one that is sent by itself does not: of 100 kB sent from such a pod 78 kB arrived and then nothing, of a
 //! single segment nothing at all. That makes it hard to recognise.
 //!
+//! What mends it at once is the node's end, made to follow the pod's: the node then tells who sends too much. Not so where
+//! the node's end is a port of a bridge and the larger one: a bridge drops what is too large for one of its ports and
+//! tells nobody, so there only the pod's end can be mended.
+//!
 //! A CNI gives both ends one MTU, those that keep the overhead in the pods' routes too. One end is changed later on: by
 //! hand, by a pod with the right to, by the CNI plugin `tuning`, by a host's network manager that "manages" the node's end.
 
@@ -56,6 +60,9 @@ pub struct Evidence {
 pub struct Ends {
     /// The node's end.
     pub link: String,
+    /// The bridge that it is a port of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
     /// Its MTU.
     pub host_mtu: LinkMtu,
     /// The pod's end's.
@@ -89,7 +96,7 @@ impl Check for VethEndsDiffer {
         look: &[
             "ip -s link show dev LINK",
             "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
-            "kubectl exec POD -- ip -s link show dev eth0",
+            "kubectl exec POD -- cat /sys/class/net/eth0/statistics/tx_dropped",
         ],
         silences: &[PodMtuMixed::ENTRY.code],
         confirm: Confirm::AtOnce,
@@ -100,7 +107,7 @@ impl Check for VethEndsDiffer {
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
         let pods = pod_links::all(node)?;
         let mut judgement = Judgement::default();
-        let evidence = evidence(&pods.known);
+        let evidence = evidence(node, &pods.known);
         let severity = if evidence.from_pod > 0 { Severity::Critical } else { Severity::Warning };
         if !evidence.examples.is_empty() {
             judgement.raise_breaking(Subject::Pods, severity, evidence, vec![Subject::Pods]);
@@ -112,11 +119,12 @@ impl Check for VethEndsDiffer {
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let Evidence { links, from_pod, to_pod, examples } = evidence;
+        let differ = from_pod + to_pod;
         let part = |number: &usize, direction, which: &str, vanishes: &str| {
             let widest = examples.iter().find(|ends| ends.vanishes == direction);
             let Ends { host_mtu, pod_mtu, passes, .. } = widest.filter(|_| *number > 0)?;
-            let told =
-                format!("{number} with the {which} end larger ({host_mtu} B on the node, {pod_mtu} B in the pod)");
+            let with = if *number == differ { "with".into() } else { format!("{number} with") };
+            let told = format!("{with} the {which} end larger ({host_mtu} B on the node, {pod_mtu} B in the pod)");
             Some(format!("{told}, so that {vanishes} above {passes} B vanishes"))
         };
         let parts: Vec<_> = [
@@ -126,21 +134,25 @@ impl Check for VethEndsDiffer {
         .into_iter()
         .flatten()
         .collect();
-        let differ = from_pod + to_pod;
         let have = if differ == 1 { "has" } else { "have" };
         let of = words::count(*links, "pod link");
-        format!("{differ} of {of} {have} ends of different MTUs: {}.", words::list(&parts))
+        format!("{differ} of {of} {have} ends of different MTUs, {}.", words::list(&parts))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let links = evidence.examples.iter().map(|ends| (ends.link.clone(), ends.pod_mtu)).collect();
-        vec![Fix::PodLinkEnds { links }, Fix::RecreatePods]
+        let at_bridge = |ends: &&Ends| ends.bridge.is_some() && ends.vanishes == Direction::ToPod;
+        let follow = evidence.examples.iter().filter(|ends| !at_bridge(ends));
+        let links = follow.map(|ends| (ends.link.clone(), ends.pod_mtu)).collect();
+        let ports = evidence.examples.iter().filter(at_bridge).map(|ends| ends.link.clone()).collect();
+        let pods = evidence.examples.iter().flat_map(|ends| ends.pod.iter().copied()).collect();
+        vec![Fix::PodLinkEnds { links, ports, pods }, Fix::RecreatePods]
     }
 
     fn example() -> (Subject, Severity, Evidence) {
         let (host_mtu, pod_mtu) = (LinkMtu::new(1450), LinkMtu::new(1500));
         let ends = Ends {
             link: "cali1a2b3c4d5e6".into(),
+            bridge: None,
             host_mtu,
             pod_mtu,
             pod: vec![IpAddr::from([10, 244, 1, 2])],
@@ -152,8 +164,8 @@ impl Check for VethEndsDiffer {
     }
 }
 
-fn evidence(pods: &[PodLink<'_>]) -> Evidence {
-    let mut differing: Vec<Ends> = pods.iter().filter_map(ends).collect();
+fn evidence(node: &Snapshot, pods: &[PodLink<'_>]) -> Evidence {
+    let mut differing: Vec<Ends> = pods.iter().filter_map(|pod| ends(node, pod)).collect();
     let of = |direction| differing.iter().filter(|ends| ends.vanishes == direction).count();
     let (from_pod, to_pod) = (of(Direction::FromPod), of(Direction::ToPod));
     differing.sort_by_key(|ends| Reverse(ends.host_mtu.bytes().abs_diff(ends.pod_mtu.bytes())));
@@ -173,11 +185,17 @@ fn some_of_both(mut differing: Vec<Ends>) -> Vec<Ends> {
 }
 
 /// The ends of a link that loses packets.
-fn ends(pod: &PodLink<'_>) -> Option<Ends> {
+fn ends(node: &Snapshot, pod: &PodLink<'_>) -> Option<Ends> {
     let (host_mtu, pod_mtu) = (pod.host.mtu, pod.end.mtu);
     let passes = pod.binds().carries().plus(VLAN_HLEN);
     (host_mtu.bytes().abs_diff(pod_mtu.bytes()) > VLAN_HLEN).then(|| Ends {
         link: pod.host.name.clone(),
+        bridge: pod
+            .host
+            .master
+            .and_then(|master| node.tables.link(master))
+            .filter(|master| master.kind == "bridge")
+            .map(|bridge| bridge.name.clone()),
         host_mtu,
         pod_mtu,
         pod: pod.end.addresses.clone(),
@@ -230,12 +248,12 @@ mod tests {
         };
         assert_eq!(
             told(&end_of(POD, 1500)),
-            "1 of 2 pod links has ends of different MTUs: 1 with the pod's end larger (1450 B on the node, 1500 B in the \
+            "1 of 2 pod links has ends of different MTUs, with the pod's end larger (1450 B on the node, 1500 B in the \
              pod), so that what the pod sends above 1454 B vanishes."
         );
         assert_eq!(
             told(&end_of(POD, 1500).end(OTHER, |end| end.mtu = LinkMtu::new(1400))),
-            "2 of 2 pod links have ends of different MTUs: 1 with the pod's end larger (1450 B on the node, 1500 B in the \
+            "2 of 2 pod links have ends of different MTUs, 1 with the pod's end larger (1450 B on the node, 1500 B in the \
              pod), so that what the pod sends above 1454 B vanishes and 1 with the node's end larger (1450 B on the node, \
              1400 B in the pod), so that what is sent to the pod above 1404 B vanishes."
         );
@@ -264,6 +282,17 @@ mod tests {
     fn a_pod_on_a_bridge_is_judged_alike_and_the_nic_of_a_container_is_no_pod() {
         let smaller = |link: &str| severity(&Example::flannel().end(link, |end| end.mtu = LinkMtu::new(1280)));
         assert_eq!((smaller("veth0a1b2c3d"), smaller("eth0")), (Some(Severity::Warning), None));
+    }
+
+    #[test]
+    fn a_bridges_port_never_follows_a_smaller_pod_since_a_bridge_tells_nobody() {
+        let fix = |mtu| {
+            let node = Example::flannel().end("veth0a1b2c3d", |end| end.mtu = LinkMtu::new(mtu));
+            let fixes = VethEndsDiffer::fixes(&Subject::Pods, &judge(&node).raised[0].evidence);
+            let Fix::PodLinkEnds { links, ports, .. } = &fixes[0] else { panic!("{fixes:?}") };
+            (links.len(), ports.len())
+        };
+        assert_eq!((fix(1280), fix(1500)), ((0, 1), (1, 0)));
     }
 
     #[test]

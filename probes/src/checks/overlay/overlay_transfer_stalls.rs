@@ -129,7 +129,7 @@ impl Check for OverlayTransferStalls {
         let spoilt = spoilt.unwrap_or_default();
         let what = match stage {
             Stage::Connecting => format!(
-                "TCP to {who} does not connect through {tunnel}, {spoilt} of its answers came with a wrong checksum,"
+                "TCP to {who} does not connect through {tunnel} ({spoilt} of its answers came with a wrong checksum),"
             ),
             Stage::Asking => {
                 format!("TCP to {who} connects through {tunnel} and then stands still, nothing is acknowledged,")
@@ -346,7 +346,7 @@ TCP to and from master-2 (10.244.2.0) stalls in vxlan.calico, 168 of 65536 bytes
         };
         let all = [said(Stage::Connecting, Some(3)), said(Stage::Asking, None), said(Stage::Moving, Some(7))];
         insta::assert_snapshot!(all.join("\n"), @r#"
-TCP to master-2 (10.244.2.0) does not connect through vxlan.calico, 3 of its answers came with a wrong checksum, while ICMP of 1450 B passes.
+TCP to master-2 (10.244.2.0) does not connect through vxlan.calico (3 of its answers came with a wrong checksum), while ICMP of 1450 B passes.
 TCP to master-2 (10.244.2.0) connects through vxlan.calico and then stands still, nothing is acknowledged, while ICMP of 1450 B passes.
 TCP to master-2 (10.244.2.0) stalls in vxlan.calico, 168 of 65536 bytes arrived there (7 segments came with a wrong checksum), while ICMP of 1450 B passes.
 "#);

@@ -94,7 +94,8 @@ impl Check for TunnelPortClosed {
         look: &[
             "ss -lunp 'sport = :PORT'",
             "ip -d link show dev TUNNEL",
-            "tcpdump -ni LOWER 'icmp[icmptype] == icmp-unreach or icmp6[icmp6type] == icmp6-destinationunreach'",
+            "nstat -az IcmpInDestUnreachs Icmp6InDestUnreachs",
+            "nft list ruleset | grep -w PORT",
         ],
         silences: &[
             LinkDown::ENTRY.code,
@@ -147,7 +148,8 @@ impl Check for TunnelPortClosed {
         let by = by.map_or_else(String::new, |by| by.to_string());
         match evidence.at {
             At::Here => {
-                let users: Vec<_> = taken.iter().map(|one| format!("{} of user {}", one.family, one.uid)).collect();
+                let users: Vec<_> =
+                    taken.iter().map(|one| format!("a socket of {} and uid {}", one.family, one.uid)).collect();
                 format!(
                     "{tunnel} is down and cannot come up: {port} is taken by another program ({}).",
                     words::list(&users)

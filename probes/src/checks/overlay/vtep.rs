@@ -225,7 +225,8 @@ pub(super) fn route_line(tables: &Tables, route: &Route) -> String {
         let dev = tables.link(hop.link).map(|link| format!(" dev {}", link.name)).unwrap_or_default();
         via + &dev
     });
-    format!("{kind}{to}{}", hops.collect::<String>())
+    let metric = if route.priority == 0 { String::new() } else { format!(" metric {}", route.priority) };
+    format!("{kind}{to}{}{metric}", hops.collect::<String>())
 }
 
 /// The line that `ip neigh` shows.

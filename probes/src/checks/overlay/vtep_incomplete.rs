@@ -132,7 +132,7 @@ impl Check for VtepIncomplete {
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let Evidence { peer, address, tunnel, missing, mac, .. } = evidence;
         let what = |one: &Missing| match one {
-            Missing::Route => "no route into it".to_owned(),
+            Missing::Route => format!("no route to {address} into it"),
             Missing::Neighbour => format!("no neighbour entry for {address}"),
             Missing::NeighbourFailed => format!("no hardware address for {address}: its neighbour entry has failed"),
             Missing::Forwarding => match mac {
@@ -145,7 +145,7 @@ impl Check for VtepIncomplete {
             Some(Told::Answers) => "; packets that are encapsulated here without it are answered",
             _ => "",
         };
-        format!("{tunnel} does not lead to {}: it has {}{proof}.", words::at(peer, *address), words::list(&missing))
+        format!("{tunnel} does not lead to {}: there is {}{proof}.", words::at(peer, *address), words::list(&missing))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {

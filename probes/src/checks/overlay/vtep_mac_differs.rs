@@ -127,21 +127,25 @@ impl Check for VtepMacDiffers {
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let Evidence { peer, address, underlay, tunnel, mac, leads_to, whose, forwarded_mac, .. } = evidence;
-        let whose = whose.as_ref().map(|whose| format!(", which is {whose}")).unwrap_or_default();
         let led = match (leads_to, forwarded_mac) {
             (Some(end), _) => {
-                let detour = if evidence.detour { "; what goes there is sent on from there" } else { "" };
-                format!("leads to {end}{whose}, instead of {underlay}{detour}")
+                let end = whose.as_ref().map_or_else(|| end.to_string(), |whose| words::at(whose, *end));
+                let detour = if evidence.detour { ", from where it is sent on" } else { "" };
+                format!("is forwarded to {end}{detour}, and not to {underlay}")
             }
-            (None, Some(other)) => format!("has no forwarding entry, and {underlay} is forwarded under {other}"),
+            (None, Some(other)) => format!("has no forwarding entry, while the one to {underlay} is for {other}"),
             (None, None) => "has no forwarding entry".into(),
         };
+        let right = forwarded_mac.as_deref().unwrap_or("the other one");
         let proof = match evidence.wrong {
-            Some(Side::Neighbour) => "; packets to the other address are answered, so the neighbour entry is wrong",
-            Some(Side::Forwarding) => "; packets to the right node are answered, so the forwarding entry is wrong",
-            None => "",
+            Some(Side::Neighbour) => format!("; packets to {right} are answered, so the neighbour entry is wrong"),
+            Some(Side::Forwarding) => {
+                format!("; packets to {underlay} are answered, so the forwarding entry is wrong")
+            }
+            None => String::new(),
         };
-        format!("{} has the hardware address {mac} on {tunnel}, which {led}{proof}.", words::at(peer, *address))
+        let peer = words::at(peer, *address);
+        format!("{tunnel} sends what is for {peer} to the hardware address {mac}, which {led}{proof}.")
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {

@@ -88,7 +88,7 @@ fn a_port_that_another_program_took_keeps_the_tunnel_down() {
     assert_eq!((evidence.at, evidence.taken.len()), (At::Here, 1));
     assert_eq!(
         summary,
-        "vxlan.calico is down and cannot come up: UDP 4789 is taken by another program (ipv4 of user 1000)."
+        "vxlan.calico is down and cannot come up: UDP 4789 is taken by another program (a socket of ipv4 and uid 1000)."
     );
     assert_eq!(told(&bind(down(), Family::Ipv6, 4789)).0.taken[0].family, Family::Ipv6, "it may take both");
 }

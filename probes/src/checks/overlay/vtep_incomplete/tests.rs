@@ -62,7 +62,7 @@ fn a_missing_forwarding_entry_is_named_with_the_line_that_adds_it() {
     assert_eq!(missing, [Missing::Forwarding]);
     assert_eq!(
         summary,
-        "vxlan.calico does not lead to master-2 (10.244.2.0): it has no forwarding entry for its hardware address \
+        "vxlan.calico does not lead to master-2 (10.244.2.0): there is no forwarding entry for its hardware address \
          66:00:00:00:00:00; packets that are encapsulated here without it are answered."
     );
     let raised = judge(&node).raised.remove(0);

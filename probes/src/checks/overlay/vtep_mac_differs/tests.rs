@@ -68,9 +68,9 @@ fn a_neighbour_that_nobody_forwards_is_wrong_where_the_other_address_is_answered
     assert_eq!(evidence.wrong, Some(Side::Neighbour));
     assert_eq!(
         summary,
-        "master-2 (10.244.2.0) has the hardware address 66:00:00:00:00:99 on vxlan.calico, which has no forwarding \
-         entry, and 10.0.0.12 is forwarded under 66:00:00:00:00:00; packets to the other address are answered, so the \
-         neighbour entry is wrong."
+        "vxlan.calico sends what is for master-2 (10.244.2.0) to the hardware address 66:00:00:00:00:99, which has no \
+         forwarding entry, while the one to 10.0.0.12 is for 66:00:00:00:00:00; packets to 66:00:00:00:00:00 are \
+         answered, so the neighbour entry is wrong."
     );
     assert_eq!(evidence.neighbour, "10.244.2.0 dev vxlan.calico lladdr 66:00:00:00:00:99 PERMANENT");
     assert_eq!(evidence.forwarding, ["66:00:00:00:00:00 dev vxlan.calico dst 10.0.0.12 self permanent"]);
@@ -84,7 +84,7 @@ fn a_neighbour_that_nobody_forwards_is_wrong_where_the_other_address_is_answered
 fn without_an_answer_neither_entry_is_blamed() {
     let (evidence, summary) = told(&other_neighbour(false));
     assert_eq!(evidence.wrong, None);
-    assert!(summary.ends_with("under 66:00:00:00:00:00."), "{summary}");
+    assert!(summary.ends_with("is for 66:00:00:00:00:00."), "{summary}");
     let raised = judge(&other_neighbour(false)).raised.remove(0);
     let fixes = VtepMacDiffers::fixes(&raised.subject, &raised.evidence);
     let [Fix::VtepEntries { entries, .. }] = fixes.as_slice() else { panic!("{fixes:?}") };
@@ -95,7 +95,10 @@ fn without_an_answer_neither_entry_is_blamed() {
 fn an_entry_that_leads_to_another_peers_node_is_wrong_where_the_right_node_answers() {
     let (evidence, summary) = told(&turned(true));
     assert_eq!((evidence.wrong, evidence.leads_to), (Some(Side::Forwarding), Some(ip("10.0.0.13"))));
-    assert!(summary.contains("leads to 10.0.0.13, which is master-3, instead of 10.0.0.12; packets"), "{summary}");
+    assert!(
+        summary.contains("is forwarded to master-3 (10.0.0.13), and not to 10.0.0.12; packets to 10.0.0.12"),
+        "{summary}"
+    );
     assert!(summary.ends_with("so the forwarding entry is wrong."), "{summary}");
 }
 
@@ -113,7 +116,7 @@ fn two_gateways_that_share_a_hardware_address_make_a_detour_or_lose_one_of_them(
     assert_eq!((raised.severity, raised.evidence.detour), (Severity::Warning, true));
     let summary = VtepMacDiffers::summary(&raised.subject, &raised.evidence);
     assert!(
-        summary.contains("which is master-3, instead of 10.0.0.12; what goes there is sent on from there"),
+        summary.contains("is forwarded to master-3 (10.0.0.13), from where it is sent on, and not to 10.0.0.12"),
         "{summary}"
     );
 }
