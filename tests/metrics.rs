@@ -1,6 +1,7 @@
 //! `/metrics` of a running agent, as Prometheus reads it: linted by its own tool, the same in both formats, and gone when
 //! what it spoke of has gone.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -28,7 +29,7 @@ fn healthy_metrics() -> Result<()> {
     let mut service = Service::start(&cluster, 0)?;
     settled(&mut service)?;
     let text = metrics(&service)?;
-    assert!(series(&text) < 300, "{} series", series(&text));
+    assert!(series(&text) < 300, "{} series:\n{}", series(&text), by_family(&text));
     for line in [
         r#"mtuscope_link_up{link="enp5s0",role="underlay"} 1"#,
         r#"mtuscope_link_mtu_bytes{link="vxlan.calico",role="tunnel"} 1450"#,
@@ -84,6 +85,8 @@ fn counted_metrics() -> Result<()> {
     }
     let events = text.lines().filter(|line| line.starts_with("mtuscope_kernel_events_total{")).count();
     assert!((8..=10).contains(&events), "{events} counters:\n{text}");
+    let tracked = ["entries", "limit"].map(|name| value(&text, &format!("mtuscope_conntrack_{name}")));
+    assert_eq!(tracked[0].is_some(), tracked[1].is_some(), "both or none: {text}");
     let errors = r#"mtuscope_kernel_events_total{name="udp_checksum_errors_ipv6"}"#;
     assert_eq!(value(&text, errors), Some(0.0), "{text}");
     // Fewer than it takes for a finding: they are counted all the same.
@@ -138,6 +141,17 @@ fn lint(text: &str) -> Result<()> {
 
 fn series(text: &str) -> usize {
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count()
+}
+
+/// How many series each family has, most first: which one grew shows beside the table in the head of the agent's metrics.
+fn by_family(text: &str) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        *counts.entry(line.split(['{', ' ']).next().unwrap_or(line)).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.iter().map(|(family, count)| format!("{count:4} {family}\n")).collect()
 }
 
 /// Series without their values; process metrics come and go with what the kernel tells.

@@ -24,6 +24,12 @@ fn main() -> ExitCode {
     })
 }
 
+/// Not long enough to watch counters, which these tests are not about: rounds end as soon as findings are confirmed.
+const NO_RATES: [&str; 2] = ["--wait", "4900ms"];
+
+/// The command of those that need no rate.
+const QUICK: [&str; 5] = ["report", "--output", "json", "--wait", "4900ms"];
+
 fn report(cluster: &Cluster, arguments: &[&str]) -> Result<(Report, Option<i32>)> {
     let all: Vec<&str> = ["report", "--output", "json"].into_iter().chain(arguments.iter().copied()).collect();
     judged(&service::run(cluster.host(0), &all)?)
@@ -75,7 +81,7 @@ fn without(capability: &str, cluster: &Cluster, arguments: &[&str]) -> Result<Ou
 
 fn without_net_raw() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let output = unprivileged(&cluster, &["report", "--output", "json"])?;
+    let output = unprivileged(&cluster, &QUICK)?;
     let (report, code) = judged(&output)?;
     assert_eq!((report.summary.status.as_str(), code), ("unknown", Some(0)), "unseen is not fine: {report}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -84,7 +90,7 @@ fn without_net_raw() -> Result<()> {
     assert!(told.is_some_and(|reason| reason.contains("CAP_NET_RAW")), "{report}");
     assert!(report.paths.iter().all(|path| path.verdict == "unknown" && path.packets_sent == 0), "{report}");
     let lost = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
-    let (report, code) = judged(&unprivileged(&cluster, &["report", "--output", "json"])?)?;
+    let (report, code) = judged(&unprivileged(&cluster, &QUICK)?)?;
     assert_eq!(code, Some(1), "{report}");
     assert!(report.has("link-down"), "{report}");
     lost.heal()?;
@@ -99,8 +105,8 @@ fn without_net_admin() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let codes =
         |report: &Report| -> BTreeSet<String> { report.not_concluded.iter().map(|row| row.code.clone()).collect() };
-    let (whole, _) = report(&cluster, &[])?;
-    let (report, code) = judged(&without("net_admin", &cluster, &["report", "--output", "json"])?)?;
+    let (whole, _) = report(&cluster, &NO_RATES)?;
+    let (report, code) = judged(&without("net_admin", &cluster, &QUICK)?)?;
     assert_eq!((report.summary.status.as_str(), code), ("healthy", Some(0)), "{report}");
     let of_pods = ["pod-mtu-mixed", "pod-mtu-too-large", "veth-ends-differ"].map(str::to_owned);
     let lost: Vec<_> = codes(&report).difference(&codes(&whole)).cloned().collect();
@@ -110,10 +116,10 @@ fn without_net_admin() -> Result<()> {
     }
     let differ = Fault::PodEndMtu { node: 0, bytes: 1400.into() }.make(&cluster)?;
     let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
-    let (report, _) = judged(&without("net_admin", &cluster, &["report", "--output", "json"])?)?;
+    let (report, _) = judged(&without("net_admin", &cluster, &QUICK)?)?;
     assert!(report.has("link-down") && !report.has("veth-ends-differ"), "{report}");
     down.heal()?;
-    let (seen, _) = judged(&service::run(cluster.host(0), &["report", "--output", "json"])?)?;
+    let (seen, _) = judged(&service::run(cluster.host(0), &QUICK)?)?;
     assert!(seen.has("veth-ends-differ"), "what was there all the time: {seen}");
     differ.heal()
 }
@@ -125,7 +131,7 @@ fn an_empty_host_root() -> Result<()> {
     let (root, config) = (directory.path().join("root"), directory.path().join("config.yaml"));
     std::fs::create_dir(&root).map_err(failed)?;
     std::fs::write(&config, format!("host_root: {}\n", root.display())).map_err(failed)?;
-    let (report, code) = report(&cluster, &["--config", &config.to_string_lossy()])?;
+    let (report, code) = report(&cluster, &[&NO_RATES[..], &["--config", &config.to_string_lossy()]].concat())?;
     assert_eq!(code, Some(0), "{report}");
     for code in ["ip-forward-off", "rp-filter-strict"] {
         let told = report.not_concluded.iter().find(|row| row.code == code).map(|row| row.reason.as_str());
@@ -140,7 +146,7 @@ fn an_empty_host_root() -> Result<()> {
 
 fn text_once() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let healthy = service::run(cluster.host(0), &["report"])?;
+    let healthy = service::run(cluster.host(0), &["report", "--wait", "4900ms"])?;
     let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
     assert!(text.starts_with("HEALTHY "), "{text}");
     let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use agent::io::{host, netlink::Netlink, rights};
-use probes::kernel::pod_end::{self, PodEnds, RawPodEnd};
+use probes::kernel::pod_end::{self, Ends, PodEnds, RawPodEnd};
 use probes::kernel::{Dump, Query, RawMessage, address, link, neighbour, neighbour_table, route};
 
 fn main() -> io::Result<()> {
@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
 
 async fn capture(directory: &Path, addresses: Vec<IpAddr>) -> io::Result<()> {
     let netlink = Netlink::open().map_err(other)?;
-    let facts = netlink.facts().await;
+    let facts = netlink.facts(Ends::All).await;
     let mut log = io::stderr();
     writeln!(log, "took {:?}", facts.took)?;
     writeln!(log, "{:#?}", link::decode(&write(directory, "links", facts.links)?))?;

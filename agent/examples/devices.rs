@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use agent::io::netlink::Netlink;
 use probes::fact::Unread;
 use probes::kernel::ethtool::Devices;
+use probes::kernel::pod_end::Ends;
 use probes::kernel::{RawMessage, link};
 
 fn main() -> io::Result<()> {
@@ -21,7 +22,7 @@ fn main() -> io::Result<()> {
 
 async fn devices(names: &[String]) -> io::Result<Vec<u8>> {
     let netlink = Netlink::open().map_err(other)?;
-    let links = link::decode(&netlink.facts().await.links.map_err(other)?).rows;
+    let links = link::decode(&netlink.facts(Ends::All).await.links.map_err(other)?).rows;
     let find = |name: &String| links.iter().find(|link| link.name == *name).ok_or_else(|| other(format!("no {name}")));
     let wanted = names.iter().map(|name| Ok(find(name)?.index)).collect::<io::Result<Vec<_>>>()?;
     let raw = netlink.devices(&wanted);

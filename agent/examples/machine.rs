@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use agent::io::netlink::Netlink;
 use agent::io::rights;
+use probes::kernel::pod_end::Ends;
 use probes::kernel::{Dump, Query, RawMessage};
 
 fn main() -> io::Result<()> {
@@ -22,7 +23,7 @@ fn main() -> io::Result<()> {
 
 async fn machine(queries: Vec<Query>) -> io::Result<Vec<u8>> {
     let netlink = Netlink::open().map_err(other)?;
-    let facts = netlink.facts().await;
+    let facts = netlink.facts(Ends::All).await;
     let mut file = Vec::new();
     for (table, dump) in [
         ("links", facts.links),

@@ -2,7 +2,8 @@
 //!
 //! It drains what the node wants done, waits for the world or the node's deadline, and feeds back what happened.
 //! Readings are awaited in place: a packet that comes in meanwhile waits in the socket with the kernel's time stamp on
-//! it, and a change that the kernel tells waits in its own.
+//! it, and a change that the kernel tells waits in its own. What waits there is taken before any deadline is looked at:
+//! however long a reading took, or this process was not let run, an answer that came in time is never called silence.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use probes::config::Config;
 use probes::fact::{Reason, Source, Unread};
 use probes::kernel::RawFacts;
+use probes::kernel::pod_end::Ends;
 use probes::node::{Input, Node, Output};
 use probes::prober::{Identity, PORTS, Transmit};
 use probes::report::Published;
@@ -30,6 +32,9 @@ use crate::io::transfer::Transfers;
 
 /// Most packets handed to the kernel at once.
 const BATCH: usize = 128;
+
+/// Most readings of the sockets before deadlines are looked at: whoever floods them does not stop the clock.
+const CATCH_UP: usize = 64;
 
 /// How long to wait when the node names no deadline: it then waits for an answer of the driver, which is given at once.
 const NO_DEADLINE: Duration = Duration::from_secs(1);
@@ -153,15 +158,17 @@ impl World {
                     self.flush(node);
                 }
             }
-            Output::ReadFacts => {
+            Output::ReadFacts(ends) => {
                 if let Some(probing) = self.wire.open() {
                     node.on(Input::Probing(probing), now(self.epoch));
                 }
-                let facts = self.facts().await;
+                let facts = self.facts(ends).await;
+                self.catch_up(node).await;
                 node.on(Input::Facts(Box::new(facts)), now(self.epoch));
             }
             Output::ReadRoutes(queries) => {
                 let routes = self.netlink.routes(queries).await;
+                self.catch_up(node).await;
                 node.on(Input::Routes(Box::new(routes)), now(self.epoch));
             }
             Output::ReadDevices(links) => {
@@ -180,8 +187,8 @@ impl World {
         ControlFlow::Continue(())
     }
 
-    async fn facts(&self) -> RawFacts {
-        let mut facts = self.netlink.facts().await;
+    async fn facts(&self, ends: Ends) -> RawFacts {
+        let mut facts = self.netlink.facts(ends).await;
         let started = Instant::now();
         facts.files = host::read_all(&self.host_root);
         let took = started.elapsed();
@@ -223,7 +230,20 @@ impl World {
             }
             done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),
-            () = sleep => {}
+            () = sleep => self.catch_up(node).await,
+        }
+    }
+
+    /// Takes what waits in the sockets, so that it is not overtaken by a deadline that passed while nobody read them.
+    async fn catch_up(&mut self, node: &mut Node) {
+        // The runtime asks the kernel which sockets can be read when its only task gives way.
+        tokio::task::yield_now().await;
+        for _ in 0..CATCH_UP {
+            tokio::select! {
+                biased;
+                received = received(&mut self.wire.packets) => take(received, node, self.epoch),
+                () = std::future::ready(()) => return,
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::config::{Config, Expect};
 use crate::fact::{Fact, Source, Unread};
 use crate::history::{History, Occasion};
 use crate::kernel::ethtool::{Devices, RawDevices};
+use crate::kernel::pod_end::Ends;
 use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Learned, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
@@ -88,8 +89,8 @@ pub enum Input {
 /// What the node wants done.
 #[derive(Debug)]
 pub enum Output {
-    /// Read the kernel's tables and the host files; answer with [`Input::Facts`].
-    ReadFacts,
+    /// Read the kernel's tables and the host files, and ask about these pods' ends; answer with [`Input::Facts`].
+    ReadFacts(Ends),
     /// Ask which way each packet would take, cached path MTUs ignored (`RTM_F_FIB_MATCH`).
     ReadRoutes(Vec<Query>),
     /// Ask the drivers of these links for their features and queues; answer with [`Input::Devices`]. Nothing waits for it.
@@ -251,14 +252,14 @@ impl Node {
     fn start_look(&mut self, now: Now) -> Output {
         self.look.begin(now.mono);
         self.asked = Some(Asked::Look);
-        Output::ReadFacts
+        Output::ReadFacts(Ends::Changed)
     }
 
     fn start_round(&mut self, now: Now) -> Output {
         self.asked = Some(Asked::Round);
         self.round_started = now.mono;
         self.next_round = now.mono + self.jittered(self.config.probing.interval);
-        Output::ReadFacts
+        Output::ReadFacts(Ends::All)
     }
 
     /// A time up to a tenth shorter or longer, so that the nodes of a cluster do not probe in step.
@@ -300,7 +301,7 @@ impl Node {
         self.troubled = self.met_trouble();
         if self.troubled {
             self.asked = Some(Asked::Trouble);
-            return Some(Output::ReadFacts);
+            return Some(Output::ReadFacts(Ends::All));
         }
         self.judge(Occasion::Round, now);
         self.wanted.pop_front()

@@ -9,12 +9,13 @@ use crate::fact::Source;
 use crate::path::Plane;
 use crate::units::Family;
 
-/// Upper bounds of the round-trip histogram: 50 µs doubled sixteen times, the last one 1.64 s.
-pub const ROUND_TRIP_BUCKETS: usize = 16;
+/// Upper bounds of the round-trip histogram: 50 µs × 2ⁿ for n = 1, 3, … 11, from 100 µs (one switch) to 102.4 ms (between
+/// regions). A bound is a series in each plane and family, and nobody acts on less than a factor of four.
+pub const ROUND_TRIP_BUCKETS: usize = 6;
 
 /// The upper bound of bucket `index`, in seconds.
 pub fn round_trip_bound(index: usize) -> f64 {
-    50e-6 * f64::from(1u32 << index)
+    50e-6 * f64::from(1u32 << (2 * index + 1))
 }
 
 /// A cumulative histogram of round trips.
@@ -125,12 +126,10 @@ mod tests {
     #[test]
     fn round_trips_fall_into_the_bucket_that_bounds_them() {
         let mut histogram = Histogram::default();
-        for micros in [50, 51, 100, 2_000_000] {
+        for micros in [100, 101, 400, 102_400, 102_401] {
             histogram.observe(Duration::from_micros(micros));
         }
-        assert_eq!(histogram.buckets[0], 1, "50 µs is within its bound");
-        assert_eq!(histogram.buckets[1], 2);
-        assert_eq!(histogram.buckets[ROUND_TRIP_BUCKETS], 1, "2 s is above the highest bound");
-        assert_eq!(histogram.count(), 4);
+        assert_eq!(histogram.buckets, [1, 2, 0, 0, 0, 1, 1], "100 µs is within its bound, 102.4 ms the highest");
+        assert_eq!(histogram.count(), 5);
     }
 }

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use probes::config::StaticPeer;
-use probes::report::{Conclusion, Report};
+use probes::report::{Conclusion, Published, Report};
 use probes::units::Dual;
+use probes::windows::WINDOW;
 
 use super::print;
 use super::{ConfigFlag, FailOn, rounds};
@@ -39,7 +40,7 @@ pub struct Args {
     /// Probe this node address too; may be given several times
     #[arg(long = "peer", value_name = "ADDR", value_parser = super::address)]
     peers: Vec<IpAddr>,
-    /// How long to wait at most for findings to be confirmed, as in 15s or 2m; a healthy machine takes 5 s, for as long its counters are watched
+    /// How long to wait at most for findings to be confirmed, as in 15s or 2m; a healthy machine takes 5 s, for as long its counters are watched; with less than 5 s they are not, and what hangs on them is listed as not concluded
     #[arg(long, value_name = "DURATION", env = "MTUSCOPE_WAIT", default_value = "15s", value_parser = super::wait)]
     wait: Duration,
     /// From which severity on a finding makes the exit status 1
@@ -55,7 +56,9 @@ pub struct Args {
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     logs::to_stderr(colour)?;
     let settings = settings(args)?;
-    let done = |published: &probes::report::Published| published.pending == 0 && !published.watching;
+    // Who waits for less than a rate takes does not wait for rates at all: they are listed as not concluded either way.
+    let watches = args.wait >= WINDOW;
+    let done = |published: &Published| published.pending == 0 && !(watches && published.watching);
     let rounds = rounds::last(settings.for_probes(), &settings.host_root, args.wait, done);
     let published = super::runtime()?.block_on(rounds)?;
     print::result(&*published.report, args.output, colour, text::report)?;

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use probes::fact::{Reason, Source, Unread};
-use probes::kernel::pod_end::PodEnds;
+use probes::kernel::pod_end::{Ends, PodEnds};
 use probes::kernel::{Dump, Query, RawFacts, RawMessage, RawRoutes};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -74,12 +74,16 @@ impl Netlink {
     }
 
     /// Every table, each read or failed on its own. `files` and `sysctls` are left empty.
-    pub async fn facts(&self) -> RawFacts {
-        self.tables(&EVERY).await
+    pub async fn facts(&self, ends: Ends) -> RawFacts {
+        self.read(&EVERY, ends).await
     }
 
     /// These tables, each read or failed on its own; the others are not looked at.
     pub async fn tables(&self, wanted: &[Source]) -> RawFacts {
+        self.read(wanted, Ends::All).await
+    }
+
+    async fn read(&self, wanted: &[Source], ends: Ends) -> RawFacts {
         let mut took = BTreeMap::new();
         let mut table = async |source: Source| match wanted.contains(&source) {
             true => self.table(source, &mut took).await,
@@ -99,17 +103,17 @@ impl Netlink {
         };
         if wanted.contains(&Source::PodEnds) {
             let start = Instant::now();
-            facts.pod_ends = self.pod_ends(&facts.links).await;
+            facts.pod_ends = self.pod_ends(&facts.links, ends).await;
             facts.took.insert(Source::PodEnds, start.elapsed());
         }
         facts
     }
 
     /// The pods' ends of the veths in a dump of links.
-    async fn pod_ends(&self, links: &Dump) -> PodEnds {
+    async fn pod_ends(&self, links: &Dump, which: Ends) -> PodEnds {
         let no_links = |links: &Unread| Unread::new(Source::PodEnds, links.reason.clone());
         let links = links.as_ref().map_err(no_links)?;
-        self.pods.lock().await.read(links)
+        self.pods.lock().await.read(links, which)
     }
 
     /// The answer to each question, in the order given, and the path MTUs that the kernel has cached.
@@ -243,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_table_of_this_machine_is_read_and_timed() {
-        let facts = Netlink::open().unwrap().facts().await;
+        let facts = Netlink::open().unwrap().facts(Ends::All).await;
         let links = probes::kernel::link::decode(&facts.links.unwrap());
         assert!(links.rows.iter().any(|link| link.name == "lo" && link.inet.is_some()), "{links:?}");
         assert_eq!(links.malformed, [""; 0]);

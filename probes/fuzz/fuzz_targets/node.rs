@@ -82,7 +82,7 @@ impl<'a> World<'a> {
 
     fn act(&mut self, output: Output) {
         match output {
-            Output::ReadFacts => {
+            Output::ReadFacts(_) => {
                 let facts = Box::new(self.facts());
                 self.tell(Input::Facts(facts));
             }

@@ -54,6 +54,15 @@ pub struct RawPodEnd {
     pub addresses: Vec<RawMessage>,
 }
 
+/// Which ends a reading asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Every one.
+    All,
+    /// Those whose link is new or looks different from the last reading; of the others what was answered last.
+    Changed,
+}
+
 /// Every end, each read or failed on its own, or why none could be asked for.
 pub type PodEnds = Result<Vec<RawPodEnd>, Unread>;
 
@@ -68,11 +77,11 @@ pub struct PodEnd {
     pub addresses: Vec<IpAddr>,
 }
 
-/// The ends to ask for after a dump of links: those of veths that are in another namespace. What does not decode is left
-/// to the decoder of the dump.
-pub fn questions(links: &[RawMessage]) -> Vec<Question> {
+/// The ends to ask for after a dump of links, each with its link: those of veths that are in another namespace. What does
+/// not decode is left to the decoder of the dump.
+pub fn questions(links: &[RawMessage]) -> Vec<(Question, &RawMessage)> {
     let links = links.iter().filter(|message| message.kind == NEW_LINK);
-    links.filter_map(|message| question(&message.body).ok().flatten()).collect()
+    links.filter_map(|message| Some((question(&message.body).ok().flatten()?, message))).collect()
 }
 
 fn question(body: &[u8]) -> Result<Option<Question>, DecodeError> {
@@ -162,9 +171,11 @@ mod tests {
 
     #[test]
     fn every_veth_that_leads_elsewhere_is_asked_about_and_nothing_else() {
-        let asked = questions(&golden::links_with_pods());
-        assert_eq!(asked, golden::pod_ends().iter().map(|end| end.question).collect::<Vec<_>>());
-        assert_eq!(asked.iter().map(|question| question.link).collect::<Vec<_>>(), [ENP5S0, CALI1]);
+        let links = golden::links_with_pods();
+        let asked = questions(&links);
+        assert!(asked.iter().map(|(question, _)| *question).eq(golden::pod_ends().iter().map(|end| end.question)));
+        assert_eq!(asked.iter().map(|(question, _)| question.link).collect::<Vec<_>>(), [ENP5S0, CALI1]);
+        assert!(asked.iter().all(|(question, link)| index(&link.body) == question.link), "each with its own link");
     }
 
     #[test]

@@ -41,6 +41,8 @@ struct World {
     /// Packets that were encapsulated here, by tunnel end and outer size.
     encapsulated: Vec<(IpAddr, u32)>,
     readings: usize,
+    /// Which pods' ends were asked about last.
+    ends: Option<Ends>,
     /// Tunnels that are to be looked at closely.
     tapped: Vec<LinkIndex>,
     /// How often the ports of tunnels were told.
@@ -69,6 +71,7 @@ impl World {
             sent: Vec::new(),
             encapsulated: Vec::new(),
             readings: 0,
+            ends: None,
             tapped: Vec::new(),
             ports: 0,
             transfers: Vec::new(),
@@ -89,8 +92,9 @@ impl World {
 
     fn act(&mut self, output: Output) {
         match output {
-            Output::ReadFacts => {
+            Output::ReadFacts(ends) => {
                 self.readings += 1;
+                self.ends = Some(ends);
                 self.node.on(Input::Facts(Box::new((self.facts)())), at(self.time));
             }
             Output::ReadRoutes(queries) => {
@@ -321,6 +325,7 @@ fn a_black_hole_is_found_read_again_and_confirmed_by_the_second_round() {
     assert_eq!(verdicts(&first.report)[0].2, "black_hole");
     assert_eq!(verdicts(&first.report)[0].3, Some(1400));
     assert_eq!(world.readings, 2, "the tables are read again after trouble");
+    assert_eq!(world.ends, Some(Ends::All), "what a pod's end is now may be the evidence");
     assert!(!first.report.findings.iter().any(|finding| finding.code == "path-black-hole"));
     assert!(first.pending > 0, "one round is no proof");
     let second = world.round();

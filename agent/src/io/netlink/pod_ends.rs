@@ -14,11 +14,16 @@
 //!
 //! The kernel tells nobody outside of a change inside a pod's namespace: listening to all namespaces takes
 //! `CAP_NET_BROADCAST`, which nobody should have to give for it. The next round sees the change.
+//!
+//! A look between rounds comes of some link's change, and where pods come and go two follow each other every second. It
+//! asks about the ends whose link is new or differs in anything (an end that goes down takes its link's carrier along);
+//! of all others the last answer stands until the next round asks ([`Ends`]).
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use probes::fact::{Reason, Source, Unread};
-use probes::kernel::pod_end::{self, PodEnds, Question, RawPodEnd};
+use probes::kernel::pod_end::{self, Ends, PodEnds, Question, RawPodEnd};
 use probes::kernel::{LinkIndex, RawMessage};
 
 use super::channel::Fault;
@@ -32,29 +37,64 @@ const AT_ONCE: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     addresses: BTreeMap<LinkIndex, (Question, Vec<RawMessage>)>,
+    answers: BTreeMap<LinkIndex, Answered>,
+}
+
+/// What an end answered, and what its link looked like then.
+#[derive(Debug)]
+struct Answered {
+    link: u64,
+    end: RawPodEnd,
 }
 
 impl Known {
     /// The ends of all veths in a dump of links.
-    pub(super) fn read(&mut self, links: &[RawMessage]) -> PodEnds {
-        let questions = pod_end::questions(links);
-        let asks: BTreeMap<_, _> = questions.iter().map(|question| (question.link, question)).collect();
-        self.addresses.retain(|link, (asked, _)| asks.get(link).is_some_and(|asks| *asks == asked));
-        if questions.is_empty() {
-            return Ok(Vec::new());
+    pub(super) fn read(&mut self, links: &[RawMessage], which: Ends) -> PodEnds {
+        let veths = pod_end::questions(links);
+        let asks: BTreeMap<_, _> = veths.iter().map(|(question, _)| (question.link, *question)).collect();
+        self.addresses.retain(|link, (asked, _)| asks.get(link).is_some_and(|asks| asks == asked));
+        let mut ends = self.kept(&veths, which);
+        let open: Vec<Question> =
+            veths.iter().map(|(question, _)| *question).filter(|asked| !ends.contains_key(&asked.link)).collect();
+        if !open.is_empty() {
+            let mut pipeline = Pipeline::open()
+                .map_err(|error| unread(Source::PodEnds, "rtnetlink socket", &Fault::Closed(error.to_string())))?;
+            let strict = pipeline.strict();
+            let fresh = ask(&mut pipeline, &open, ends.is_empty())?;
+            if strict {
+                self.take_addresses(&mut pipeline, &fresh);
+            }
+            ends.extend(fresh.into_iter().map(|end| (end.question.link, end)));
         }
-        let mut pipeline = Pipeline::open()
-            .map_err(|error| unread(Source::PodEnds, "rtnetlink socket", &Fault::Closed(error.to_string())))?;
-        let strict = pipeline.strict();
-        let mut ends = ask(&mut pipeline, &questions)?;
-        if strict {
-            self.take_addresses(&mut pipeline, &ends);
-        }
-        for end in &mut ends {
+        self.keep(&veths, &ends);
+        for end in ends.values_mut() {
             let known = self.addresses.get(&end.question.link);
             end.addresses = known.map(|(_, rows)| rows.clone()).unwrap_or_default();
         }
-        Ok(ends)
+        Ok(ends.into_values().collect())
+    }
+
+    /// What need not be asked again. Whose addresses are not known is asked again, for they may have come meanwhile.
+    fn kept(&mut self, veths: &[(Question, &RawMessage)], which: Ends) -> BTreeMap<LinkIndex, RawPodEnd> {
+        let mut answers = std::mem::take(&mut self.answers);
+        if which == Ends::All {
+            return BTreeMap::new();
+        }
+        let stands = |(question, link): &(Question, &RawMessage)| {
+            let Answered { link: looked, end } = answers.remove(&question.link)?;
+            let addressed = self.addresses.get(&question.link).is_some_and(|(_, rows)| !rows.is_empty());
+            (looked == looks(link) && end.question == *question && addressed).then_some((question.link, end))
+        };
+        veths.iter().filter_map(stands).collect()
+    }
+
+    /// Keeps what was answered. A pod that was gone, or a failure, is asked again.
+    fn keep(&mut self, veths: &[(Question, &RawMessage)], ends: &BTreeMap<LinkIndex, RawPodEnd>) {
+        let answered = veths.iter().filter_map(|(question, link)| {
+            let end = ends.get(&question.link).filter(|end| matches!(end.answer, Ok(Some(_))))?;
+            Some((question.link, Answered { link: looks(link), end: end.clone() }))
+        });
+        self.answers = answered.collect();
     }
 
     /// Reads the addresses of ends that none are known of, those first that were never asked.
@@ -76,13 +116,20 @@ impl Known {
     }
 }
 
-/// Asks about every end, a batch at a time.
-fn ask(pipeline: &mut Pipeline, questions: &[Question]) -> PodEnds {
+/// What a link looks like, in short. Counters of its traffic are not asked for.
+fn looks(link: &RawMessage) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    link.body.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Asks about these ends, a batch at a time. `may_lack`: nothing says yet that the right is there.
+fn ask(pipeline: &mut Pipeline, questions: &[Question], may_lack: bool) -> PodEnds {
     let mut ends = Vec::with_capacity(questions.len());
     for (number, questions) in questions.chunks(BATCH).enumerate() {
         let messages: Vec<_> = questions.iter().map(|&question| request::pod_end(question)).collect();
         let answers = pipeline.ask(&messages);
-        if number == 0 && answers.iter().all(is_refused) {
+        if may_lack && number == 0 && answers.iter().all(is_refused) {
             return Err(refused());
         }
         let end = |(&question, answer)| RawPodEnd { question, answer: found(answer), addresses: Vec::new() };
@@ -124,11 +171,46 @@ mod tests {
         assert!(lost.to_string().contains("IFLA_TARGET_NETNSID"), "{lost}");
     }
 
+    const ASKED: Question = Question { link: LinkIndex(7), namespace: 1, end: LinkIndex(2) };
+
+    fn message(body: &[u8]) -> RawMessage {
+        RawMessage { kind: 16, body: body.to_vec() }
+    }
+
+    /// What need not be asked again of an end with an address that gave this answer while its link looked like `[1]`.
+    fn kept(answer: Result<Option<RawMessage>, Unread>, now: Question, link: &[u8], which: Ends) -> usize {
+        let mut known = Known::default();
+        known.addresses.insert(ASKED.link, (ASKED, vec![message(&[9])]));
+        let end = RawPodEnd { question: ASKED, answer, addresses: Vec::new() };
+        known.keep(&[(ASKED, &message(&[1]))], &BTreeMap::from([(ASKED.link, end)]));
+        known.kept(&[(now, &message(link))], which).len()
+    }
+
+    #[test]
+    fn an_end_is_asked_again_by_every_round_and_when_its_link_differs() {
+        let answer = || Ok(Some(message(&[5])));
+        assert_eq!(kept(answer(), ASKED, &[1], Ends::Changed), 1);
+        assert_eq!(kept(answer(), ASKED, &[1], Ends::All), 0);
+        assert_eq!(kept(answer(), ASKED, &[2], Ends::Changed), 0, "its carrier went");
+        assert_eq!(kept(answer(), Question { namespace: 3, ..ASKED }, &[1], Ends::Changed), 0, "it moved");
+        assert_eq!(kept(Ok(None), ASKED, &[1], Ends::Changed), 0, "it was gone");
+        assert_eq!(kept(Err(refused()), ASKED, &[1], Ends::Changed), 0, "it failed");
+    }
+
+    #[test]
+    fn an_end_without_addresses_is_asked_again() {
+        let mut known = Known::default();
+        let end = RawPodEnd { question: ASKED, answer: Ok(Some(message(&[5]))), addresses: Vec::new() };
+        let veth = [(ASKED, &message(&[1]))];
+        known.keep(&veth, &BTreeMap::from([(ASKED.link, end)]));
+        assert!(known.kept(&veth, Ends::Changed).is_empty());
+    }
+
     #[test]
     fn what_is_known_of_an_end_goes_with_it() {
         let question = |link, namespace| Question { link: LinkIndex(link), namespace, end: LinkIndex(2) };
         let mut known = Known::default();
         known.addresses.insert(LinkIndex(7), (question(7, 1), Vec::new()));
-        assert!(known.read(&[]).unwrap().is_empty() && known.addresses.is_empty());
+        assert!(known.read(&[], Ends::All).unwrap().is_empty() && known.addresses.is_empty());
     }
 }

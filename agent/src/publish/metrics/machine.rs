@@ -1,11 +1,18 @@
-//! Links, tunnels, settings, neighbours and kernel counters.
+//! Links, tunnels, settings, neighbours, tracked connections and kernel counters.
 //!
 //! Pod links are counted by MTU and never named: a node has hundreds and they come and go. Settings are shown for the
-//! machine, for links that are shown themselves, and for all pods' links as one.
+//! machine, for links that are shown themselves, and for all pods' links as one; not for a bridge's or bond's ports,
+//! which hand on what comes in before any of these settings is looked at.
+//!
+//! What bears on IPv6 alone is shown of nodes that have a path in it. A counter that rises all the same is shown anywhere.
+//!
+//! Tracked connections have series although every node exporter has them too: a table fills over hours, and whoever
+//! gets the alert at four fifths wants to see since when.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use probes::report::{LinkRow, Report, Role, TunnelRow};
+use probes::units;
 
 use super::{Family, label};
 
@@ -38,6 +45,7 @@ pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
     all.push(recommended(report));
     all.push(settings(report, &shown));
     all.extend(neighbours(report));
+    all.extend(conntrack(report));
     all.push(counters(report));
     all
 }
@@ -113,17 +121,29 @@ fn recommended(report: &Report) -> Family {
 }
 
 fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
-    let names: BTreeSet<&str> = shown.iter().map(|link| link.name.as_str()).collect();
+    let own = shown.iter().filter(|link| link.master.is_none()).map(|link| link.name.as_str());
+    let subjects: BTreeSet<&str> = own.chain(["", PODS]).collect();
+    let ipv6 = speaks_ipv6(report);
     let mut family = Family::gauge(
         "setting",
         "Effective value of a kernel setting; link is empty for the machine, and pods for all pods' links.",
     );
     for row in &report.settings {
-        if ["", PODS].contains(&row.link.as_str()) || names.contains(row.link.as_str()) {
+        if subjects.contains(row.link.as_str()) && (ipv6 || !is_of_ipv6(&row.name)) {
             family.push([label("name", row.name.clone()), label("link", row.link.clone())], row.value);
         }
     }
     family
+}
+
+/// Whether this node reaches anybody by IPv6, or should.
+fn speaks_ipv6(report: &Report) -> bool {
+    report.paths.iter().any(|path| path.family == units::Family::Ipv6)
+}
+
+/// Settings as the report names them: `ipv6.forwarding`, `bridge-nf-call-ip6tables`, `net.ipv6.conf.all.disable_ipv6`.
+fn is_of_ipv6(setting: &str) -> bool {
+    ["ipv6.", "ip6"].iter().any(|mark| setting.contains(mark))
 }
 
 fn neighbours(report: &Report) -> [Family; 3] {
@@ -140,16 +160,27 @@ fn neighbours(report: &Report) -> [Family; 3] {
     [entries, limit, full]
 }
 
+fn conntrack(report: &Report) -> [Family; 2] {
+    let table = report.conntrack.as_ref();
+    let entries = Family::gauge("conntrack_entries", "Connections that the kernel tracks.");
+    let limit = Family::gauge("conntrack_limit", "Most connections that the kernel tracks; more are refused.");
+    [entries.with_known(table.map(|table| table.entries)), limit.with_known(table.map(|table| table.limit))]
+}
+
 fn counters(report: &Report) -> Family {
     let mut family = Family::counter("kernel_events", "Counters of the kernel that bear on packets of full size.");
-    for (name, count) in report.counters.iter().filter(|(name, _)| SHOWN.contains(&name.as_str())) {
-        family.push([label("name", name.clone())], *count);
+    let ipv6 = speaks_ipv6(report);
+    for (name, &count) in report.counters.iter().filter(|(name, _)| SHOWN.contains(&name.as_str())) {
+        if ipv6 || count > 0 || !name.ends_with("_ipv6") {
+            family.push([label("name", name.clone())], count);
+        }
     }
     family
 }
 
 #[cfg(test)]
 mod tests {
+    use probes::path::{Plane, VerdictName};
     use probes::report::SettingRow;
 
     use super::super::super::example;
@@ -177,6 +208,43 @@ mod tests {
         report.settings = ["", "pods", "vxlan.calico", "cali1a2b3c4d5e6"].map(row).to_vec();
         let shown = lines(&settings(&report, &shown(&report, &mut 0)));
         assert_eq!(shown, ["forwarding, 1", "forwarding,pods 1", "forwarding,vxlan.calico 1"]);
+    }
+
+    #[test]
+    fn a_port_and_a_family_without_paths_have_no_settings() {
+        let mut report = (*example::published().report).clone();
+        let row = |name: &str, link: &str| SettingRow { name: name.into(), link: link.into(), value: 1, wanted: None };
+        let rows = [("rp_filter", "enp5s0"), ("rp_filter", "vmbr1"), ("bridge-nf-call-ip6tables", "")];
+        report.settings = rows.map(|(name, link)| row(name, link)).to_vec();
+        let port = report.links.iter().find(|link| link.name == "enp5s0").unwrap();
+        assert!(port.role == Role::Underlay && port.master.is_some(), "it is shown as a link: {port:?}");
+        let lines = |report: &Report| lines(&settings(report, &shown(report, &mut 0)));
+        assert_eq!(lines(&report), ["rp_filter,vmbr1 1"]);
+        report.paths.push(example::path("master-2", Plane::Underlay, "fd00::12", VerdictName::Clear, 1500));
+        assert_eq!(lines(&report), ["rp_filter,vmbr1 1", "bridge-nf-call-ip6tables, 1"]);
+    }
+
+    #[test]
+    fn counters_of_ipv6_are_shown_with_a_path_in_it_or_once_they_rise() {
+        let mut report = (*example::published().report).clone();
+        let mut shown = |count| {
+            report.counters =
+                [("udp_checksum_errors".to_owned(), 0), ("udp_checksum_errors_ipv6".to_owned(), count)].into();
+            lines(&counters(&report))
+        };
+        assert_eq!(shown(0), ["udp_checksum_errors 0"]);
+        assert_eq!(shown(3), ["udp_checksum_errors 0", "udp_checksum_errors_ipv6 3"]);
+        report.paths.push(example::path("master-2", Plane::Underlay, "fd00::12", VerdictName::Clear, 1500));
+        report.counters.insert("udp_checksum_errors_ipv6".into(), 0);
+        assert_eq!(lines(&counters(&report)), ["udp_checksum_errors 0", "udp_checksum_errors_ipv6 0"]);
+    }
+
+    #[test]
+    fn tracked_connections_are_absent_where_nothing_tracks_them() {
+        let mut report = (*example::published().report).clone();
+        assert_eq!(conntrack(&report).iter().flat_map(lines).collect::<Vec<_>>(), [" 318", " 262144"]);
+        report.conntrack = None;
+        assert!(conntrack(&report).iter().all(|family| family.samples.is_empty()));
     }
 
     #[test]

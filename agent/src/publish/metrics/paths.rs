@@ -2,13 +2,14 @@
 //!
 //! Up to [`NAMED_BELOW`] peers all are named, above only those that fail; in both cases no more than the limit, worst
 //! first. A peer with several addresses in one plane and family is shown by the worst of them, and all its numbers come
-//! from that one row: an MTU never stands beside the `up` of another address.
+//! from that one row: an MTU never stands beside the `up` of another address. Of the two directions it has series while
+//! it is not clear: a clear path carries its size both ways, and nothing is to be told apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use probes::path::{Plane, VerdictName};
 use probes::report::{PathRow, Report};
-use probes::units;
+use probes::units::{self, IpSize};
 
 use super::{Family, Labels, label};
 
@@ -39,7 +40,7 @@ const fn badness(verdict: VerdictName) -> u8 {
     }
 }
 
-type Place = (Plane, units::Family);
+pub(super) type Place = (Plane, units::Family);
 
 /// The worst row of each plane and family of one peer.
 type Peer<'a> = BTreeMap<Place, &'a PathRow>;
@@ -90,8 +91,8 @@ impl Named {
         Self([
             Family::bytes("path_mtu", "Largest IP packet that was confirmed to pass."),
             Family::bytes("path_expected_mtu", "Largest IP packet that should pass, by route and device."),
-            Family::bytes("path_forward_mtu", "Path MTU towards the peer, where told apart."),
-            Family::bytes("path_reverse_mtu", "Lower bound of the path MTU back from the peer, where measured."),
+            Family::bytes("path_forward_mtu", "Path MTU towards the peer, where told apart and not clear."),
+            Family::bytes("path_reverse_mtu", "Lower bound of the path MTU back, where measured and not clear."),
             Family::gauge("path_up", "Whether a peer can be reached with any size; absent if not known."),
         ])
     }
@@ -102,8 +103,9 @@ impl Named {
             VerdictName::Unreachable => Some(0),
             VerdictName::Unknown => None,
         };
-        let sizes =
-            [row.path_mtu, row.expected_mtu, row.forward_mtu, row.reverse_mtu].map(|size| size.map(|s| s.bytes()));
+        let way = |size: Option<IpSize>| size.filter(|_| row.verdict != VerdictName::Clear);
+        let sizes = [row.path_mtu, row.expected_mtu, way(row.forward_mtu), way(row.reverse_mtu)]
+            .map(|size| size.map(IpSize::bytes));
         [sizes[0], sizes[1], sizes[2], sizes[3], up]
     }
 
@@ -120,7 +122,7 @@ impl Named {
     }
 }
 
-fn place_labels((plane, family): Place) -> Labels {
+pub(super) fn place_labels((plane, family): Place) -> Labels {
     vec![label("plane", plane.name()), label("family", family.name())]
 }
 
@@ -174,8 +176,6 @@ fn counts(rows: &[PathRow]) -> Family {
 
 #[cfg(test)]
 mod tests {
-    use probes::units::IpSize;
-
     use super::super::super::example;
     use super::super::Value;
     use super::*;

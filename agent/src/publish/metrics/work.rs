@@ -1,12 +1,17 @@
 //! What the agent does and how it fares: probe traffic, rounds, sources of facts and peers.
+//!
+//! Probe traffic is shown of the planes and families that this node has a path in: most have one family, and series of
+//! the other would say 0 for ever. Whether a source could be read is shown of all, how long it took of those that grow
+//! with pods or peers: the others take a fraction of a millisecond on any machine.
+
+use std::collections::BTreeSet;
 
 use probes::fact::Source;
-use probes::path::Plane;
 use probes::report::{Published, Vantage};
 use probes::telemetry::{ErrorKind, Histogram, ROUND_TRIP_BUCKETS, Telemetry, Traffic, round_trip_bound};
-use probes::units;
 
-use super::{Family, Kind, Labels, Sample, Scrape, Unit, Value, label};
+use super::paths::{Place, place_labels};
+use super::{Family, Kind, Sample, Scrape, Unit, Value, label};
 
 /// `build_info`.
 pub(super) fn build(scrape: &Scrape<'_>) -> Family {
@@ -23,7 +28,7 @@ pub(super) fn build(scrape: &Scrape<'_>) -> Family {
 pub(super) fn families(published: Option<&Published>) -> Vec<Family> {
     let fallback = Telemetry::default();
     let telemetry = published.map_or(&fallback, |published| &published.telemetry);
-    let mut all = Vec::from(traffic(telemetry));
+    let mut all = Vec::from(traffic(telemetry, &places(published)));
     all.push(errors(telemetry));
     all.push(stalls(telemetry));
     all.push(overruns(telemetry));
@@ -33,16 +38,14 @@ pub(super) fn families(published: Option<&Published>) -> Vec<Family> {
     all
 }
 
-fn planes() -> impl Iterator<Item = (Plane, units::Family)> {
-    let families = [units::Family::Ipv4, units::Family::Ipv6];
-    Plane::ALL.into_iter().flat_map(move |plane| families.map(|family| (plane, family)))
+/// Where this node has paths, or had.
+fn places(published: Option<&Published>) -> BTreeSet<Place> {
+    let Some(Published { report, telemetry, .. }) = published else { return BTreeSet::new() };
+    let used = telemetry.traffic.iter().filter(|(_, traffic)| traffic.sent > 0).map(|(place, _)| *place);
+    report.paths.iter().map(|row| (row.plane, row.family)).chain(used).collect()
 }
 
-fn plane_labels((plane, family): (Plane, units::Family)) -> Labels {
-    vec![label("plane", plane.name()), label("family", family.name())]
-}
-
-fn traffic(telemetry: &Telemetry) -> [Family; 4] {
+fn traffic(telemetry: &Telemetry, places: &BTreeSet<Place>) -> [Family; 4] {
     let mut sent = Family::counter("probe_packets_sent", "Reference probes sent.");
     let mut lost = Family::counter("probe_packets_lost", "Reference probes without an answer.");
     let mut searching =
@@ -50,15 +53,12 @@ fn traffic(telemetry: &Telemetry) -> [Family; 4] {
     let help = "Round trips of small reference probes.";
     let mut times = Family::new("path_round_trip", Some(Unit::Seconds), Kind::Histogram, help);
     let none = Traffic::default();
-    for key in planes() {
-        let traffic = telemetry.traffic.get(&key).unwrap_or(&none);
-        sent.push(plane_labels(key), traffic.sent);
-        lost.push(plane_labels(key), traffic.lost);
-        searching.push(plane_labels(key), traffic.searching);
-        // Nineteen series each: those of a plane that was never probed would be a third of a small node's scrape.
-        if traffic.sent > 0 || traffic.round_trips.count() > 0 {
-            times.samples.push(Sample { labels: plane_labels(key), value: histogram(&traffic.round_trips) });
-        }
+    for place in places {
+        let traffic = telemetry.traffic.get(place).unwrap_or(&none);
+        sent.push(place_labels(*place), traffic.sent);
+        lost.push(place_labels(*place), traffic.lost);
+        searching.push(place_labels(*place), traffic.searching);
+        times.samples.push(Sample { labels: place_labels(*place), value: histogram(&traffic.round_trips) });
     }
     [sent, lost, searching, times]
 }
@@ -101,15 +101,20 @@ fn peers(telemetry: &Telemetry) -> [Family; 2] {
 
 fn sources(telemetry: &Telemetry) -> [Family; 2] {
     let mut success = Family::gauge("source_success", "Whether a source of facts could be read the last time.");
-    let mut took = Family::seconds("source_duration", "How long a source of facts took the last time.");
+    let help = "How long a source of facts that grows with pods or peers took the last time.";
+    let mut took = Family::seconds("source_duration", help);
     for (source, (duration, succeeded)) in &telemetry.sources {
         success.push([label("source", source.name())], *succeeded);
-        // Being told takes no time of ours.
-        if *source != Source::Events {
+        if grows(*source) {
             took.push([label("source", source.name())], duration.as_secs_f64());
         }
     }
     [success, took]
+}
+
+const fn grows(source: Source) -> bool {
+    use Source::{Fdb, Links, Lookup, Neighbours, PodEnds, Routes};
+    matches!(source, Links | Routes | Lookup | Neighbours | Fdb | PodEnds)
 }
 
 fn rounds(published: Option<&Published>) -> [Family; 3] {
@@ -126,22 +131,47 @@ fn rounds(published: Option<&Published>) -> [Family; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use probes::path::Plane;
+    use probes::units::Family;
+
+    use super::super::super::example;
+    use super::families;
+    use super::{ErrorKind, Published, Source, Traffic};
+
+    fn samples(published: Option<&Published>, name: &str) -> usize {
+        let families = families(published);
+        let family = families.iter().find(|family| family.name == format!("mtuscope_{name}"));
+        family.map_or(0, |family| family.samples.len())
+    }
 
     #[test]
-    fn counters_exist_before_the_first_round() {
-        let families = families(None);
-        let count = |name: &str| {
-            let family = families.iter().find(|family| family.name == format!("mtuscope_{name}"));
-            family.map_or(0, |family| family.samples.len())
-        };
-        assert_eq!(count("probe_packets_sent"), 6);
-        assert_eq!(count("probe_packets_lost"), 6);
-        assert_eq!(count("search_packets"), 6);
-        assert_eq!(count("probe_errors"), ErrorKind::ALL.len());
-        assert_eq!(count("transfer_stalls"), 1);
-        assert_eq!(count("netlink_overruns"), 1);
-        assert_eq!(count("last_round_timestamp"), 0, "no round has ended");
-        assert_eq!(count("probe_interval"), 0, "not known yet");
+    fn counters_of_the_agent_exist_before_the_first_round() {
+        assert_eq!(samples(None, "probe_errors"), ErrorKind::ALL.len());
+        assert_eq!(samples(None, "transfer_stalls"), 1);
+        assert_eq!(samples(None, "netlink_overruns"), 1);
+        assert_eq!(samples(None, "last_round_timestamp"), 0, "no round has ended");
+        assert_eq!(samples(None, "probe_interval"), 0, "not known yet");
+    }
+
+    #[test]
+    fn traffic_is_counted_from_0_on_where_a_path_is_and_stays_where_one_was() {
+        const EACH: [&str; 4] = ["probe_packets_sent", "probe_packets_lost", "search_packets", "path_round_trip"];
+        let mut published = example::published();
+        let counts = |published: &Published| EACH.map(|name| samples(Some(published), name));
+        assert_eq!(counts(&published), [3; 4], "three planes of one family");
+        published.telemetry.traffic.clear();
+        assert_eq!(counts(&published), [3; 4], "paths that were not probed yet");
+        std::sync::Arc::make_mut(&mut published.report).paths.clear();
+        assert_eq!(counts(&published), [0; 4]);
+        let sent = Traffic { sent: 1, ..Traffic::default() };
+        published.telemetry.traffic.insert((Plane::Pod, Family::Ipv6), sent);
+        assert_eq!(counts(&published), [1; 4], "its peer left");
+    }
+
+    #[test]
+    fn every_source_tells_of_success_and_those_that_grow_of_their_time() {
+        let published = example::published();
+        assert_eq!(samples(Some(&published), "source_success"), Source::ALL.len());
+        assert_eq!(samples(Some(&published), "source_duration"), 6);
     }
 }

@@ -50,7 +50,9 @@ fn a_change_is_judged_within_a_second_and_nothing_is_probed_for_it() {
     let (sent, changed) = (world.sent.len(), world.time);
     world.facts = small_bridge;
     told(&mut world, resized("vmbr1", 1400));
+    assert_eq!(world.ends, Some(Ends::All), "a round asks about every pod's end");
     let published = world.round();
+    assert_eq!(world.ends, Some(Ends::Changed), "a thousand pods are not asked because of one link");
     assert!(!has(&published, "tunnel-no-headroom"), "it may be a step on the way");
     let settled = world.round();
     assert!(world.time - changed < SECOND && world.sent.len() == sent);

@@ -165,7 +165,7 @@ fn a_result_that_comes_while_tables_are_read_waits_for_the_judgement_that_follow
     let mut world = World::of_transfers();
     world.round();
     let transfers = std::mem::take(&mut world.transfers);
-    while !matches!(world.node.poll(at(world.time)), Some(Output::ReadFacts)) {
+    while !matches!(world.node.poll(at(world.time)), Some(Output::ReadFacts(_))) {
         world.sleep();
     }
     for transfer in transfers {
