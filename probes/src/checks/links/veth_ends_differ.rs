@@ -98,7 +98,7 @@ impl Check for VethEndsDiffer {
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
-        let pods = pod_links::all(node)?;
+        let pods = pod_links::all(node)?.seen()?;
         let mut judgement = Judgement::default();
         let evidence = evidence(&pods.known);
         let severity = if evidence.from_pod > 0 { Severity::Critical } else { Severity::Warning };
@@ -174,13 +174,14 @@ fn some_of_both(mut differing: Vec<Ends>) -> Vec<Ends> {
 
 /// The ends of a link that loses packets.
 fn ends(pod: &PodLink<'_>) -> Option<Ends> {
-    let (host_mtu, pod_mtu) = (pod.host.mtu, pod.end.mtu);
+    let end = pod.end?;
+    let (host_mtu, pod_mtu) = (pod.host.mtu, end.mtu);
     let passes = pod.binds().carries().plus(VLAN_HLEN);
     (host_mtu.bytes().abs_diff(pod_mtu.bytes()) > VLAN_HLEN).then(|| Ends {
         link: pod.host.name.clone(),
         host_mtu,
         pod_mtu,
-        pod: pod.end.addresses.clone(),
+        pod: end.addresses.clone(),
         vanishes: if pod_mtu > host_mtu { Direction::FromPod } else { Direction::ToPod },
         passes,
     })
