@@ -339,6 +339,7 @@ mod tests {
         let storage = Example::reference().device("pods-storage", "bridge", 9000).device("veth1", "veth", 9000);
         let storage = storage.port("veth1", "pods-storage").with("veth1", |link| link.other_namespace = Some(4));
         assert!(judge(&storage).raised.is_empty());
-        assert_eq!(judge(&storage.address("pods-storage", "10.250.0.1", 24)).raised[0].evidence.too_large, 1);
+        let routed = Example::flannel().with("veth0a1b2c3d", |link| link.mtu = LinkMtu::new(1500));
+        assert_eq!(judge(&routed).raised[0].evidence.too_large, 1);
     }
 }
