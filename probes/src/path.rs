@@ -96,6 +96,9 @@ pub enum Task {
     /// The largest outer packet that the network below a tunnel carries to the tunnel's far end, by datagrams that are
     /// encapsulated here. Sizes are those of the outer packet.
     Outer(Encapsulation),
+    /// The same by frames for every hardware address: whether the far end takes those where it is silent to the one that
+    /// the tunnel's entries name.
+    Anyone(Encapsulation),
     /// Whether all equal-cost paths carry the expected size.
     Spread {
         /// How many source ports to try.
@@ -112,6 +115,7 @@ impl Task {
         match self {
             Self::Mtu { .. } => TaskKind::Mtu,
             Self::Outer(_) => TaskKind::Outer,
+            Self::Anyone(_) => TaskKind::Anyone,
             Self::Spread { .. } => TaskKind::Spread,
         }
     }
@@ -120,7 +124,9 @@ impl Task {
     pub const fn encapsulation(self) -> Option<Encapsulation> {
         match self {
             Self::Mtu { .. } | Self::Spread { encapsulation: None, .. } => None,
-            Self::Outer(encapsulation) | Self::Spread { encapsulation: Some(encapsulation), .. } => Some(encapsulation),
+            Self::Outer(encapsulation)
+            | Self::Anyone(encapsulation)
+            | Self::Spread { encapsulation: Some(encapsulation), .. } => Some(encapsulation),
         }
     }
 }
@@ -132,6 +138,8 @@ pub enum TaskKind {
     Mtu,
     /// [`Task::Outer`].
     Outer,
+    /// [`Task::Anyone`].
+    Anyone,
     /// [`Task::Spread`].
     Spread,
 }
@@ -157,6 +165,13 @@ pub struct Encapsulation {
 }
 
 impl Encapsulation {
+    /// The same frame for every hardware address (`ff:ff:ff:ff:ff:ff`). A far end that has the inner address answers it
+    /// whatever its own hardware address is, unless its `drop_unicast_in_l2_multicast` is set.
+    #[must_use]
+    pub const fn for_anyone(self) -> Self {
+        Self { to_mac: [0xff; 6], ..self }
+    }
+
     /// Bytes of an outer packet around an inner payload of none: all headers, the inner ICMP or UDP header among them.
     pub const fn least(self) -> IpSize {
         let outer = overhead::vxlan(Family::of(self.vtep));
@@ -577,6 +592,8 @@ pub enum Learned {
     Mtu(Box<Measured>),
     /// Of [`Task::Outer`], in sizes of the outer packet.
     Outer(Box<Measured>),
+    /// Of [`Task::Anyone`], in the same sizes.
+    Anyone(Box<Measured>),
     /// Of [`Task::Spread`].
     Spread(Box<spread::Swept>),
 }

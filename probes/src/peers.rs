@@ -28,6 +28,8 @@ use crate::units::{Dual, Family};
 
 use discovery::Found;
 
+pub(crate) use direct::routes as direct_routes;
+
 /// One peer node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -110,7 +110,7 @@ impl Prober {
 
     /// Drops the tasks of a path that are under way, and results that were not fetched.
     pub fn stop(&mut self, path: &PathKey, now: Mono) {
-        for kind in [TaskKind::Mtu, TaskKind::Outer, TaskKind::Spread] {
+        for kind in [TaskKind::Mtu, TaskKind::Outer, TaskKind::Anyone, TaskKind::Spread] {
             self.drop_run(&(path.clone(), kind), now);
         }
         self.finished.retain(|(finished, _)| finished != path);

@@ -80,6 +80,9 @@ pub struct Path {
     /// What the network below the tunnel carries to the tunnel's far end, in sizes of the outer packet, by packets that
     /// are encapsulated here. `Absent` where there is no such way to ask: no VXLAN, or one in collect-metadata mode.
     pub outer: Fact<Measured>,
+    /// The same by packets for every hardware address. `Absent` unless those for the one that the tunnel's entries name are
+    /// lost in silence.
+    pub anyone: Fact<Measured>,
     /// What it lost lately.
     pub losses: Losses,
     /// What became of many source ports, the last time that they were swept. `Absent` where no sweep is made: it is the
@@ -125,6 +128,7 @@ impl Path {
                 self.probed_at = Some(now.wall);
             }
             Learned::Outer(measured) => self.outer = known(refused::remembered(*measured, self.outer.known())),
+            Learned::Anyone(measured) => self.anyone = known(*measured),
             Learned::Spread(swept) => self.spread = Fact::Known(*swept),
         }
     }

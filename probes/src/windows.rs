@@ -83,7 +83,7 @@ impl Windows {
     /// Takes in what our own probes met.
     pub fn probed(&mut self, learned: &Learned) {
         self.own += match learned {
-            Learned::Mtu(measured) | Learned::Outer(measured) => match measured.verdict {
+            Learned::Mtu(measured) | Learned::Outer(measured) | Learned::Anyone(measured) => match measured.verdict {
                 Verdict::Clear { .. } => 0,
                 _ => u64::from(measured.packets()),
             },

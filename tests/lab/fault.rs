@@ -245,6 +245,11 @@ pub enum Fault {
         /// The peer whose address it is; nobody's if left out.
         is: Option<usize>,
     },
+    /// A node's tunnel has another hardware address, as if it were made again. The node's own entries are right.
+    NewMac {
+        /// The node.
+        node: usize,
+    },
     /// The tunnel keeps entries of a node that is gone.
     Leftover {
         /// On this node.
@@ -515,6 +520,7 @@ impl Fault {
             Self::MissingFdb { .. }
             | Self::FdbElsewhere { .. }
             | Self::Leftover { .. }
+            | Self::NewMac { .. }
             | Self::TunnelOn { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
@@ -615,6 +621,7 @@ impl Fault {
             Self::MissingFdb { node, of } => tunnel::no_forwarding(cluster, *node, *of),
             Self::FdbElsewhere { node, of } => tunnel::forwarding_elsewhere(cluster, *node, *of),
             Self::FdbTo { node, of, to } => vtep::forwarding_to(cluster, *node, *of, *to),
+            Self::NewMac { node } => vtep::new_mac(cluster, *node),
             Self::NeighbourMac { node, of, is } => vtep::neighbour_mac(cluster, *node, *of, *is),
             Self::Leftover { node, entries } => vtep::leftover(cluster, *node, *entries),
             Self::SecondRoute { node, to, by, same } => vtep::second_route(cluster, *node, *to, *by, *same),

@@ -9,6 +9,7 @@ pub mod nic_single_queue;
 mod pod_links;
 pub mod pod_mtu_mixed;
 pub mod pod_mtu_too_large;
+mod pod_ways;
 pub mod tunnel_no_headroom;
 pub mod tunnel_undersized;
 pub mod tunnel_wrong_underlay;

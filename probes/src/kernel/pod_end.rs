@@ -77,8 +77,8 @@ pub struct PodEnd {
     pub addresses: Vec<IpAddr>,
 }
 
-/// The ends to ask for after a dump of links, each with its link: those of veths that are in another namespace. What does
-/// not decode is left to the decoder of the dump.
+/// The ends to ask for after a dump of links, each with its link: those of veths and netkits that are in another namespace.
+/// What does not decode is left to the decoder of the dump.
 pub fn questions(links: &[RawMessage]) -> Vec<(Question, &RawMessage)> {
     let links = links.iter().filter(|message| message.kind == NEW_LINK);
     links.filter_map(|message| Some((question(&message.body).ok().flatten()?, message))).collect()
@@ -89,10 +89,11 @@ fn question(body: &[u8]) -> Result<Option<Question>, DecodeError> {
     let find = |kind| attributes.iter().find(|attribute| attribute.kind() == kind);
     let (Some(namespace), Some(end)) = (find(IFLA_LINK_NETNSID), find(IFLA_LINK)) else { return Ok(None) };
     let Some(info) = find(IFLA_LINKINFO) else { return Ok(None) };
-    let is_veth = inside(info)?.iter().any(|nested| nested.kind() == IFLA_INFO_KIND && text(nested).as_ref() == "veth");
+    let is_pair = |kind: &str| matches!(kind, "veth" | "netkit");
+    let is_pair = inside(info)?.iter().any(|nested| nested.kind() == IFLA_INFO_KIND && is_pair(&text(nested)));
     let (namespace, end) = (parse_i32(namespace.value())?, parse_u32(end.value())?);
     // The kernel names a namespace that has no number as -1.
-    let asks = is_veth && namespace >= 0 && end != 0;
+    let asks = is_pair && namespace >= 0 && end != 0;
     Ok(asks.then_some(Question { link: index(body), namespace, end: LinkIndex(end) }))
 }
 

@@ -6,6 +6,11 @@
 //! of the forwarding entry that leads to the peer's node. Where they do not fit each other, or lead to another peer, the
 //! one that leads to the peer's node is followed: whether that is answered tells which of the two is wrong. A tunnel in collect-metadata mode has no identifier to send.
 //!
+//! Where neither the device's own packets nor these are answered, and nobody refuses them, they are sent once more for
+//! every hardware address. Linux takes a packet for its own IP address out of a broadcast frame and answers it (measured
+//! on 6.18, echo and timestamp, with a strict `rp_filter` too). So an answer shows that network, port and peer are well,
+//! and that only the hardware address is not the peer's.
+//!
 //! Where a peer's tunnel address is not reached and no route leads into a tunnel, the one that its tables name the peer in
 //! is taken: that the packet is answered shows that the route is all that is missing.
 
@@ -40,6 +45,14 @@ pub(super) fn of(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSiz
         inner_to: key.address,
     };
     Some((encapsulation, expected(node, tunnel, encapsulation)?))
+}
+
+/// The same for every hardware address, where what is for the one that the entries name is lost in silence.
+pub(super) fn for_anyone(node: &Snapshot, key: &PathKey) -> Option<Encapsulation> {
+    let silent = Verdict::Unreachable { why: Unreachable::Silent };
+    let path = node.paths.get(key)?;
+    let is_silent = is_lost(node, key) && path.outer.known().is_some_and(|outer| outer.verdict == silent);
+    of(node, key).filter(|_| is_silent).map(|(encapsulation, _)| encapsulation.for_anyone())
 }
 
 /// The device whose packets are imitated, and the neighbour that it would send to.
@@ -202,6 +215,21 @@ mod tests {
         gone.lookups.remove(&ip("fd00:244:2::"));
         let gone = gone.verdict_at("fd00:244:2::", silent()).snapshot();
         assert_eq!(vtep(&gone, "fd00:244:2::"), Some(ip("fd00::12")), "the tunnel that carried it is remembered");
+    }
+
+    #[test]
+    fn everybody_is_asked_where_the_one_that_the_entries_name_is_silent() {
+        let asked = |inner: Verdict, outer: Verdict| {
+            let node = Example::reference().with("vxlan.calico", |link| link.mac = Some(Mac([2, 0, 0, 0, 0, 1])));
+            let node = node.verdict("master-2", Plane::Overlay, inner).outer_verdict("master-2", outer).snapshot();
+            for_anyone(&node, &key(&node, "10.244.2.0")).map(|how| how.to_mac)
+        };
+        let clear = || Verdict::Clear { mtu: IpSize::new(1450) };
+        let closed = Unreachable::Refused { by: ip("10.0.0.12"), why: crate::path::Refusal::TunnelPortUnreachable };
+        assert_eq!(asked(silent(), silent()), Some([0xff; 6]));
+        assert_eq!(asked(silent(), clear()), None, "what is encapsulated here arrives");
+        assert_eq!(asked(silent(), Verdict::Unreachable { why: closed }), None, "its port is closed");
+        assert_eq!(asked(clear(), silent()), None, "nothing is lost");
     }
 
     #[test]

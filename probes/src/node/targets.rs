@@ -64,6 +64,11 @@ pub(crate) fn paths(node: &Snapshot, probing: &Result<(), Unread>, ecmp_ports: u
                 (Some(_), Some(last)) if last.outer != Fact::Absent => last.outer.clone(),
                 (Some(_), _) => Fact::Unread(unread.clone()),
             },
+            anyone: match (encapsulation::for_anyone(node, &key), last) {
+                (None, _) => Fact::Absent,
+                (Some(_), Some(last)) if last.anyone != Fact::Absent => last.anyone.clone(),
+                (Some(_), _) => Fact::Unread(unread.clone()),
+            },
             losses: node.paths.get(&key).map(|last| last.losses.clone()).unwrap_or_default(),
             spread: sweeps::kept(last, &key, ecmp_ports, || Fact::Unread(unread.clone())),
             probed_at: last.and_then(|last| last.probed_at),
@@ -85,7 +90,14 @@ pub(super) fn of(node: &Snapshot, includes: impl Fn(&str) -> bool) -> Vec<Target
         task: Task::Mtu { hops: false, sample: path.losses.is_doubtful() },
     };
     let picked = || node.paths.iter().filter(|(key, _)| includes(&key.peer));
-    picked().map(target).chain(picked().filter_map(|(key, _)| outer(node, key))).collect()
+    let below = picked().flat_map(|(key, _)| outer(node, key).into_iter().chain(anyone(node, key)));
+    picked().map(target).chain(below).collect()
+}
+
+/// What tells a far end that lost its hardware address from one that nothing reaches.
+fn anyone(node: &Snapshot, key: &PathKey) -> Option<Target> {
+    let encapsulation = encapsulation::for_anyone(node, key)?;
+    Some(Target { task: Task::Anyone(encapsulation), ..outer(node, key)? })
 }
 
 /// What measures the network below a tunnel, beside the path through it.

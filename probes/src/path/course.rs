@@ -80,7 +80,7 @@ impl Course {
         let source = first_source(turn, 1);
         let lane = lane(target, source);
         let stage = match target.task {
-            Task::Mtu { .. } | Task::Outer(_) => Stage::Search(Box::new(Search::new(lane, now))),
+            Task::Mtu { .. } | Task::Outer(_) | Task::Anyone(_) => Stage::Search(Box::new(Search::new(lane, now))),
             Task::Spread { ports, encapsulation } => {
                 let carrier = if encapsulation.is_some() {
                     |source| Carrier::Vxlan { source }
@@ -269,7 +269,7 @@ impl Course {
     const fn is_to_sample(&self, found: &Measured) -> bool {
         match self.task {
             Task::Mtu { sample, .. } => (sample || found.reference_lost > 0) && found.verdict.path_mtu().is_some(),
-            Task::Outer(_) | Task::Spread { .. } => false,
+            Task::Outer(_) | Task::Anyone(_) | Task::Spread { .. } => false,
         }
     }
 
@@ -295,7 +295,7 @@ impl Course {
             Stage::Over => true,
             Stage::Sample(_) | Stage::Spread(_) => false,
         };
-        if let Task::Outer(_) = self.task {
+        if let Task::Outer(_) | Task::Anyone(_) = self.task {
             // What answers is small whatever is asked: all that was measured is the way there.
             let way = matches!(found.verdict, Verdict::BlackHole { .. }).then_some(Way::Forward);
             let ways = Ways { forward: found.verdict.path_mtu(), reverse: None, way, sent: 0 };
@@ -381,6 +381,7 @@ impl Course {
         }
         Some(match self.task {
             Task::Outer(_) => Learned::Outer(measured),
+            Task::Anyone(_) => Learned::Anyone(measured),
             Task::Mtu { .. } | Task::Spread { .. } => Learned::Mtu(measured),
         })
     }

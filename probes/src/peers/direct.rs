@@ -47,16 +47,20 @@ impl Block {
 
 /// Node addresses that routes to pods lead to, by the link that they leave by.
 pub(super) fn all(tables: &Tables) -> BTreeMap<String, BTreeSet<IpAddr>> {
-    let blocks = own_blocks(tables);
-    let routers = routers(tables);
     let mut found: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
-    for route in unicast(tables).filter(|route| blocks.iter().any(|block| block.is_like(route))) {
-        let Some((link, gateway)) = node(route, tables).filter(|(_, gateway)| !routers.contains(gateway)) else {
-            continue;
-        };
+    for (link, gateway) in routes(tables).into_iter().filter_map(|route| node(route, tables)) {
         found.entry(link.to_owned()).or_default().insert(gateway);
     }
     found
+}
+
+/// Routes to pods of other nodes that name the nodes' own addresses.
+pub(crate) fn routes(tables: &Tables) -> Vec<&Route> {
+    let blocks = own_blocks(tables);
+    let routers = routers(tables);
+    let like_ours = unicast(tables).filter(|route| blocks.iter().any(|block| block.is_like(route)));
+    let to_node = |route: &&Route| node(route, tables).is_some_and(|(_, gateway)| !routers.contains(&gateway));
+    like_ours.filter(to_node).collect()
 }
 
 fn node<'a>(route: &Route, tables: &'a Tables) -> Option<(&'a str, IpAddr)> {
@@ -66,7 +70,7 @@ fn node<'a>(route: &Route, tables: &'a Tables) -> Option<(&'a str, IpAddr)> {
 }
 
 fn own_blocks(tables: &Tables) -> Vec<Block> {
-    let kept = routes(tables).filter(|route| route.kind == RouteKind::Blackhole && CALICO.contains(&route.protocol));
+    let kept = every(tables).filter(|route| route.kind == RouteKind::Blackhole && CALICO.contains(&route.protocol));
     let kept =
         kept.map(|route| Block { address: route.destination, length: route.prefix, protocol: Some(route.protocol) });
     let pods = pod_links(tables);
@@ -84,14 +88,14 @@ fn own_blocks(tables: &Tables) -> Vec<Block> {
 
 /// Gateways of default routes, whatever their table.
 fn routers(tables: &Tables) -> BTreeSet<IpAddr> {
-    let defaults = routes(tables).filter(|route| route.prefix == 0);
+    let defaults = every(tables).filter(|route| route.prefix == 0);
     defaults.flat_map(|route| route.hops.iter().filter_map(|hop| hop.gateway)).collect()
 }
 
 fn unicast(tables: &Tables) -> impl Iterator<Item = &Route> {
-    routes(tables).filter(|route| route.kind == RouteKind::Unicast && route.table == MAIN_TABLE)
+    every(tables).filter(|route| route.kind == RouteKind::Unicast && route.table == MAIN_TABLE)
 }
 
-fn routes(tables: &Tables) -> impl Iterator<Item = &Route> {
+fn every(tables: &Tables) -> impl Iterator<Item = &Route> {
     tables.routes.known().into_iter().flatten()
 }

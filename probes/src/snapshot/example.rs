@@ -46,6 +46,7 @@ pub(crate) struct Example {
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
     addressed: BTreeMap<IpAddr, Fact<Measured>>,
     outers: BTreeMap<String, Fact<Measured>>,
+    anyone: BTreeMap<String, Fact<Measured>>,
     cached: BTreeMap<IpAddr, Cached>,
     swept: BTreeMap<IpAddr, Fact<Swept>>,
     transfers: BTreeMap<String, Fact<Made>>,
@@ -96,6 +97,7 @@ impl Example {
             verdicts,
             addressed,
             outers,
+            anyone: BTreeMap::new(),
             cached,
             swept,
             transfers: BTreeMap::new(),
@@ -363,6 +365,12 @@ impl Example {
         self.outer_fact(peer, Fact::Known(measured(verdict)))
     }
 
+    /// What the same packets meet where they are for every hardware address; until told otherwise none are sent.
+    pub(crate) fn anyone_verdict(mut self, peer: &str, verdict: Verdict) -> Self {
+        self.anyone.insert(peer.into(), Fact::Known(measured(verdict)));
+        self
+    }
+
     /// The same where nothing was measured, or there is no way to.
     pub(crate) fn outer_fact(mut self, peer: &str, outer: Fact<Measured>) -> Self {
         self.outers.insert(peer.into(), outer);
@@ -490,6 +498,7 @@ impl Example {
             via: hop.map(|hop| topology.chain(hop.link)).unwrap_or_default(),
             measured: told.unwrap_or_else(clear),
             outer: self.outer_of(key, hop, topology),
+            anyone: self.anyone.get(&key.peer).filter(|_| key.plane == Plane::Overlay).cloned().unwrap_or(Fact::Absent),
             losses: Losses::default(),
             spread: self.spread(key),
             probed_at: None,

@@ -22,6 +22,7 @@ pub mod outer;
 mod pods;
 mod tunnels;
 
+pub use pods::is_made_for_guest;
 pub use tunnels::TunnelView;
 
 /// Who stands on whom.

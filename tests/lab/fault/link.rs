@@ -20,7 +20,8 @@ pub(super) fn down<'c>(namespace: &'c Namespace, link: &str) -> Result<Broken<'c
     }))
 }
 
-fn programmed_on(namespace: &Namespace, link: &str) -> Result<String> {
+/// What the kernel forgets with a link, to be fed to `ip -batch`.
+pub(super) fn programmed_on(namespace: &Namespace, link: &str) -> Result<String> {
     let mut lines = programmed::lines(namespace, Family::V4, Some(link))?;
     if programmed::speaks_six(namespace)? {
         lines += &programmed::lines(namespace, Family::V6, Some(link))?;

@@ -50,6 +50,22 @@ pub(super) fn neighbour_mac(cluster: &Cluster, node: usize, of: usize, is: Optio
     })
 }
 
+/// A tunnel has another hardware address. With the old one the kernel forgets its neighbours, which the CNI there writes
+/// again.
+pub(super) fn new_mac(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
+    let host = cluster.host(node);
+    each(cluster, |tunnel| {
+        let programmed = link::programmed_on(host, tunnel.link)?;
+        let before = mac(cluster, &tunnel, node)?;
+        let set = move |mac: &str| {
+            host.run("ip", ["link", "set", tunnel.link, "address", mac])?;
+            host.feed("ip", &["-batch", "-"], &programmed)
+        };
+        set(NOBODYS)?;
+        Ok(Broken::until(move || set(&before)))
+    })
+}
+
 /// An entry for a node that is not in the cluster. Its address is one of the peer's network all the same.
 pub(super) fn leftover(cluster: &Cluster, node: usize, entries: Left) -> Result<Broken<'_>> {
     let stranger = 77;

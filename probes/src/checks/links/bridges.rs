@@ -12,6 +12,7 @@ use crate::kernel::{Link, LinkIndex};
 use crate::path::Plane;
 use crate::report::Role;
 use crate::snapshot::Snapshot;
+use crate::snapshot::topology::is_made_for_guest;
 use crate::tables::covers;
 
 /// Bridges on the way to other machines.
@@ -59,17 +60,6 @@ fn leads_to_peer(node: &Snapshot, bridge: LinkIndex) -> bool {
 fn has_gateway(node: &Snapshot, bridge: LinkIndex) -> bool {
     let hops = node.tables.routes.known().into_iter().flatten().flat_map(|route| &route.hops);
     hops.into_iter().any(|hop| hop.link == bridge && hop.gateway.is_some())
-}
-
-/// Whether a hypervisor made the port for one of its guests: Proxmox names them by the guest's number, libvirt counts.
-fn is_made_for_guest(port: &Link) -> bool {
-    let numbered = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let of_guest = |prefix: &str, between: char| {
-        let parts = port.name.strip_prefix(prefix).and_then(|rest| rest.split_once(between));
-        parts.is_some_and(|(guest, nic)| numbered(guest) && numbered(nic))
-    };
-    let counted = |prefix: &str| port.name.strip_prefix(prefix).is_some_and(numbered);
-    of_guest("veth", 'i') || of_guest("tap", 'i') || of_guest("fwpr", 'p') || counted("vnet")
 }
 
 #[cfg(test)]

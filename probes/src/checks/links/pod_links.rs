@@ -1,12 +1,20 @@
 //! Pod links that work, with both ends.
 //!
 //! A packet of a pod meets its own end first and then the node's, so what binds it is the smaller of the two. That they
-//! differ is `veth-ends-differ`; the codes about pods beside other pods or beside a tunnel look at what binds.
+//! differ is `veth-ends-differ`; the codes about pods beside other pods or beside their way out look at what binds.
 //!
-//! A link that is down, an end that is down, an end that is gone: no pod is at work there. Where the ends cannot be read
-//! (no `CAP_NET_ADMIN`) nothing is said of any pod, but a node without pods needs no such right.
+//! A link that is down, an end that is down, an end that is gone: no pod is at work there.
+//!
+//! The ends of pods are not shown to everybody (`CAP_NET_ADMIN`), the node's are. A node's end alone is a bound: whatever
+//! the pod's is, its packets are no larger. So an end that fits proves that the pod fits, without any right. An end that
+//! does not fit proves nothing by itself, since the pod's might be smaller; but every CNI gives both ends one MTU, and a
+//! pod's end that was made smaller afterwards is a fault of its own. Where the right is missing, and with it every hope to
+//! see more, that is enough to speak, with evidence that says what it rests on. Where it is there and the reading of an
+//! end failed, the next one tells. That the two ends are equal is what no single end can show.
+//!
+//! A veth has a carrier only while both of its ends are up, so that a pod is at work shows on the node's end.
 
-use crate::fact::Unread;
+use crate::fact::{Reason, Unread};
 use crate::kernel::Link;
 use crate::kernel::pod_end::PodEnd;
 use crate::report::Role;
@@ -21,14 +29,14 @@ pub(super) const EXAMPLES: usize = 5;
 pub(super) struct PodLink<'n> {
     /// The node's end.
     pub(super) host: &'n Link,
-    /// The pod's.
-    pub(super) end: &'n PodEnd,
+    /// The pod's; `None` where it was not read.
+    pub(super) end: Option<&'n PodEnd>,
 }
 
 impl PodLink<'_> {
-    /// The most that the link takes of the pod's packets.
+    /// The most that the link takes of the pod's packets, as far as its ends are known.
     pub(super) fn binds(&self) -> LinkMtu {
-        self.host.mtu.min(self.end.mtu)
+        self.end.map_or(self.host.mtu, |end| self.host.mtu.min(end.mtu))
     }
 }
 
@@ -37,14 +45,41 @@ impl PodLink<'_> {
 pub(super) struct PodLinks<'n> {
     /// Those whose both ends are known.
     pub(super) known: Vec<PodLink<'n>>,
-    /// Why some are not known, if some are not.
+    /// Those of which the node's end alone is.
+    pub(super) half: Vec<PodLink<'n>>,
+    /// Why, if there are any.
     pub(super) unread: Option<Unread>,
+}
+
+impl<'n> PodLinks<'n> {
+    /// Those that may be spoken of: all where no more of them will be seen, for want of the right.
+    pub(super) fn told(&self) -> Vec<PodLink<'n>> {
+        let half = self.half.iter().filter(|_| self.denied().is_some());
+        self.known.iter().chain(half).copied().collect()
+    }
+
+    /// Why no pod's end will be seen: the right is missing.
+    pub(super) fn denied(&self) -> Option<String> {
+        let why = self.unread.as_ref().map(|why| &why.reason);
+        why.filter(|why| matches!(why, Reason::Denied { .. })).map(ToString::to_string)
+    }
+
+    /// What of the pods was looked at, for what takes both ends to conclude.
+    ///
+    /// # Errors
+    /// If there are pod links and the end of none of them could be read.
+    pub(super) fn seen(self) -> Result<Self, Unread> {
+        match self.unread {
+            Some(why) if self.known.is_empty() => Err(why),
+            unread => Ok(Self { unread, ..self }),
+        }
+    }
 }
 
 /// Every pod link that works.
 ///
 /// # Errors
-/// If links or routes could not be read, or there are pod links and the end of none of them could be.
+/// If links or routes could not be read.
 pub(super) fn all(node: &Snapshot) -> Result<PodLinks<'_>, Unread> {
     node.tables.links.read()?;
     node.tables.routes.read()?;
@@ -52,28 +87,35 @@ pub(super) fn all(node: &Snapshot) -> Result<PodLinks<'_>, Unread> {
     let works = |link: &&Link| link.works() && node.topology.role(link.index) == Role::Pod;
     for host in node.tables.links().iter().filter(works) {
         match node.tables.pod_end(host.index) {
-            Ok(Some(end)) if end.up => pods.known.push(PodLink { host, end }),
+            Ok(Some(end)) if end.up => pods.known.push(PodLink { host, end: Some(end) }),
             Ok(_) => {}
-            Err(why) => pods.unread = Some(why),
+            Err(why) => {
+                pods.half.push(PodLink { host, end: None });
+                pods.unread = Some(why);
+            }
         }
     }
-    match pods.unread {
-        Some(why) if pods.known.is_empty() => Err(why),
-        unread => Ok(PodLinks { unread, ..pods }),
-    }
+    Ok(pods)
+}
+
+/// What to add to a sentence that rests on the node's ends alone.
+pub(super) fn unseen(why: Option<&str>) -> String {
+    let told =
+        |why| format!(" This goes by the node's ends, which a CNI makes like the pods'; those were not seen: {why}.");
+    why.map(told).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fact::{Fact, Source};
-    use crate::snapshot::example::{Example, failed};
+    use crate::snapshot::example::{Example, failed, no_admin};
 
     const POD: &str = "cali1a2b3c4d5e6";
 
     fn told(node: &Example) -> Result<(Vec<(String, u32)>, bool), Unread> {
         let node = node.snapshot();
-        let pods = all(&node)?;
+        let pods = all(&node)?.seen()?;
         let known = pods.known.iter().map(|pod| (pod.host.name.clone(), pod.binds().bytes())).collect();
         Ok((known, pods.unread.is_some()))
     }
@@ -112,6 +154,18 @@ mod tests {
         assert_eq!(told(&node), Ok((vec![("cali9f8e7d6c5b4".to_owned(), 1450)], true)));
         node.tables.pod_ends = Fact::Unread(failed(Source::PodEnds));
         assert_eq!(told(&node), Err(failed(Source::PodEnds)));
+    }
+
+    #[test]
+    fn the_nodes_ends_speak_for_the_pods_where_the_right_is_missing_and_not_where_a_reading_failed() {
+        let bound = |why: Unread| {
+            let mut node = Example::reference().with(POD, |link| link.mtu = LinkMtu::new(1500));
+            node.tables.pod_ends = Fact::Unread(why);
+            let node = node.snapshot();
+            all(&node).unwrap().told().iter().map(|pod| pod.binds().bytes()).collect::<Vec<_>>()
+        };
+        assert_eq!(bound(no_admin()), [1500, 1450]);
+        assert_eq!(bound(failed(Source::PodEnds)), [0; 0]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! Pods are compared with those of the same network only: those on routed links with one another, those on a bridge
 //! with that bridge's. A second network made for storage may well have an MTU of its own. Links that are set down are
 //! left out: no pod runs behind them. A pod's MTU is what binds its packets, the smaller of its link's two ends
-//! ([`pod_links`]).
+//! ([`pod_links`]). Where only the nodes' ends may be seen and they differ, so do the pods; that they are equal shows nothing.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,9 @@ pub struct PodMtuMixed;
 pub struct Evidence {
     /// Networks whose pods differ.
     pub networks: Vec<Network>,
+    /// Why the pods' ends were not seen; then the sizes are those of the node's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
 }
 
 /// One network of pods.
@@ -74,10 +77,11 @@ impl Check for PodMtuMixed {
         let pods = pod_links::all(node)?;
         let mut judgement = Judgement::default();
         let networks: Vec<_> =
-            networks(node, &pods.known).into_iter().filter(|network| network.links_by_mtu.len() > 1).collect();
+            networks(node, &pods.told()).into_iter().filter(|network| network.links_by_mtu.len() > 1).collect();
         if !networks.is_empty() {
-            judgement.raise(Subject::Pods, Severity::Info, Evidence { networks });
-        } else if let Some(why) = pods.unread {
+            let unseen = pods.denied();
+            judgement.raise(Subject::Pods, Severity::Info, Evidence { networks, unseen });
+        } else if let Some(why) = pods.seen()?.unread {
             judgement.unread.push((Subject::Pods, why));
         }
         Ok(judgement)
@@ -85,7 +89,8 @@ impl Check for PodMtuMixed {
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let told: Vec<_> = evidence.networks.iter().map(Network::told).collect();
-        format!("Pods of this node have different MTUs: {}.", told.join("; "))
+        let unseen = pod_links::unseen(evidence.unseen.as_deref());
+        format!("Pods of this node have different MTUs: {}.{unseen}", told.join("; "))
     }
 
     fn fixes(_: &Subject, _: &Evidence) -> Vec<Fix> {
@@ -98,7 +103,7 @@ impl Check for PodMtuMixed {
             links_by_mtu: BTreeMap::from([(LinkMtu::new(1400), 3), (LinkMtu::new(1450), 12)]),
             examples: vec!["cali1a2b3c4d5e6".into(), "cali5c0ffee1234".into(), "cali9f8e7d6c5b4".into()],
         };
-        (Subject::Pods, Severity::Info, Evidence { networks: vec![network] })
+        (Subject::Pods, Severity::Info, Evidence { networks: vec![network], unseen: None })
     }
 }
 
@@ -140,7 +145,7 @@ fn network(node: &Snapshot, master: Option<LinkIndex>, pods: &[&PodLink<'_>]) ->
 mod tests {
     use super::*;
     use crate::fact::{Fact, Source};
-    use crate::snapshot::example::{Example, failed};
+    use crate::snapshot::example::{Example, failed, no_admin};
 
     fn judge(example: &Example) -> Judgement<Evidence> {
         PodMtuMixed::judge(&example.snapshot()).unwrap()
@@ -211,6 +216,19 @@ mod tests {
         assert_eq!(told(&smaller), "Pods of this node have different MTUs: 1 at 1450 B and 1 at 1400 B.");
         let larger = Example::reference().end("cali1a2b3c4d5e6", |end| end.mtu = LinkMtu::new(1500));
         assert!(judge(&larger).raised.is_empty(), "its link takes no more than the other's");
+    }
+
+    #[test]
+    fn without_the_right_to_see_pods_ends_a_difference_shows_and_none_shows_nothing() {
+        let mut node = Example::reference();
+        node.tables.pod_ends = Fact::Unread(no_admin());
+        assert_eq!(PodMtuMixed::judge(&node.snapshot()).unwrap_err(), no_admin());
+        let differ = node.with("cali1a2b3c4d5e6", |link| link.mtu = LinkMtu::new(1400));
+        assert_eq!(
+            told(&differ),
+            "Pods of this node have different MTUs: 1 at 1450 B and 1 at 1400 B. This goes by the node's ends, which a \
+             CNI makes like the pods'; those were not seen: denied, needs CAP_NET_ADMIN."
+        );
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! Pods whose MTU is above that of the tunnel which their packets to other nodes leave by.
+//! Pods whose MTU is above what their packets to other nodes leave by.
 //!
 //! The node answers such a packet with "fragmentation needed", so well-behaved senders adapt and this is a warning. It
 //! is the classic fault all the same: small requests pass, uploads hang, because that answer is filtered or ignored.
 //! Critical only with proof: an overlay or pod path on which sizes vanish in silence.
 //!
-//! Two sizes are compared, and each is the smallest of several. *What a pod sends* is bound by the smaller end of its link
-//! ([`pod_links`]). *What the node takes to other nodes' pods* is bound by the tunnel's MTU, and by that of the routes which
-//! lead into it: newer versions of Calico give theirs one, and the kernel then refuses a forwarded packet at the route and
-//! not at the device.
+//! Two sizes are compared, and each is the smallest of several. *What a pod sends* is bound by the smaller end of its link;
+//! where the right to see the pods' ends is missing, by the node's, which proves that a pod fits and, since a CNI makes both
+//! ends alike, is enough to say that one does not ([`pod_links`]). *What the node takes to other nodes' pods* is bound by
+//! the tunnel's MTU or that of the NIC where there is none, and by that of the route: newer versions of Calico give theirs
+//! one, and the kernel then refuses a forwarded packet at the route and not at the device ([`pod_ways`]).
 //!
 //! A route inside a pod may hold its packets smaller than its device would, and from the node no route of another
 //! namespace can be seen. Cilium does just that: there the overhead stands in the pods' routes and a larger device is
-//! normal, so nothing is said of pods that leave by a collect-metadata tunnel or a device of Cilium's.
+//! normal, so nothing is said of its pods. Nothing is said either of pods on a bridge without an address: no route of the
+//! node is theirs, so a second network for storage may be as large as it likes.
 
 use std::collections::BTreeMap;
 
@@ -21,30 +23,31 @@ use serde::Serialize;
 use crate::checks::kernel::FragmentationFailing;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::Unread;
-use crate::kernel::RouteKind;
 use crate::path::{Plane, Verdict};
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
-use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
-use crate::units::{IpSize, LinkMtu};
+use crate::units::LinkMtu;
 
 use super::PodMtuMixed;
-use super::pod_links::{self, EXAMPLES, PodLink};
+use super::pod_links::{self, EXAMPLES, PodLink, PodLinks};
+use super::pod_ways::{self, Narrow, Way};
 
 /// The rule.
 #[derive(Debug)]
 pub struct PodMtuTooLarge;
 
-/// Pod links by MTU, and the tunnel that is too small for some.
+/// Pod links by MTU, and the way that is too small for some.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Evidence {
-    /// The tunnel that takes least of those that carry pods.
-    pub tunnel: String,
+    /// The link that takes least of those by which pods reach other nodes.
+    pub link: String,
     /// Its MTU.
-    pub tunnel_mtu: LinkMtu,
-    /// The route into it that takes less still, if one does.
+    pub link_mtu: LinkMtu,
+    /// Whether it is a tunnel.
+    pub tunnel: bool,
+    /// The route to it that takes less still, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Narrow>,
     /// The most that a pod may have.
@@ -57,15 +60,9 @@ pub struct Evidence {
     pub examples: Vec<String>,
     /// Whether sizes were measured to vanish in silence on an overlay or pod path.
     pub black_hole: bool,
-}
-
-/// A route with an MTU of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Narrow {
-    /// Its destination.
-    pub to: String,
-    /// Its MTU.
-    pub mtu: IpSize,
+    /// Why the pods' ends were not seen; then the sizes are those of the node's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
 }
 
 impl Check for PodMtuTooLarge {
@@ -73,12 +70,13 @@ impl Check for PodMtuTooLarge {
         code: "pod-mtu-too-large",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
-        title: "pod MTU above the tunnel's",
-        meaning: "Pods send packets to other nodes that their tunnel does not take. Small requests work; large ones \
-                  depend on an ICMP answer that is often filtered, and then uploads hang.",
+        title: "pod MTU above what pods leave by",
+        meaning: "Pods send packets to other nodes that the tunnel, or the NIC and the route where there is none, does \
+                  not take. Small requests work; large ones depend on an ICMP answer that is often filtered, and then \
+                  uploads hang.",
         look: &[
             "ip -d link show type veth",
-            "ip link show dev TUNNEL; ip route show dev TUNNEL",
+            "ip link show dev LINK; ip route show dev LINK",
             "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
         ],
         silences: &[PodMtuMixed::ENTRY.code, FragmentationFailing::ENTRY.code],
@@ -89,40 +87,44 @@ impl Check for PodMtuTooLarge {
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
         let pods = pod_links::all(node)?;
+        node.tables.addresses.read()?;
         let mut judgement = Judgement::default();
-        let Some(way) = narrowest_way(node) else { return Ok(judgement) };
-        let evidence = evidence(node, &pods.known, way);
-        if let Some(evidence) = Some(evidence).filter(|evidence| evidence.too_large > 0) {
+        let Some(way) = pod_ways::narrowest(node) else { return Ok(judgement) };
+        let budget = way.takes();
+        let evidence = evidence(node, &pods, way);
+        if evidence.too_large > 0 {
             let severity = if evidence.black_hole { Severity::Critical } else { Severity::Warning };
             judgement.raise_breaking(Subject::Pods, severity, evidence, vec![Subject::Pods]);
-        } else if let Some(why) = pods.unread {
+        } else if let Some(why) = pods.unread.filter(|_| pods.half.iter().any(|pod| pod.binds() > budget)) {
             judgement.unread.push((Subject::Pods, why));
         }
         Ok(judgement)
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
-        let Evidence { tunnel, route, budget, links_by_mtu, too_large, black_hole, .. } = evidence;
+        let Evidence { link, route, budget, links_by_mtu, too_large, black_hole, unseen, .. } = evidence;
         let total = links_by_mtu.values().sum();
         let largest = links_by_mtu.keys().next_back().unwrap_or(budget);
         let (have, up_to) = if *too_large == 1 { ("has", "") } else { ("have", "up to ") };
         let of = match route {
-            Some(Narrow { to, .. }) => format!("the route to {to} through {tunnel}"),
-            None => tunnel.clone(),
+            Some(Narrow { to, .. }) => format!("the route to {to} through {link}"),
+            None => link.clone(),
         };
         let proof = if *black_hole { " Larger packets were measured to vanish." } else { "" };
         format!(
             "{too_large} of {} {have} an MTU of {up_to}{largest} B, above the {budget} B of {of}, by which pods reach \
-             other nodes.{proof}",
-            words::count(total, "pod link")
+             other nodes.{proof}{}",
+            words::count(total, "pod link"),
+            pod_links::unseen(unseen.as_deref())
         )
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let Evidence { tunnel, tunnel_mtu, route, budget, .. } = evidence;
-        let shrink = [Fix::PodMtu { tunnel: Some(tunnel.clone()), mtu: *budget }, Fix::RecreatePods];
+        let Evidence { link, link_mtu, route, budget, .. } = evidence;
+        let tunnel = evidence.tunnel.then(|| link.clone());
+        let shrink = [Fix::PodMtu { tunnel, mtu: *budget }, Fix::RecreatePods];
         let widen = route.iter().map(|Narrow { to, mtu }| {
-            let wide = Fix::RouteMtu { to: to.clone(), link: tunnel.clone(), from: *mtu, mtu: tunnel_mtu.carries() };
+            let wide = Fix::RouteMtu { to: to.clone(), link: link.clone(), from: *mtu, mtu: link_mtu.carries() };
             Fix::Instead(vec![wide])
         });
         shrink.into_iter().chain(widen).collect()
@@ -130,66 +132,48 @@ impl Check for PodMtuTooLarge {
 
     fn example() -> (Subject, Severity, Evidence) {
         let evidence = Evidence {
-            tunnel: "vxlan.calico".into(),
-            tunnel_mtu: LinkMtu::new(1450),
+            link: "vxlan.calico".into(),
+            link_mtu: LinkMtu::new(1450),
+            tunnel: true,
             route: None,
             budget: LinkMtu::new(1450),
             links_by_mtu: BTreeMap::from([(LinkMtu::new(1450), 11), (LinkMtu::new(1500), 3)]),
             too_large: 3,
             examples: vec!["cali1a2b3c4d5e6".into(), "cali5c0ffee1234".into(), "cali9f8e7d6c5b4".into()],
             black_hole: false,
+            unseen: None,
         };
         (Subject::Pods, Severity::Warning, evidence)
     }
 }
 
-fn evidence(node: &Snapshot, pods: &[PodLink<'_>], way: Way<'_>) -> Evidence {
+fn evidence(node: &Snapshot, pods: &PodLinks<'_>, way: Way) -> Evidence {
     let budget = way.takes();
+    let routed: Vec<_> = pods.told().into_iter().filter(|pod| is_routed_here(node, pod)).collect();
     let mut links_by_mtu = BTreeMap::new();
-    for pod in pods {
+    for pod in &routed {
         *links_by_mtu.entry(pod.binds()).or_default() += 1;
     }
-    let too_large: Vec<_> = pods.iter().filter(|pod| pod.binds() > budget).collect();
+    let too_large: Vec<_> = routed.iter().filter(|pod| pod.binds() > budget).collect();
     Evidence {
-        tunnel: way.tunnel.name.clone(),
-        tunnel_mtu: way.tunnel.mtu,
+        link: way.link,
+        link_mtu: way.mtu,
+        tunnel: way.tunnel,
         route: way.route,
         budget,
         links_by_mtu,
         too_large: too_large.len(),
         examples: too_large.iter().take(EXAMPLES).map(|pod| pod.host.name.clone()).collect(),
         black_hole: black_hole_inside(node),
+        unseen: pods.denied(),
     }
 }
 
-/// A tunnel and the narrowest route into it, if one takes less than the tunnel.
-struct Way<'n> {
-    tunnel: &'n TunnelView,
-    route: Option<Narrow>,
-}
-
-impl Way<'_> {
-    fn takes(&self) -> LinkMtu {
-        self.route.as_ref().map_or(self.tunnel.mtu, |route| LinkMtu::new(route.mtu.bytes()))
-    }
-}
-
-/// By which pods' packets to other nodes have least room, as far as that shows on the node.
-fn narrowest_way(node: &Snapshot) -> Option<Way<'_>> {
-    let shows = |tunnel: &&TunnelView| tunnel.carries_pods && !tunnel.external && !tunnel.name.starts_with("cilium_");
-    let carrying = node.topology.tunnels().iter().filter(shows);
-    carrying.map(|tunnel| Way { tunnel, route: narrow_route(node, tunnel) }).min_by_key(Way::takes)
-}
-
-fn narrow_route(node: &Snapshot, tunnel: &TunnelView) -> Option<Narrow> {
-    let routes = node.tables.routes.known().into_iter().flatten();
-    let through =
-        routes.filter(|route| route.kind == RouteKind::Unicast && route.hops.iter().any(|hop| hop.link == tunnel.link));
-    let narrow = through.filter_map(|route| {
-        let mtu = route.mtu.filter(|&mtu| mtu < tunnel.mtu.carries())?;
-        Some(Narrow { to: format!("{}/{}", route.destination, route.prefix), mtu })
-    });
-    narrow.min_by_key(|route| route.mtu)
+/// Whether a pod's packets leave by the node's routes. Where it hangs on a bridge, that takes an address of the bridge for
+/// a gateway; a datapath is a program's own.
+fn is_routed_here(node: &Snapshot, pod: &PodLink<'_>) -> bool {
+    let bridge = pod.host.master.and_then(|master| node.tables.link(master)).filter(|master| master.kind == "bridge");
+    bridge.is_none_or(|bridge| node.tables.addresses_of(bridge.index).any(|own| own.global))
 }
 
 /// Whether a path inside the tunnel is a black hole that the path between the nodes does not explain.
@@ -205,7 +189,8 @@ fn black_hole_inside(node: &Snapshot) -> bool {
 mod tests {
     use super::*;
     use crate::fact::{Fact, Source};
-    use crate::snapshot::example::{Example, black_hole, failed, ip};
+    use crate::snapshot::example::{Example, black_hole, failed, ip, no_admin};
+    use crate::units::IpSize;
 
     fn pods_of(mtu: u32) -> Example {
         Example::reference().with("cali1a2b3c4d5e6", |link| link.mtu = LinkMtu::new(mtu))
@@ -306,9 +291,55 @@ mod tests {
     }
 
     #[test]
-    fn ends_that_could_not_be_read_conclude_nothing() {
-        let mut node = pods_of(1500);
-        node.tables.pod_ends = Fact::Unread(failed(Source::PodEnds));
-        assert_eq!(PodMtuTooLarge::judge(&node.snapshot()).unwrap_err(), failed(Source::PodEnds));
+    fn the_nodes_end_is_the_most_that_a_pod_can_send() {
+        let unread = |mut node: Example, why| {
+            node.tables.pod_ends = Fact::Unread(why);
+            judge(&node)
+        };
+        let fits = unread(pods_of(1450), no_admin());
+        assert!(fits.raised.is_empty() && fits.unread.is_empty(), "whatever the pods' ends are: {fits:?}");
+        let told = unread(pods_of(1451), no_admin());
+        let raised = &told.raised[0];
+        assert_eq!((raised.severity, raised.evidence.too_large), (Severity::Warning, 1));
+        let said = PodMtuTooLarge::summary(&raised.subject, &raised.evidence);
+        assert!(said.ends_with("like the pods'; those were not seen: denied, needs CAP_NET_ADMIN."), "{said}");
+        let failed = || failed(Source::PodEnds);
+        assert_eq!(unread(pods_of(1451), failed()).unread, [(Subject::Pods, failed())], "the next reading tells");
+        assert_eq!(unread(pods_of(1450), failed()).unread, [], "it fits");
+    }
+
+    #[test]
+    fn without_a_tunnel_the_nic_or_the_route_to_the_peers_pods_binds() {
+        let node = |nic, pod| {
+            let mut node = Example::empty()
+                .device("eth0", "device", nic)
+                .address("eth0", "10.0.0.11", 24)
+                .pod("cali1a2b3c4d5e6", pod, "10.1.1.2")
+                .route("10.1.2.0", 26, Some("10.0.0.12"), "eth0")
+                .peer("b", "eth0", "10.0.0.12");
+            let Fact::Known(routes) = &node.tables.routes else { panic!("they are known") };
+            node.lookups.insert(ip("10.1.2.2"), Fact::Known(routes.last().unwrap().clone()));
+            node.peers[0].pods.push(ip("10.1.2.2"));
+            node
+        };
+        assert!(judge(&node(1500, 1500)).raised.is_empty());
+        let raised = &judge(&node(1500, 9000)).raised[0];
+        assert_eq!(
+            PodMtuTooLarge::summary(&raised.subject, &raised.evidence),
+            "1 of 1 pod link has an MTU of up to 9000 B, above the 1500 B of eth0, by which pods reach other nodes."
+        );
+        assert_eq!(
+            PodMtuTooLarge::fixes(&raised.subject, &raised.evidence)[0],
+            Fix::PodMtu { tunnel: None, mtu: LinkMtu::new(1500) }
+        );
+    }
+
+    #[test]
+    fn a_bridge_without_an_address_is_a_network_of_its_own() {
+        let storage = Example::reference().device("pods-storage", "bridge", 9000).device("veth1", "veth", 9000);
+        let storage = storage.port("veth1", "pods-storage").with("veth1", |link| link.other_namespace = Some(4));
+        assert!(judge(&storage).raised.is_empty());
+        let routed = Example::flannel().with("veth0a1b2c3d", |link| link.mtu = LinkMtu::new(1500));
+        assert_eq!(judge(&routed).raised[0].evidence.too_large, 1);
     }
 }

@@ -14,8 +14,10 @@
 //! networks. Which of the two entries is wrong, only packets tell that are encapsulated here: with the other hardware
 //! address, or to the other node. If they are answered, that one is right.
 //!
-//! Where both entries agree on an address that the peer no longer has, nothing here disagrees: the peer is silent, and
-//! [`OverlayUnreachable`] says so.
+//! Where both entries agree on an address that the peer no longer has – its tunnel was made again, and the CNI here did not
+//! hear of it – nothing here disagrees, and the peer is silent to the device and to what is encapsulated here. Packets for
+//! every hardware address tell: if the peer answers those from its tunnel address, all that is wrong is the address. If it
+//! is silent to them too, or drops such packets, [`OverlayUnreachable`] says what it can.
 
 use std::net::IpAddr;
 
@@ -24,8 +26,8 @@ use serde::Serialize;
 
 use crate::checks::paths::{PathBlackHole, PathLimited, some_peer};
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
-use crate::fact::Unread;
-use crate::path::{PathKey, Plane};
+use crate::fact::{Fact, Unread};
+use crate::path::{Measured, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
 use crate::remedy::{Fix, VtepEntry};
 use crate::report::Severity;
@@ -83,6 +85,8 @@ pub enum Side {
     Neighbour,
     /// The forwarding entry.
     Forwarding,
+    /// Both: the peer has another hardware address than they name.
+    Both,
 }
 
 impl Check for VtepMacDiffers {
@@ -136,13 +140,20 @@ impl Check for VtepMacDiffers {
             (None, Some(other)) => format!("has no forwarding entry, while the one to {underlay} is for {other}"),
             (None, None) => "has no forwarding entry".into(),
         };
+        if evidence.wrong == Some(Side::Both) {
+            return format!(
+                "{} no longer has the hardware address {mac}, which both entries on {tunnel} name: packets to that are \
+                 lost at {underlay}, and packets to every address are answered.",
+                words::at(peer, *address)
+            );
+        }
         let right = forwarded_mac.as_deref().unwrap_or("the other one");
         let proof = match evidence.wrong {
             Some(Side::Neighbour) => format!("; packets to {right} are answered, so the neighbour entry is wrong"),
             Some(Side::Forwarding) => {
                 format!("; packets to {underlay} are answered, so the forwarding entry is wrong")
             }
-            None => String::new(),
+            Some(Side::Both) | None => String::new(),
         };
         let peer = words::at(peer, *address);
         format!("{tunnel} sends what is for {peer} to the hardware address {mac}, which {led}{proof}.")
@@ -155,7 +166,7 @@ impl Check for VtepMacDiffers {
         let entries = match wrong {
             Some(Side::Neighbour) => vec![neighbour(forwarded_mac.clone())],
             Some(Side::Forwarding) => vec![forwarding(Some(*underlay))],
-            None => vec![neighbour(None), forwarding(None)],
+            Some(Side::Both) | None => vec![neighbour(None), forwarding(None)],
         };
         vec![Fix::VtepEntries { tunnel: tunnel.clone(), entries }]
     }
@@ -194,6 +205,16 @@ pub(super) fn is_seen(node: &Snapshot, vtep: &Vtep<'_>) -> bool {
     difference(node, vtep).is_some()
 }
 
+/// Whether both entries name one hardware address, and the peer has another: it is silent to that one and takes what is for
+/// every one.
+fn is_renewed(vtep: &Vtep<'_>) -> bool {
+    let agree = vtep.mac().is_some() && vtep.home_mac == vtep.mac() && matches!(vtep.forwarded, Forwarded::To(_));
+    let verdict = |measured: &Fact<Measured>| measured.known().map(|measured| measured.verdict.clone());
+    let is_silent = verdict(&vtep.path.outer) == Some(Verdict::Unreachable { why: Unreachable::Silent });
+    let is_taken = verdict(&vtep.path.anyone).is_some_and(|verdict| verdict.path_mtu().is_some());
+    agree && vtep::is_lost(vtep.path) && is_silent && is_taken
+}
+
 /// Where the neighbour's hardware address leads, and whose node that is.
 fn difference<'a>(node: &'a Snapshot, vtep: &Vtep<'_>) -> Option<Option<(IpAddr, &'a Peer)>> {
     vtep.home?;
@@ -215,12 +236,19 @@ fn shares(node: &Snapshot, vtep: &Vtep<'_>, other: &Peer) -> bool {
 }
 
 fn evidence(node: &Snapshot, vtep: &Vtep<'_>) -> Option<Evidence> {
-    let elsewhere = difference(node, vtep)?;
+    let renewed = is_renewed(vtep);
+    let elsewhere = difference(node, vtep).or(renewed.then_some(None))?;
     let (mac, entry) = (vtep.mac()?, vtep.neighbour?);
     let macs = [Some(mac), vtep.home_mac].into_iter().flatten();
     let signature = Signature::of(node, &vtep.key.peer, vtep.key.family());
     let proven = signature.outer == Some(Told::Answers);
-    let side = if vtep.home_mac.is_some() { Side::Neighbour } else { Side::Forwarding };
+    let side = if renewed {
+        Side::Both
+    } else if vtep.home_mac.is_some() {
+        Side::Neighbour
+    } else {
+        Side::Forwarding
+    };
     Some(Evidence {
         peer: vtep.key.peer.clone(),
         address: vtep.gateway,
@@ -233,7 +261,7 @@ fn evidence(node: &Snapshot, vtep: &Vtep<'_>) -> Option<Evidence> {
         neighbour: vtep::neighbour_line(entry, &vtep.link.name),
         forwarding: macs.filter_map(|mac| vtep::forwarding_of(&node.tables, vtep.link, mac)).collect(),
         detour: elsewhere.is_some() && !vtep::is_lost(vtep.path),
-        wrong: proven.then_some(side),
+        wrong: (proven || renewed).then_some(side),
         signature,
     })
 }

@@ -69,10 +69,10 @@ impl<'r> Facts<'r> {
         }
     }
 
-    /// The links directly below a link. A veth has none: what it names is its other end.
+    /// The links directly below a link. A veth or netkit has none: what it names is its other end.
     pub(super) fn below(&self, link: &LinkRow) -> Vec<&'r LinkRow> {
         match link.kind.as_str() {
-            "veth" => Vec::new(),
+            "veth" | "netkit" => Vec::new(),
             "bridge" | "bond" | "team" => self.uplinks(&link.name),
             _ => link.lower.as_deref().and_then(|lower| self.link(lower)).into_iter().collect(),
         }

@@ -24,6 +24,11 @@ pub(crate) fn no_right() -> Unread {
     Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() })
 }
 
+/// Why pods' ends were not read where the right is missing.
+pub(crate) fn no_admin() -> Unread {
+    Unread::new(Source::PodEnds, Reason::Denied { needs: "CAP_NET_ADMIN".into() })
+}
+
 /// A reading that failed.
 pub(crate) fn failed(source: Source) -> Unread {
     Unread::new(source, Reason::Failed { what: "dump: EIO".into() })

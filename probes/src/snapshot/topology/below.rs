@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 
-use super::TunnelView;
+use super::{TunnelView, is_made_for_guest};
 use crate::kernel::{Link, LinkIndex};
 use crate::snapshot::setup::CILIUM_HOST;
 use crate::tables::Tables;
@@ -35,7 +35,7 @@ pub(super) fn directly(
     match link.kind.as_str() {
         "bridge" => uplinks(ports(link, tables).filter(|port| !pods.contains(&port.index)).collect()),
         OPEN_VSWITCH => datapath_nic(tables).into_iter().collect(),
-        "veth" | "vrf" => BTreeSet::new(),
+        "veth" | "netkit" | "vrf" => BTreeSet::new(),
         _ => match tunnels.iter().find(|tunnel| tunnel.link == link.index) {
             Some(tunnel) => tunnel.lower.into_iter().chain(tunnel.egress.iter().copied()).collect(),
             None => {
@@ -63,7 +63,8 @@ fn uplinks(ports: Vec<&Link>) -> BTreeSet<LinkIndex> {
     if !named.is_empty() {
         return named;
     }
-    ports.iter().filter(|port| port.kind != "tun").map(|port| port.index).collect()
+    let stranger = |port: &&&Link| port.kind != "tun" && !is_made_for_guest(port);
+    ports.iter().filter(stranger).map(|port| port.index).collect()
 }
 
 pub(super) fn is_wired(link: &Link) -> bool {

@@ -1,16 +1,30 @@
 //! Which links lead to pods.
 //!
-//! The host end of a pod's link is a veth whose other end is in another namespace. That alone does not tell: a machine
-//! that is itself a container has such a veth for a NIC, and a container engine's bridge is full of them. So a pod link
-//! also has to be where a CNI puts it: with a host route through it, or named as a CNI names it. On a bridge the name has
-//! to tell, because the NIC of a machine that is a container may be a bridge's port too, and the bridge has to be the
-//! pods' own: what hangs beside a NIC is a guest, or a pod of a flat network, and leaves by no tunnel.
+//! The host end of a pod's link is a veth, or Cilium's netkit, whose other end is in another namespace. That alone does not
+//! tell: a machine that is itself a container has such a veth for a NIC, and a container engine's bridge is full of them.
+//! So a pod link also has to be where a CNI puts it: with a host route through it, or named as a CNI names it. On a bridge
+//! the name has to tell, because the NIC of a machine that is a container may be a bridge's port too, and the bridge has to
+//! be the pods' own.
+//!
+//! What is known of a bridge, the strongest first:
+//!
+//! - what hangs beside a NIC is a guest, or a pod of a flat network, and leaves by no tunnel;
+//! - a bridge whose subnet holds the node's own address on a tunnel is the CNI's, whatever it is called: Flannel gives the
+//!   first address of a node's block to its tunnel and the next to the bridge;
+//! - a container engine's or hypervisor's bridge is known by its name, and so is that of a CNI;
+//! - where the CNI is seen to have its pods elsewhere – on links with routes of their own, or the node's address on its
+//!   tunnel lies in no subnet of the bridge – a bridge that has an address is somebody else's: a network that an
+//!   administrator made for containers may have any name. One without an address has no part in the node's routes. It
+//!   stays what its ports are named for, a second network of pods as likely as not.
+//!
+//! The addresses of the other ends are no help: a guest has one of its bridge's subnet as a pod does, and a pod with a link
+//! of its own has its host route. So nothing here hangs on the right to see them.
 
 use std::collections::BTreeSet;
 
 use super::below::{OPEN_VSWITCH, is_wired, named_as_nic};
 use crate::kernel::{Link, LinkIndex, Route, Tunnel, TunnelKind};
-use crate::tables::Tables;
+use crate::tables::{Tables, covers};
 
 /// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
 const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];
@@ -31,6 +45,9 @@ const OTHERS_BRIDGES: [&str; 12] = [
     "fwbr",
 ];
 
+/// Bridges of CNIs: the reference plugins, kubenet, kube-router, Weave.
+const CNI_BRIDGES: [&str; 4] = ["cni", "cbr", "kube-bridge", "weave"];
+
 /// The host ends of pods' links. `underlay` are links known to carry peers.
 pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<LinkIndex> {
     let leads = |link: &&Link| leads_to_pod(link, tables, underlay);
@@ -38,7 +55,8 @@ pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<Li
 }
 
 fn leads_to_pod(link: &Link, tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> bool {
-    if link.kind != "veth" || link.other_namespace.is_none() || underlay.contains(&link.index) {
+    let is_pair = matches!(link.kind.as_str(), "veth" | "netkit");
+    if !is_pair || link.other_namespace.is_none() || underlay.contains(&link.index) || is_made_for_guest(link) {
         return false;
     }
     match link.master {
@@ -62,7 +80,51 @@ fn is_port_of_pods(link: &Link, master: LinkIndex, tables: &Tables, underlay: &B
 fn is_pods_bridge(bridge: &Link, tables: &Tables) -> bool {
     let mut ports = tables.links().iter().filter(|port| port.master == Some(bridge.index));
     let leads_to_wire = ports.any(|port| is_wired(port) || named_as_nic(&port.name));
-    !leads_to_wire && !OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix))
+    let named = |prefixes: &[&str]| prefixes.iter().any(|prefix| bridge.name.starts_with(prefix));
+    match holds_own_block(bridge.index, tables) {
+        _ if leads_to_wire => false,
+        Some(true) => true,
+        _ if named(&OTHERS_BRIDGES) => false,
+        _ if named(&CNI_BRIDGES) => true,
+        Some(false) => false,
+        None => !has_address(bridge.index, tables) || !pods_have_routes(tables),
+    }
+}
+
+/// Whether the subnet of a bridge holds the node's own address on a tunnel; `None` where either has no address.
+fn holds_own_block(bridge: LinkIndex, tables: &Tables) -> Option<bool> {
+    let addresses = || tables.addresses.known().into_iter().flatten().filter(|own| own.global);
+    let on_tunnel = |link| {
+        let link = tables.link(link)?;
+        link.tunnel.as_ref().filter(|tunnel| may_carry_pods(link, tunnel))
+    };
+    let inside = addresses().filter(|own| on_tunnel(own.link).is_some()).flat_map(|own| {
+        let subnets = addresses().filter(|subnet| subnet.link == bridge);
+        let alike = subnets.filter(|subnet| subnet.address.is_ipv4() == own.address.is_ipv4());
+        alike.map(|subnet| covers(subnet.address, subnet.prefix, own.address))
+    });
+    inside.reduce(|one, other| one || other)
+}
+
+fn has_address(link: LinkIndex, tables: &Tables) -> bool {
+    tables.addresses_of(link).any(|own| own.global)
+}
+
+/// Whether some pods have links and routes of their own.
+fn pods_have_routes(tables: &Tables) -> bool {
+    let mut links = tables.links().iter().filter(|link| link.master.is_none() && link.other_namespace.is_some());
+    links.any(|link| named_for_pods(&link.name) && has_host_route(link.index, tables))
+}
+
+/// Whether a hypervisor made the port for one of its guests: Proxmox names them by the guest's number, libvirt counts.
+pub fn is_made_for_guest(port: &Link) -> bool {
+    let numbered = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let of_guest = |prefix: &str, between: char| {
+        let parts = port.name.strip_prefix(prefix).and_then(|rest| rest.split_once(between));
+        parts.is_some_and(|(guest, nic)| numbered(guest) && numbered(nic))
+    };
+    let counted = |prefix: &str| port.name.strip_prefix(prefix).is_some_and(numbered);
+    of_guest("veth", 'i') || of_guest("tap", 'i') || of_guest("fwpr", 'p') || counted("vnet")
 }
 
 fn named_for_pods(name: &str) -> bool {

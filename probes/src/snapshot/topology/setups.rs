@@ -5,6 +5,7 @@ mod quiet;
 use super::tests::{assert_roles, chain, names};
 use super::*;
 use crate::kernel::{Mac, Tunnel, TunnelKind};
+use crate::snapshot::Snapshot;
 use crate::snapshot::example::{Example, ip};
 
 /// A machine with these links: name, kind, MTU.
@@ -333,6 +334,47 @@ fn a_guest_beside_a_nic_is_no_pod_whatever_the_bridge_is_called() {
     assert_roles(&node.snapshot(), &[("br0", Role::Bridge), ("eno1", Role::Underlay), ("veth101i0", Role::Other)]);
 }
 
+/// A guest and a container on bridges of this node that have no NIC, beside the CNI's own network.
+fn beside(node: Example) -> Snapshot {
+    node.device("br0", "bridge", 1500)
+        .address("br0", "10.99.0.1", 24)
+        .device("veth102i0", "veth", 9000)
+        .device("shop", "bridge", 1500)
+        .address("shop", "172.30.0.1", 16)
+        .device("veth5e6f708", "veth", 9000)
+        .elsewhere(&["veth102i0", "veth5e6f708"])
+        .ports("br0", &["veth102i0"])
+        .ports("shop", &["veth5e6f708"])
+        .snapshot()
+}
+
+#[test]
+fn bridges_of_others_may_have_any_name_and_no_nic() {
+    let of_guest = ("veth102i0", Role::Other);
+    for cni in [Example::reference(), Example::flannel()] {
+        assert_roles(&beside(cni), &[of_guest, ("br0", Role::Other), ("veth5e6f708", Role::Other)]);
+    }
+    let without_tunnel = Example::empty().pod("cali1a2b3c4d5e6", 1500, "10.1.1.2");
+    assert_roles(&beside(without_tunnel), &[of_guest, ("veth5e6f708", Role::Other)]);
+    assert_roles(&beside(Example::empty()), &[of_guest, ("veth5e6f708", Role::Pod)]);
+}
+
+#[test]
+fn the_bridge_that_shares_its_subnet_with_the_tunnel_is_the_cnis_whatever_its_name() {
+    let named = |name: &str| {
+        Example::flannel().with("cni0", |link| link.name = name.into()).with("veth0a1b2c3d", |link| {
+            link.kind = "netkit".into();
+        })
+    };
+    for name in ["cni0", "br-pods", "mynet"] {
+        assert_roles(&named(name).snapshot(), &[("veth0a1b2c3d", Role::Pod), (name, Role::Bridge)]);
+    }
+    let mut moved = named("mynet");
+    let Fact::Known(addresses) = &mut moved.tables.addresses else { unreachable!() };
+    addresses.iter_mut().find(|own| own.address == ip("10.42.0.1")).unwrap().address = ip("10.43.0.1");
+    assert_roles(&moved.snapshot(), &[("veth0a1b2c3d", Role::Other)]);
+}
+
 #[test]
 fn virtual_functions_secondary_nics_and_infiniband() {
     let node = machine(&[
@@ -424,7 +466,7 @@ fn a_bound_link_that_is_down_stays_the_one_below() {
 #[test]
 fn outer_packets_are_asked_about_from_the_tunnels_address_where_it_is_ours() {
     let node = Example::reference().snapshot();
-    let queries = |node: &crate::snapshot::Snapshot| outer::queries(&node.tables, &node.peers);
+    let queries = |node: &Snapshot| outer::queries(&node.tables, &node.peers);
     let from = |address: &str| crate::kernel::Query { to: ip("10.0.0.12"), from: Some(ip(address)) };
     assert!(queries(&node).contains(&from("10.0.0.11")));
     assert_eq!(outer::sources(&node.tables, &node.peers)[&ip("10.0.0.12")], ip("10.0.0.11"));

@@ -63,6 +63,23 @@ fn entries_that_fit_are_quiet() {
 }
 
 #[test]
+fn a_peer_that_takes_what_is_for_every_address_has_another_than_both_entries_name() {
+    let taken = || Verdict::Clear { mtu: IpSize::new(1500) };
+    let (evidence, summary) = told(&lost(false).anyone_verdict("master-2", taken()));
+    assert_eq!((evidence.wrong, evidence.leads_to), (Some(Side::Both), None));
+    assert_eq!(
+        summary,
+        "master-2 (10.244.2.0) no longer has the hardware address 66:00:00:00:00:00, which both entries on vxlan.calico \
+         name: packets to that are lost at 10.0.0.12, and packets to every address are answered."
+    );
+    assert!(quiet(&lost(false).anyone_verdict("master-2", silent())), "nothing reaches it");
+    assert!(
+        quiet(&lost(true).anyone_verdict("master-2", taken())),
+        "the address is answered: the device is the matter"
+    );
+}
+
+#[test]
 fn a_neighbour_that_nobody_forwards_is_wrong_where_the_other_address_is_answered() {
     let (evidence, summary) = told(&other_neighbour(true));
     assert_eq!(evidence.wrong, Some(Side::Neighbour));
