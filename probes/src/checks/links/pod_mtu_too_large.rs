@@ -326,7 +326,7 @@ mod tests {
         let raised = &judge(&node(1500, 9000)).raised[0];
         assert_eq!(
             PodMtuTooLarge::summary(&raised.subject, &raised.evidence),
-            "1 of 1 pod link has an MTU of up to 9000 B, above the 1500 B of eth0, by which pods reach other nodes."
+            "1 of 1 pod link has an MTU of 9000 B, above the 1500 B of eth0, by which pods reach other nodes."
         );
         assert_eq!(
             PodMtuTooLarge::fixes(&raised.subject, &raised.evidence)[0],
