@@ -289,6 +289,8 @@ mod tests {
         for mtu in [1450, 1500] {
             assert!(judge(&route_of(Example::reference(), mtu)).raised.is_empty(), "{mtu}");
         }
+        let wider = &judge(&route_of(pods_of(1500), 1500)).raised[0].evidence;
+        assert_eq!((wider.budget.bytes(), &wider.route), (1450, &None), "the device still binds");
     }
 
     #[test]
@@ -310,5 +312,14 @@ mod tests {
         let mut node = pods_of(1500);
         node.tables.pod_ends = Fact::Unread(failed(Source::PodEnds));
         assert_eq!(PodMtuTooLarge::judge(&node.snapshot()).unwrap_err(), failed(Source::PodEnds));
+    }
+
+    #[test]
+    fn of_many_five_are_named() {
+        let many = (10..30).fold(Example::reference(), |node, number| {
+            node.pod(&format!("cali{number:011x}"), 1500, &format!("10.244.1.{number}"))
+        });
+        let evidence = &judge(&many).raised[0].evidence;
+        assert_eq!((evidence.too_large, evidence.examples.len()), (20, EXAMPLES));
     }
 }
