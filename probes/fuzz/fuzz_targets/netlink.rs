@@ -4,6 +4,7 @@
 //! - A message means the same alone and among others, today and tomorrow.
 //! - A line is one line, of bounded length, and memory is bounded by the input.
 //! - No row says what cannot be: a prefix longer than its address, an identifier of more bits than it has.
+//! - A pod's end is known only by an answer about that very end, and a feature only by a device that names it.
 //! - Whatever the rows say, the topology of such a machine can be drawn, and every chain in it ends.
 #![no_main]
 
@@ -13,7 +14,12 @@ use std::net::IpAddr;
 
 use harness::{bounded, messages};
 use libfuzzer_sys::fuzz_target;
-use probes::kernel::{Link, RawFacts, RawMessage, Table, TunnelKind, address, link, neighbour, route};
+use probes::fact::Fact;
+use probes::kernel::ethtool::{self, OFFLOADS, RawDevice};
+use probes::kernel::pod_end::{self, Question, RawPodEnd};
+use probes::kernel::{
+    Link, LinkIndex, RawFacts, RawMessage, Table, TunnelKind, address, link, neighbour, neighbour_table, route,
+};
 use probes::snapshot::Topology;
 use probes::snapshot::topology::outer;
 use probes::tables::Tables;
@@ -27,7 +33,16 @@ fuzz_target!(|bytes: &[u8]| {
         one(&all, 24, route::exceptions, |row| assert!(row.mtu.bytes() > 0, "{row:?}"));
         one(&all, 28, neighbour::decode, |_| {});
         one(&all, 28, neighbour::forwarding, |_| {});
+        one(&all, 64, neighbour_table::decode, |_| {});
     });
+    let questions = pod_end::questions(&all);
+    questions.iter().for_each(|question| asked(question, &all));
+    for (message, other) in all.iter().zip(all.iter().rev()) {
+        device(message, other);
+        for question in questions.iter().take(8) {
+            end(*question, message, other);
+        }
+    }
     for message in &all {
         let alone = std::slice::from_ref(message);
         whole(message);
@@ -63,6 +78,44 @@ fn one<T: PartialEq + Debug>(
         assert!(line.chars().count() <= 161 && !line.contains(['\n', '\r']), "{line:?}");
     }
     table.rows.iter().for_each(plausible);
+}
+
+/// Whoever asks about a pod's end, a link says where that is.
+fn asked(question: &Question, all: &[RawMessage]) {
+    assert!(question.namespace >= 0 && question.end.0 != 0, "{question:?}");
+    assert!(all.iter().any(|message| link::told_of(message) == Some(question.link)), "{question:?} of no link");
+}
+
+/// An answer to a question, by whatever message.
+fn end(question: Question, message: &RawMessage, address: &RawMessage) {
+    let raw = RawPodEnd { question, answer: Ok(Some(message.clone())), addresses: vec![address.clone()] };
+    let (known, malformed) = pod_end::decode(&[raw]);
+    assert!(known.keys().all(|link| *link == question.link), "an end of another link");
+    assert!(malformed.iter().all(|line| line.chars().count() <= 161), "{malformed:?}");
+    let Some(Fact::Known(end)) = known.get(&question.link) else { return };
+    let about = message.body.get(4..8).map(|index| u32::from_ne_bytes(index.try_into().expect("four bytes")));
+    assert_eq!(about, Some(question.end.0), "an answer about another end");
+    let says = |number: [u8; 4]| message.body.windows(4).any(|bytes| bytes == number);
+    assert!(says(end.mtu.bytes().to_ne_bytes()) && says(question.namespace.to_ne_bytes()), "{end:?}");
+    assert!(says(question.link.0.to_ne_bytes()), "of another link's end");
+    assert!(!end.up || message.body[8] & 1 == 1, "an end that is down");
+}
+
+/// What a driver says, by whatever messages.
+fn device(features: &RawMessage, channels: &RawMessage) {
+    let named = |name: &str| features.body.windows(name.len()).filter(|bytes| *bytes == name.as_bytes()).count();
+    let raw =
+        RawDevice { link: LinkIndex(1), features: Ok(Some(features.clone())), channels: Ok(Some(channels.clone())) };
+    let device = ethtool::device(&raw);
+    for (name, feature) in device.features.known().into_iter().flat_map(ethtool::Features::iter) {
+        assert!(OFFLOADS.contains(&name) && named(name) > usize::from(feature.on), "{name}: {feature:?}");
+    }
+    if let Some(ethtool::Channels { receiving, most }) = device.channels.known() {
+        let counts = || channels.body.windows(4).map(|bytes| u32::from_ne_bytes(bytes.try_into().expect("four bytes")));
+        let sum =
+            |of: u32| of == 0 || counts().any(|one| one == of || counts().any(|other| one.saturating_add(other) == of));
+        assert!(sum(*receiving) && sum(*most), "{device:?}");
+    }
 }
 
 /// That a message ends up somewhere.

@@ -15,7 +15,8 @@ use harness::{Choices, messages};
 use libfuzzer_sys::fuzz_target;
 use probes::config::Config;
 use probes::fact::{Reason, Source, Unread};
-use probes::kernel::{HostFile, Query, RawFacts, RawMessage, RawRoutes, route};
+use probes::kernel::ethtool::{RawDevice, RawDevices};
+use probes::kernel::{HostFile, LinkIndex, Query, RawFacts, RawMessage, RawRoutes, route};
 use probes::node::{Input, Node, Output};
 use probes::path::VerdictName;
 use probes::prober::{Datagram, Identity, Means, Sent, Transmit};
@@ -27,6 +28,7 @@ const LINKS: &[u8] = include_bytes!("../../src/kernel/golden/links.bin");
 const ADDRESSES: &[u8] = include_bytes!("../../src/kernel/golden/addresses.bin");
 const ROUTES: &[u8] = include_bytes!("../../src/kernel/golden/routes.bin");
 const NEIGHBOURS: &[u8] = include_bytes!("../../src/kernel/golden/neighbours.bin");
+const NEIGHBOUR_TABLES: &[u8] = include_bytes!("../../src/kernel/golden/neighbour_tables.bin");
 const FDB: &[u8] = include_bytes!("../../src/kernel/golden/fdb.bin");
 const LOOKUPS: &[u8] = include_bytes!("../../src/kernel/golden/lookups.bin");
 const EXCEPTIONS: &[u8] = include_bytes!("../../src/kernel/golden/exceptions.bin");
@@ -91,6 +93,11 @@ impl<'a> World<'a> {
                 let exceptions = Ok(self.damaged(EXCEPTIONS));
                 let raw = RawRoutes { answers, exceptions, took: [].into() };
                 self.tell(Input::Routes(Box::new(raw)));
+            }
+            Output::ReadDevices(links) => {
+                let devices = links.into_iter().map(|link| self.device(link)).collect();
+                let raw = RawDevices { devices, processors: Ok("0-15\n".into()), took: Duration::ZERO };
+                self.tell(Input::Devices(Box::new(raw)));
             }
             Output::Transmit(transmit) => self.transmit(transmit),
             Output::Publish(published) => {
@@ -236,16 +243,27 @@ impl<'a> World<'a> {
     }
 
     fn facts(&mut self) -> RawFacts {
-        let files = HostFile::ALL.into_iter().filter_map(|file| Some((file, Ok(Some(text(file)?.to_owned())))));
+        let files = HostFile::ALL.into_iter().map(|file| (file, Ok(Some(text(file).to_owned()))));
         RawFacts {
             links: Ok(self.damaged(LINKS)),
             addresses: Ok(self.damaged(ADDRESSES)),
             routes: Ok(self.damaged(ROUTES)),
             neighbours: Ok(self.damaged(NEIGHBOURS)),
+            neighbour_tables: Ok(self.damaged(NEIGHBOUR_TABLES)),
+            pod_ends: Ok(Vec::new()),
             fdb: Ok(self.damaged(FDB)),
             files: files.collect(),
             ..RawFacts::unread()
         }
+    }
+
+    /// A driver without features and queues, or one that answers with whatever the script says.
+    fn device(&mut self, link: LinkIndex) -> RawDevice {
+        let mut answer = || {
+            let body = self.script.bytes().to_vec();
+            Ok((!body.is_empty()).then_some(RawMessage { kind: 0, body }))
+        };
+        RawDevice { link, features: answer(), channels: answer() }
     }
 
     /// The kernel's route to an address, or none.
@@ -296,16 +314,19 @@ fn at(time: Duration) -> Now {
     Now { mono: Mono::new(time), wall: jiff::Timestamp::UNIX_EPOCH + passed }
 }
 
-const fn text(file: HostFile) -> Option<&'static str> {
-    Some(match file {
+const fn text(file: HostFile) -> &'static str {
+    match file {
         HostFile::IpForward | HostFile::BridgeNfIptables | HostFile::BridgeNfIp6tables => "1\n",
-        HostFile::RpFilterAll | HostFile::NoPmtuDisc => "0\n",
-        HostFile::Modules => "",
+        HostFile::RpFilterAll | HostFile::NoPmtuDisc | HostFile::ProxyArpAll | HostFile::Ipv6Forwarding => "0\n",
+        HostFile::NeighboursLimit | HostFile::NeighboursLimit6 => "1024\n",
+        HostFile::ConntrackCount => "300\n",
+        HostFile::ConntrackMax => "320\n",
+        HostFile::ConntrackStat => "drop early_drop insert_failed\n00000000 00000001 00000000\n",
+        HostFile::Modules | HostFile::Udp | HostFile::Udp6 => "",
+        HostFile::Snmp6 => "Ip6FragFails 0\n",
         HostFile::Snmp => "Ip: InAddrErrors FragFails\nIp: 0 0\n",
         HostFile::Netstat => "TcpExt: IPReversePathFilter\nTcpExt: 0\n",
-        #[allow(unreachable_patterns, reason = "files that no rule of this target needs")]
-        _ => return None,
-    })
+    }
 }
 
 /// An IPv4 packet around an ICMP message, whose checksum is made right.

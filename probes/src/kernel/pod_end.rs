@@ -226,4 +226,34 @@ mod tests {
         let bare = decoded(RawPodEnd { addresses: Vec::new(), ..pod() });
         assert!(matches!(bare, Some(Fact::Known(PodEnd { addresses, .. })) if addresses.is_empty()));
     }
+
+    /// The golden link of a pod, one of its numbers changed.
+    fn link_with(kind: u16, value: i32) -> RawMessage {
+        let mut link = golden::links_with_pods().into_iter().find(|message| index(&message.body) == CALI1).unwrap();
+        let head = [8_u16.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        let at = link.body.windows(4).position(|bytes| bytes == head).unwrap() + 4;
+        link.body[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        link
+    }
+
+    #[test]
+    fn nobody_asks_about_a_namespace_without_number_an_end_that_is_none_or_another_kind_of_link() {
+        assert_eq!(questions(&[link_with(IFLA_LINK_NETNSID, 0)]).len(), 1, "the first number is one");
+        assert_eq!(questions(&[link_with(IFLA_LINK_NETNSID, -1)]), []);
+        assert_eq!(questions(&[link_with(IFLA_LINK, 0)]), []);
+        let mut other = link_with(IFLA_LINK_NETNSID, 0);
+        let at = other.body.windows(5).position(|bytes| bytes == b"veth\0").unwrap();
+        other.body[at..at + 4].copy_from_slice(b"vlan");
+        assert_eq!(questions(&[other]), [], "its lower link is elsewhere, which is no other end");
+    }
+
+    #[test]
+    fn an_end_that_is_down_is_down_and_has_its_own_addresses_alone() {
+        let mut end = pod();
+        let Ok(Some(message)) = &mut end.answer else { panic!("it was answered") };
+        message.body[8] &= !1;
+        end.addresses.iter_mut().for_each(|row| row.body[4..8].copy_from_slice(&99_u32.to_ne_bytes()));
+        let Some(Fact::Known(end)) = decoded(end) else { panic!("it is known") };
+        assert!(!end.up && end.addresses.is_empty(), "{end:?}");
+    }
 }

@@ -190,4 +190,26 @@ mod tests {
         let down = Example::reference().with("cali1a2b3c4d5e6", |link| link.up = false);
         assert_eq!(told(&down, Family::Ipv4).len(), 2);
     }
+
+    #[test]
+    fn routes_that_every_link_has_and_a_default_route_lead_to_no_pods() {
+        for (to, prefix) in [("fe80::", 64), ("ff00::", 8), ("::", 0)] {
+            let node = Example::reference().route(to, prefix, None, "vxlan.calico");
+            assert_eq!(told(&node, Family::Ipv6), [], "{to}/{prefix}");
+        }
+        assert_eq!(told(&Example::flannel(), Family::Ipv6), [], "the bridge is no gateway of that family");
+        let mut linked = Example::flannel().address("cni0", "fe80::1", 128);
+        let crate::fact::Fact::Known(addresses) = &mut linked.tables.addresses else { unreachable!() };
+        addresses.last_mut().unwrap().global = false;
+        assert_eq!(told(&linked, Family::Ipv6), [], "every link has one of its own");
+    }
+
+    #[test]
+    fn who_has_no_pods_passes_nothing_on_and_a_tunnel_that_is_down_lets_nothing_in() {
+        let node = Example::empty().device("eth0", "device", 1500).address("eth0", "10.0.0.11", 24);
+        let node = node.peer("master-2", "eth0", "10.0.0.12").route("0.0.0.0", 0, Some("10.0.0.1"), "eth0");
+        assert_eq!(told(&node, Family::Ipv4), []);
+        let down = Example::reference().with("vxlan.calico", |link| link.up = false);
+        assert!(told(&down, Family::Ipv4).iter().all(|(_, whose)| *whose == Whose::Pod));
+    }
 }

@@ -201,4 +201,19 @@ mod tests {
         none.tables.conntrack = Fact::Known(Conntrack { entries: 0, limit: 0 });
         assert_eq!(severity(none, &[]), None);
     }
+
+    #[test]
+    fn one_connection_that_was_given_up_is_harm_and_says_in_what_time() {
+        let mut full = node(1_000);
+        rising(&mut full, &[("conntrack_early_drops", 1)]);
+        let raised = ConntrackFull::judge(&full.snapshot()).unwrap().raised.remove(0);
+        assert_eq!((raised.severity, raised.evidence.seconds), (Severity::Critical, Some(5.0)));
+    }
+
+    #[test]
+    fn a_limit_that_was_lowered_below_what_is_there_is_raised_above_that() {
+        let evidence = Evidence { entries: 3_000, limit: 1_000, ..ConntrackFull::example().2 };
+        let fix = Fix::Counted(CounterFault::MoreConnections { most: 8_192 });
+        assert_eq!(ConntrackFull::fixes(&SUBJECT, &evidence), [fix]);
+    }
 }

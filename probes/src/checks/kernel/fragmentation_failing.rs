@@ -309,6 +309,7 @@ mod tests {
         };
         assert_eq!(told(0), []);
         assert_eq!(told(4), [], "a connection that learns");
+        assert_eq!(told(5).len(), 1, "one a second");
         assert_eq!(told(10), one("fragmentation_failed", Severity::Info, What::DroppedAndTold), "without an end");
     }
 
@@ -365,6 +366,11 @@ mod tests {
         assert!(own(26).is_empty());
         let [raised] = &own(25)[..] else { panic!("five are not ours") };
         assert_eq!((raised.evidence.failed, raised.evidence.own_probes), (5, 25));
+        let mut pieces = Example::reference();
+        rising(&mut pieces, &[("reassembly_failed", 30)]);
+        let measured = Measured { sent: 26, ..Measured::new(black_hole(1400), Mono::default()) };
+        pieces.windows.probed(&Learned::Mtu(Box::new(measured)));
+        assert!(FragmentationFailing::judge(&pieces.snapshot()).unwrap().raised.is_empty(), "pieces of ours");
     }
 
     #[test]

@@ -181,6 +181,7 @@ mod tests {
         let raised = |entries, refused| judge(node(entries), refused).raised.first().map(|one| one.severity);
         assert_eq!(raised(1_024, 0), Some(Severity::Warning));
         assert_eq!(raised(1_024, 10), Some(Severity::Critical));
+        assert_eq!(raised(1_024, 1), Some(Severity::Critical), "none is refused by chance");
         assert_eq!(raised(700, 10), Some(Severity::Critical), "it was full a moment ago");
     }
 

@@ -171,7 +171,9 @@ mod tests {
                 &[&format!("cali{number}")],
             );
         }
-        let told = told(&off(node, &PODS)).unwrap();
+        let node = off(node, &PODS);
+        assert_eq!(ProxyArpOff::judge(&node.snapshot()).unwrap().raised[0].evidence.seen.len(), FEW);
+        let told = told(&node).unwrap();
         assert!(told.starts_with("proxy_arp is off on all 7 pods' links (such as cali1a2b3c4d5e6, "), "{told}");
     }
 

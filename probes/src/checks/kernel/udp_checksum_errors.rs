@@ -203,4 +203,15 @@ mod tests {
         unread.tables.counters = Fact::Unread(failed(Source::Counters));
         assert_eq!(UdpChecksumErrors::judge(&unread.snapshot()).unwrap_err(), failed(Source::Counters));
     }
+
+    #[test]
+    fn a_burst_that_is_over_is_no_finding() {
+        let mut node = Example::reference();
+        node.windows = Windows::default();
+        for (second, value) in [(0, 0), (1, 0), (2, 100), (3, 100), (4, 100), (5, 100)] {
+            let sample = crate::kernel::Counters::from([("udp_checksum_errors", value)]);
+            node.windows.take(&Fact::Known(sample), crate::units::Mono::new(std::time::Duration::from_secs(second)));
+        }
+        assert!(UdpChecksumErrors::judge(&node.snapshot()).unwrap().raised.is_empty());
+    }
 }

@@ -214,4 +214,12 @@ mod tests {
         let judgement = judge(&without);
         assert!(judgement.raised.is_empty() && judgement.unread.is_empty(), "a driver without queues: {judgement:?}");
     }
+
+    #[test]
+    fn no_more_queues_are_advised_than_are_of_use() {
+        let raised = judge(&node(1, 64, 64)).raised.remove(0);
+        let fix = Fix::Queues { link: "enp5s0".into(), queues: ENOUGH, at_hypervisor: false };
+        assert_eq!(NicSingleQueue::fixes(&raised.subject, &raised.evidence), [fix]);
+        assert!(judge(&node(0, 4, 8)).raised.is_empty(), "a driver that counts none has not one");
+    }
 }

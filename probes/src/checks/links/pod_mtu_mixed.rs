@@ -243,4 +243,14 @@ mod tests {
         let judgement = judge(&one.pod("cali0badc0ffee1", 1400, "10.244.1.4"));
         assert!(judgement.raised.len() == 1 && judgement.unread.is_empty(), "what is seen is told: {judgement:?}");
     }
+
+    #[test]
+    fn of_as_many_each_the_smaller_ones_are_named_and_five_at_most() {
+        let two = Example::reference().with("cali1a2b3c4d5e6", |link| link.mtu = LinkMtu::new(1400));
+        assert_eq!(judge(&two).raised[0].evidence.networks[0].examples, ["cali1a2b3c4d5e6"]);
+        let many = (10..40).fold(Example::reference(), |node, number| {
+            node.pod(&format!("cali{number:011x}"), 1400 + number % 20, &format!("10.244.1.{number}"))
+        });
+        assert_eq!(judge(&many).raised[0].evidence.networks[0].examples.len(), EXAMPLES);
+    }
 }

@@ -274,6 +274,8 @@ mod tests {
         for mtu in [1450, 1500] {
             assert!(judge(&route_of(Example::reference(), mtu)).raised.is_empty(), "{mtu}");
         }
+        let wider = &judge(&route_of(pods_of(1500), 1500)).raised[0].evidence;
+        assert_eq!((wider.budget.bytes(), &wider.route), (1450, &None), "the device still binds");
     }
 
     #[test]
@@ -341,5 +343,14 @@ mod tests {
         assert!(judge(&storage).raised.is_empty());
         let routed = Example::flannel().with("veth0a1b2c3d", |link| link.mtu = LinkMtu::new(1500));
         assert_eq!(judge(&routed).raised[0].evidence.too_large, 1);
+    }
+
+    #[test]
+    fn of_many_five_are_named() {
+        let many = (10..30).fold(Example::reference(), |node, number| {
+            node.pod(&format!("cali{number:011x}"), 1500, &format!("10.244.1.{number}"))
+        });
+        let evidence = &judge(&many).raised[0].evidence;
+        assert_eq!((evidence.too_large, evidence.examples.len()), (20, EXAMPLES));
     }
 }

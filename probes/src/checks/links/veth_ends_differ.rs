@@ -274,6 +274,17 @@ mod tests {
         let evidence = &judge(&many).raised[0].evidence;
         assert_eq!((evidence.links, evidence.from_pod, evidence.to_pod, evidence.examples.len()), (22, 1, 20, 5));
         assert!(evidence.examples.iter().any(|ends| ends.vanishes == Direction::FromPod), "one of each direction");
+        assert_eq!(judge(&many).raised[0].breaks, [Subject::Pods], "it explains that they are mixed");
+    }
+
+    #[test]
+    fn the_widest_apart_come_first_and_the_sixth_makes_room_for_the_other_direction() {
+        let five = (10..15).fold(end_of(POD, 1460), |node, number: u32| {
+            let name = format!("cali{number:011x}");
+            node.pod(&name, 1450, &format!("10.244.1.{number}")).end(&name, |end| end.mtu = LinkMtu::new(1400 - number))
+        });
+        let examples = &judge(&five).raised[0].evidence.examples;
+        assert_eq!((examples[0].pod_mtu.bytes(), examples[4].vanishes), (1386, Direction::FromPod));
     }
 
     #[test]

@@ -157,3 +157,65 @@ fn what_could_not_be_read_concludes_nothing() {
         assert_eq!(AcceptRaOff::judge(&node.snapshot()).unwrap_err(), failed(source));
     }
 }
+
+fn last_route(mut node: Example, change: impl FnOnce(&mut Route)) -> Example {
+    let Fact::Known(routes) = &mut node.tables.routes else { unreachable!() };
+    change(routes.last_mut().unwrap());
+    node
+}
+
+fn last_address(mut node: Example, change: impl FnOnce(&mut Address)) -> Example {
+    let Fact::Known(addresses) = &mut node.tables.addresses else { unreachable!() };
+    change(addresses.last_mut().unwrap());
+    node
+}
+
+#[test]
+fn only_a_route_that_packets_of_ipv6_take_stands_in_for_the_one_that_went() {
+    let gone = || with_address(node(1));
+    let refuses = last_route(gone().route("::", 0, None, "lo"), |route| route.kind = RouteKind::Refuse);
+    assert_eq!(told(&refuses), GONE, "the kernel's own `unreachable default`");
+    assert_eq!(told(&gone().route("0.0.0.0", 0, Some("192.0.2.1"), "eth0")), GONE, "one of IPv4");
+}
+
+#[test]
+fn a_route_runs_out_only_if_a_router_gave_it_for_a_time() {
+    let own = || node(1).address("eth0", "2001:db8::5", 64);
+    assert_eq!(told(&with_route(own(), ADVERTISED, None)), None, "advertised for ever");
+    assert_eq!(told(&with_route(own(), 4, Some(60))), None, "somebody wrote it down for a minute");
+    assert_eq!(told(&with_route(node(1), 4, None)), None, "without an address nothing runs out");
+}
+
+#[test]
+fn an_address_is_a_routers_only_if_the_kernel_made_it_for_a_time() {
+    let stays = |node| with_route(node, 4, None);
+    let ever = last_address(with_address(node(1)), |own| own.valid = None);
+    assert_eq!(told(&stays(ever)), None, "its lifetime has no end");
+    let leased = last_address(with_address(node(1)), |own| own.autoconfigured = false);
+    assert_eq!(told(&stays(leased)), None, "DHCP renews it");
+    let linked = last_address(with_address(node(1)).address("eth0", "fe80::5", 64), |own| own.global = false);
+    assert_eq!(told(&stays(linked)), Some((Severity::Warning, DefaultRoute::Stays)), "every link has one of its own");
+}
+
+#[test]
+fn peers_are_cut_off_by_this_only_where_the_route_is_gone_and_they_are_known_to_have_none() {
+    let lookup = |mut node: Example, answer| {
+        node.lookups.insert(ip("2001:db8:7::7"), answer);
+        node
+    };
+    let unread = lookup(cut(with_address(node(1))), Fact::Unread(failed(Source::Routes)));
+    assert_eq!(told(&unread), GONE, "nobody could ask");
+    assert_eq!(told(&cut(advertised(1))), RUNS_OUT, "something else cuts them off");
+    let mut old = with_address(node(1)).peer("worker", "eth0", "192.0.2.9");
+    old.lookups.insert(ip("192.0.2.9"), Fact::Absent);
+    assert_eq!(told(&old), GONE, "a peer of IPv4");
+}
+
+#[test]
+fn a_pods_link_has_no_router() {
+    let pod = "cali1a2b3c4d5e6";
+    let closed = |link: &mut Link| link.inet6 = Some(Inet6 { forwarding: true, accept_ra: 1, ..Inet6::default() });
+    let made = Example::reference().with(pod, closed).address(pod, "2001:db8:9::5", 64);
+    let made = last_address(made, |own| (own.autoconfigured, own.valid) = (true, Some(Duration::from_secs(60))));
+    assert_eq!(told(&made), None);
+}

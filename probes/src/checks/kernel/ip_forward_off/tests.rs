@@ -161,3 +161,23 @@ fn whether_anybody_needs_it_has_to_be_known() {
     unlinked.tables.links = Fact::Unread(failed(Source::Links));
     assert!(IpForwardOff::judge(&unlinked.snapshot()).is_err());
 }
+
+#[test]
+fn pods_alone_need_it_and_a_tunnel_for_them_does_and_another_tunnel_does_not() {
+    let nic = || Example::empty().device("eth0", "device", 1500).address("eth0", "192.0.2.5", 24);
+    let pods = off(nic().pod("cali1a2b3c4d5e6", 1500, "10.244.1.2"));
+    assert_eq!(told(&pods).unwrap().0, "ip_forward", "routed by BGP, without a tunnel");
+    let mut empty = off(Example::reference());
+    let Fact::Known(links) = &mut empty.tables.links else { unreachable!() };
+    links.retain(|link| !link.name.starts_with("cali"));
+    assert!(told(&empty).unwrap().2.contains("0 pod links and vxlan.calico"), "no pod was started yet");
+    let site = nic().vxlan("vxlan9", 1450, Some("eth0"), "192.0.2.5").address("vxlan9", "10.99.0.1", 24);
+    assert_eq!(told(&off(site)), None, "an administrator's");
+}
+
+#[test]
+fn where_no_link_is_known_to_count_the_setting_for_all_does() {
+    let mut node = off(Example::reference()).snapshot();
+    node.setup.cni = crate::snapshot::setup::Cni::Cilium;
+    assert_eq!(IpForwardOff::judge(&node).unwrap().raised[0].subject, GLOBAL);
+}

@@ -90,7 +90,9 @@ fn forwarding_that_works_until_files_are_read_again() {
     let fixes = SysctlDrift::fixes(&judgement.raised[0].subject, &judgement.raised[0].evidence);
     assert!(matches!(&fixes[..], [Fix::SysctlLine { value, now: false, .. }] if value == "1"), "{fixes:?}");
     let machine = with_file(plain(), "net.ipv4.ip_forward = 0\n");
-    assert_eq!(only(&machine).0, Severity::Info, "Docker turned it on, and nothing here needs it");
+    let (severity, says) = only(&machine);
+    assert_eq!(severity, Severity::Info, "Docker turned it on, and nothing here needs it");
+    assert!(!says.contains("pods"), "{says}");
 }
 
 #[test]
@@ -239,4 +241,39 @@ fn it_stands_under_the_code_that_knows_whom_the_setting_hurts() {
     let carries = |cause, key: &str| node.carries(&Subject::Setting(cause), &Subject::Sysctl(key.into()));
     assert!(carries("ip_forward", "net.ipv4.ip_forward") && carries("rp_filter", "net.ipv4.conf.vmbr1.rp_filter"));
     assert!(!carries("rp_filter", "net.ipv4.ip_forward"));
+}
+
+#[test]
+fn a_switch_is_on_at_any_value_and_a_number_is_not() {
+    assert_eq!(told(&with_file(Example::reference(), "net.ipv4.ip_forward = 2\n")), []);
+    let probing = reads(with_file(plain(), "net.ipv4.tcp_mtu_probing = 2\n"), "net.ipv4.tcp_mtu_probing", "1");
+    assert_eq!(told(&probing).len(), 1);
+}
+
+#[test]
+fn pods_without_a_tunnel_need_forwarding_as_well() {
+    let node = off(plain().pod("cali1a2b3c4d5e6", 1500, "10.244.1.2"));
+    assert_eq!(only(&with_file(node, "net.ipv4.ip_forward = 1\n")).0, Severity::Warning);
+}
+
+#[test]
+fn a_links_filter_is_outweighed_by_that_of_all_and_a_bridge_of_pods_is_its_cnis() {
+    let mut node = plain();
+    node.tables.rp_filter_all = Fact::Known(1);
+    assert_eq!(told(&with_file(node, "net.ipv4.conf.eth0.rp_filter = 0\n")), [], "the larger takes effect");
+    let bridge = with_file(Example::flannel(), "net.ipv4.conf.cni0.rp_filter = 2\n");
+    assert_eq!(told(&bridge), []);
+}
+
+#[test]
+fn filters_of_bridges_are_needed_where_the_family_is_spoken_and_no_bridge_is_on_by_itself() {
+    let with = |change: fn(&mut crate::kernel::BridgeFilter)| {
+        let mut node = Example::flannel();
+        (node.tables.bridge_nf_iptables, node.tables.bridge_nf_ip6tables) = (Fact::Known(0), Fact::Known(0));
+        node.with("cni0", |link| change(link.bridge.get_or_insert_default()))
+    };
+    let key = "net.bridge.bridge-nf-call-iptables = 1\n";
+    assert_eq!(told(&with_file(with(|_| {}), key)).len(), 1);
+    assert_eq!(told(&with_file(with(|bridge| bridge.iptables = true), key)), [], "it is on where it matters");
+    assert_eq!(told(&with_file(with(|_| {}), "net.bridge.bridge-nf-call-ip6tables = 1\n")), [], "pods of IPv4");
 }

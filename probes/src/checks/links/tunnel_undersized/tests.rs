@@ -175,3 +175,28 @@ fn a_tunnel_whose_lower_link_is_not_known_is_not_concluded() {
     let judgement = judge(&node);
     assert!(judgement.raised.is_empty() && judgement.unread.len() == 1, "{judgement:?}");
 }
+
+#[test]
+fn the_least_of_link_path_and_way_counts() {
+    let lower = node(1329).small(&["vmbr1"], 1400);
+    assert_eq!(raised(&lower).carries.bytes(), 1400, "what was measured before the link shrank");
+    let wider = Fate::Limited { carries: Some(IpSize::new(1400)), by: "10.0.0.1".parse().unwrap(), reported: None };
+    let swept = crate::fact::Fact::Known(swept(&[Fate::Carried, wider]));
+    let path = node(1300).verdict("master-2", Plane::Underlay, limited(1380, None)).sweeps("10.0.0.12", swept);
+    assert_eq!(raised(&path).carries.bytes(), 1380);
+}
+
+#[test]
+fn an_administrators_tunnel_explains_nothing_and_a_gateway_is_no_peer() {
+    let site = node(1400).small(&["vmbr0", "enp4s0"], 1400).vxlan("vxlan9", 1300, Some("vmbr0"), "192.168.0.11");
+    assert_eq!(raised(&site.address("vxlan9", "10.99.0.1", 24)).tunnel, "vxlan.calico");
+    let mut gateways = node(1400);
+    gateways.peers.iter_mut().for_each(|peer| peer.gateway = true);
+    assert!(is_quiet(&gateways));
+}
+
+#[test]
+fn only_calico_falls_back_to_its_own_size() {
+    let flannel = Example::flannel().small(&["flannel.1", "cni0", "veth0a1b2c3d"], 1410);
+    assert_eq!(raised(&flannel).likely, Likely::Unknown);
+}

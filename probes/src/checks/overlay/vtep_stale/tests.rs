@@ -143,3 +143,15 @@ fn a_table_that_could_not_be_read_is_not_empty() {
     node.tables.routes = Fact::Unread(failed(Source::Routes));
     assert!(VtepStale::judge(&node.snapshot()).is_err());
 }
+
+#[test]
+fn what_a_control_plane_keeps_is_left_over_and_what_is_no_nodes_address_is_not() {
+    let mut kept = neighbour(Example::reference(), "10.244.9.0", Some(STRANGER), NeighbourState::Stale);
+    assert!(quiet(&kept), "the kernel lets go of it");
+    let Fact::Known(neighbours) = &mut kept.tables.neighbours else { unreachable!() };
+    neighbours.last_mut().unwrap().external = true;
+    assert!(told(&kept).1.contains("10.244.9.0"));
+    let permanent = |address, mac| neighbour(Example::reference(), address, Some(mac), NeighbourState::Permanent);
+    assert!(quiet(&permanent("224.0.0.251", STRANGER)), "a group");
+    assert!(quiet(&permanent("10.244.9.0", Mac([0xff; 6]))), "everybody");
+}
