@@ -5,6 +5,10 @@
 //! also has to be where a CNI puts it: with a host route through it, or named as a CNI names it. On a bridge the name has
 //! to tell, because the NIC of a machine that is a container may be a bridge's port too, and the bridge has to be the
 //! pods' own: what hangs beside a NIC is a guest, or a pod of a flat network, and leaves by no tunnel.
+//!
+//! `veth` and a number is what the kernel, container engines and point-to-point CNIs call it alike: there the host route
+//! has to tell. Engines make such routes too (LXD's `routed` NICs). So where links bear the name of one CNI alone, or hang
+//! on a bridge that does, they are its pods, and what is called otherwise beside them is somebody else's.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +16,14 @@ use super::below::{OPEN_VSWITCH, is_wired, named_as_nic};
 use crate::kernel::{Link, LinkIndex, Route, Tunnel, TunnelKind};
 use crate::tables::Tables;
 
-/// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
-const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];
+/// Names that one CNI gives to host ends, and nobody else: Calico and its kin, Cilium, AWS, Azure, GKE.
+const OF_ONE_CNI: [&str; 5] = ["cali", "lxc", "eni", "azv", "gke"];
+
+/// Names that CNIs give to host ends, and others as well.
+const USUAL: [&str; 2] = ["veth", "pod"];
+
+/// Bridges that one CNI makes, and nobody else: Flannel and the bridge plugin, kubenet, kube-router, Weave.
+const BRIDGES_OF_ONE_CNI: [&str; 4] = ["cni0", "cbr0", "kube-bridge", "weave"];
 
 /// Bridges of container engines and hypervisors: what hangs on them is no pod.
 const OTHERS_BRIDGES: [&str; 12] = [
@@ -33,17 +43,28 @@ const OTHERS_BRIDGES: [&str; 12] = [
 
 /// The host ends of pods' links. `underlay` are links known to carry peers.
 pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<LinkIndex> {
-    let leads = |link: &&Link| leads_to_pod(link, tables, underlay);
-    tables.links().iter().filter(leads).map(|link| link.index).collect()
+    let may_lead = |link: &&Link| is_to_another_namespace(link) && !underlay.contains(&link.index);
+    let links = || tables.links().iter().filter(may_lead);
+    let one_cni = links().any(|link| match link.master.and_then(|master| tables.link(master)) {
+        None => named_by_one_cni(&link.name),
+        Some(bridge) => BRIDGES_OF_ONE_CNI.contains(&bridge.name.as_str()),
+    });
+    let leads = |link: &&Link| match link.master {
+        Some(master) => is_port_of_pods(link, master, tables, underlay),
+        None => named_by_one_cni(&link.name) || !one_cni && is_routed_to(link, tables),
+    };
+    links().filter(leads).map(|link| link.index).collect()
 }
 
-fn leads_to_pod(link: &Link, tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> bool {
-    if link.kind != "veth" || link.other_namespace.is_none() || underlay.contains(&link.index) {
-        return false;
-    }
-    match link.master {
-        Some(master) => is_port_of_pods(link, master, tables, underlay),
-        None => named_for_pods(&link.name) || has_host_route(link.index, tables),
+fn is_to_another_namespace(link: &Link) -> bool {
+    link.kind == "veth" && link.other_namespace.is_some()
+}
+
+/// Where routes could not be read, the usual name has to do.
+fn is_routed_to(link: &Link, tables: &Tables) -> bool {
+    match tables.routes.known() {
+        Some(_) => has_host_route(link.index, tables),
+        None => named_for_pods(&link.name),
     }
 }
 
@@ -65,8 +86,12 @@ fn is_pods_bridge(bridge: &Link, tables: &Tables) -> bool {
     !leads_to_wire && !OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix))
 }
 
+fn named_by_one_cni(name: &str) -> bool {
+    OF_ONE_CNI.iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn named_for_pods(name: &str) -> bool {
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    named_by_one_cni(name) || USUAL.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A route to one address through the link, where the link has no subnet of its own and is not the way out: the NIC of a
