@@ -22,6 +22,7 @@ pub mod outer;
 mod pods;
 mod tunnels;
 
+pub(crate) use pods::named_by_one_cni as is_named_by_one_cni;
 pub use tunnels::TunnelView;
 
 /// Who stands on whom.

@@ -86,7 +86,8 @@ fn is_pods_bridge(bridge: &Link, tables: &Tables) -> bool {
     !leads_to_wire && !OTHERS_BRIDGES.iter().any(|prefix| bridge.name.starts_with(prefix))
 }
 
-fn named_by_one_cni(name: &str) -> bool {
+/// Whether a host end bears a name that one CNI gives.
+pub(crate) fn named_by_one_cni(name: &str) -> bool {
     OF_ONE_CNI.iter().any(|prefix| name.starts_with(prefix))
 }
 
