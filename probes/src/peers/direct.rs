@@ -8,6 +8,9 @@
 //! - Where pods hang on a bridge, its subnet is the block (Flannel, kube-router, plain bridge CNI); where Cilium routes
 //!   natively, what it sends to `cilium_host`. The routes bear no mark there, so besides their length they have to lie near
 //!   by: in the same /14, or /48, as cluster networks do. An administrator's route to another site does not.
+//! - Where each pod hangs on a wire of its own (kind, the CNI plugin `ptp`), nothing tells the block but its pods. It is as
+//!   long as the routes near by that do not hold them, if these are all of one length. Clouds' pods are left out: they have
+//!   addresses of the node's own network, and what is near by is a site.
 //!
 //! A gateway of a default route is a router, and so is one of several next hops: they are left out. A router that only
 //! carries blocks is not told from a node; it is the first hop to all of them, and worth a probe.
@@ -21,7 +24,7 @@ use std::net::IpAddr;
 use super::MAIN_TABLE;
 use crate::kernel::{Hop, LinkIndex, Route, RouteKind};
 use crate::snapshot::setup::CILIUM_HOST;
-use crate::snapshot::topology::pod_links;
+use crate::snapshot::topology::{is_named_by_one_cni, pod_links};
 use crate::tables::{Tables, covers};
 
 /// `RTPROT_BIRD`, and the number that Felix has chosen.
@@ -38,7 +41,7 @@ struct Block {
 impl Block {
     /// Whether a route leads to such a block.
     fn is_like(&self, route: &Route) -> bool {
-        let near = if self.address.is_ipv4() { 14 } else { 48 };
+        let near = near(self.address);
         let by = self.protocol.is_none_or(|protocol| protocol == route.protocol);
         let near = if self.protocol.is_some() { 0 } else { near.min(self.length) };
         by && self.length == route.prefix && covers(self.address, near, route.destination)
@@ -69,6 +72,38 @@ fn node<'a>(route: &Route, tables: &'a Tables) -> Option<(&'a str, IpAddr)> {
     (super::discovery::is_unicast(gateway) && !tables.is_own(*gateway)).then_some((&link.name, *gateway))
 }
 
+/// How long a prefix the blocks of one cluster have in common, as far as nothing else is known.
+const fn near(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 14 } else { 48 }
+}
+
+const fn single(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The blocks of pods that hang on wires of their own.
+fn of_wires(pods: &BTreeSet<LinkIndex>, tables: &Tables) -> Vec<Block> {
+    let wired = |link: LinkIndex| {
+        let link = tables.link(link).filter(|link| pods.contains(&link.index));
+        link.is_some_and(|link| link.master.is_none() && !is_named_by_one_cni(&link.name))
+    };
+    let to_pod = |route: &&Route| {
+        let direct = route.hops.iter().all(|hop| hop.gateway.is_none() && wired(hop.link));
+        route.prefix == single(route.destination) && !route.hops.is_empty() && direct
+    };
+    let length = |pod: IpAddr| {
+        let beside = |route: &&Route| {
+            let is_block = route.prefix >= near(pod) && route.prefix < single(pod);
+            is_block && covers(pod, near(pod), route.destination) && !covers(route.destination, route.prefix, pod)
+        };
+        let led = unicast(tables).filter(beside).filter(|route| node(route, tables).is_some());
+        let lengths: BTreeSet<u8> = led.map(|route| route.prefix).collect();
+        lengths.first().copied().filter(|_| lengths.len() == 1)
+    };
+    let own = unicast(tables).filter(to_pod).map(|route| route.destination);
+    own.filter_map(|pod| Some(Block { address: pod, length: length(pod)?, protocol: None })).collect()
+}
+
 fn own_blocks(tables: &Tables) -> Vec<Block> {
     let kept = every(tables).filter(|route| route.kind == RouteKind::Blackhole && CALICO.contains(&route.protocol));
     let kept =
@@ -82,8 +117,9 @@ fn own_blocks(tables: &Tables) -> Vec<Block> {
     let to_host = move |route: &&Route| route.hops.iter().any(|hop| Some(hop.link) == host && hop.gateway.is_some());
     let native = unicast(tables).filter(to_host);
     let native = native.map(|route| Block { address: route.destination, length: route.prefix, protocol: None });
-    let single = |block: &Block| block.length == if block.address.is_ipv4() { 32 } else { 128 };
-    kept.chain(subnets).chain(native).filter(|block| block.length > 0 && !single(block)).collect()
+    let wires = of_wires(&pods, tables);
+    let is_block = |block: &Block| block.length > 0 && block.length < single(block.address);
+    kept.chain(subnets).chain(native).chain(wires).filter(is_block).collect()
 }
 
 /// Gateways of default routes, whatever their table.

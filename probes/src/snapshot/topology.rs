@@ -23,6 +23,7 @@ mod pods;
 mod tunnels;
 
 pub use pods::is_made_for_guest;
+pub(crate) use pods::named_by_one_cni as is_named_by_one_cni;
 pub use tunnels::TunnelView;
 
 /// Who stands on whom.

@@ -16,6 +16,9 @@
 //! send through it while the route to these pods leaves by a third way. Where that route leads straight to the peer, or
 //! into another tunnel, nothing is known: both nodes may well do without this one.
 //!
+//! A default gateway that is taken for want of a peer sends nothing to other addresses than the one it is asked from,
+//! as far as anybody knows: a laptop with cable and Wi-Fi in one network is well.
+//!
 //! Tables do not show everything (a peer may answer by any of its own links). So a counter that rose by at least
 //! [`SEVERAL`] while a peer is unreachable counts as proof too, on a machine with a second, strict, addressed link.
 //!
@@ -212,7 +215,8 @@ impl Seen {
             let ways: Vec<_> = own.map(|own| way_back(node, address, own, route)).collect::<Result<_, _>>()?;
             let apart = |by| !together(node, link.index, by);
             if let Some(by) = ways.iter().find_map(|back| elsewhere(node, back, apart)) {
-                self.asymmetric.insert(pair(peer, by, link));
+                let known = if peer.gateway { &mut self.possible } else { &mut self.asymmetric };
+                known.insert(pair(peer, by, link));
             } else if let (true, Some(by)) = (ways.is_empty(), elsewhere(node, route, apart)) {
                 self.possible.insert(pair(peer, by, link));
             }

@@ -13,7 +13,9 @@
 //!   them on.
 //! - What somebody else keeps is no drift: Cilium sets `rp_filter`, Calico does where it runs on eBPF, and kube-proxy sets
 //!   `nf_conntrack_max` on every node that has pods. Links of pods, tunnels and the bridges of pods are their CNI's.
-//! - `rp_filter` of a link is compared as it takes effect, the larger of the link's and that of `all`.
+//! - `rp_filter` of a link is compared as it takes effect, the larger of the link's and that of `all`, and told only where
+//!   it is strict: what is off or loose drops nothing, whatever files say. Distributions' files speak of every link, a
+//!   container has its image's files and none of their values, and clouds' CNIs loosen the NIC.
 //! - A setting that the kernel does not have is no drift from a file: its module is not loaded, or it is the machine's and
 //!   not the namespace's. A missing filter of bridges is off, missing IPv6 is disabled. The operator is told all the same.
 //!

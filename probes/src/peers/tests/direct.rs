@@ -55,12 +55,43 @@ fn host_gw() -> Tables {
     tables
 }
 
+/// kind: each pod hangs on a wire of its own, and the node is a container with a veth for a NIC.
+fn wires() -> Tables {
+    let mut tables = with_routes([
+        by(3, "10.244.2.0", 24, "10.0.0.12"),
+        by(3, "10.244.3.0", 24, "10.0.0.13"),
+        route("10.244.1.5", 32, None, POD),
+    ]);
+    let Fact::Known(links) = &mut tables.links else { unreachable!() };
+    let pod = link(POD, "veth1a2b3c4d", None);
+    links.push(Link { kind: "veth".into(), other_namespace: Some(1), ..pod });
+    tables
+}
+
 fn nodes(names: &[&str]) -> Vec<Row> {
     names.iter().map(|node| ((*node).to_owned(), dual(&[node]), Dual::NONE)).collect()
 }
 
 fn found(tables: &Tables) -> Vec<Row> {
     update(&mut Directory::default(), tables)
+}
+
+#[test]
+fn pods_on_wires_of_their_own_show_what_a_block_is_by_the_others() {
+    assert_eq!(found(&wires()), nodes(&["10.0.0.12", "10.0.0.13"]));
+    let with = |route: Route| {
+        let mut tables = wires();
+        let Fact::Known(routes) = &mut tables.routes else { unreachable!() };
+        routes.push(route);
+        found(&tables)
+    };
+    assert_eq!(with(by(3, "10.9.0.0", 24, "10.0.0.77")).len(), 2, "a site, far from the pods");
+    assert_eq!(with(by(3, "10.244.0.0", 16, "10.0.0.77")).len(), 2, "a way to all pods that have no other");
+    assert_eq!(with(by(3, "10.245.0.0", 20, "10.0.0.77")), [], "of two lengths none is known");
+    let mut cloud = wires();
+    let Fact::Known(links) = &mut cloud.links else { unreachable!() };
+    links[1].name = "eni1a2b3c4d5e6".into();
+    assert_eq!(found(&cloud), [], "a site beside the cloud's own addresses");
 }
 
 #[test]

@@ -19,6 +19,10 @@
 //!
 //! The addresses of the other ends are no help: a guest has one of its bridge's subnet as a pod does, and a pod with a link
 //! of its own has its host route. So nothing here hangs on the right to see them.
+//!
+//! `veth` and a number is what the kernel, container engines and point-to-point CNIs call it alike: there the host route
+//! has to tell. Engines make such routes too (LXD's `routed` NICs). So where links bear the name of one CNI alone, or hang
+//! on a bridge that does, they are its pods, and what is called otherwise beside them is somebody else's.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +30,11 @@ use super::below::{OPEN_VSWITCH, is_wired, named_as_nic};
 use crate::kernel::{Link, LinkIndex, Route, Tunnel, TunnelKind};
 use crate::tables::{Tables, covers};
 
-/// Names that CNIs give to host ends: Calico and its kin, Cilium, AWS, Azure, GKE, Antrea-like numbered veths.
-const PREFIXES: [&str; 7] = ["cali", "lxc", "eni", "azv", "gke", "veth", "pod"];
+/// Names that one CNI gives to host ends, and nobody else: Calico and its kin, Cilium, AWS, Azure, GKE.
+const OF_ONE_CNI: [&str; 5] = ["cali", "lxc", "eni", "azv", "gke"];
+
+/// Names that CNIs give to host ends, and others as well.
+const USUAL: [&str; 2] = ["veth", "pod"];
 
 /// Bridges of container engines and hypervisors: what hangs on them is no pod.
 const OTHERS_BRIDGES: [&str; 12] = [
@@ -50,18 +57,29 @@ const CNI_BRIDGES: [&str; 4] = ["cni", "cbr", "kube-bridge", "weave"];
 
 /// The host ends of pods' links. `underlay` are links known to carry peers.
 pub(super) fn of(tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> BTreeSet<LinkIndex> {
-    let leads = |link: &&Link| leads_to_pod(link, tables, underlay);
-    tables.links().iter().filter(leads).map(|link| link.index).collect()
+    let may_lead = |link: &&Link| is_to_another_namespace(link) && !underlay.contains(&link.index);
+    let links = || tables.links().iter().filter(may_lead);
+    let one_cni = links().any(|link| match link.master.and_then(|master| tables.link(master)) {
+        None => named_by_one_cni(&link.name),
+        Some(bridge) => named(bridge, &CNI_BRIDGES) && !named(bridge, &OTHERS_BRIDGES),
+    });
+    let leads = |link: &&Link| match link.master {
+        Some(master) => is_port_of_pods(link, master, tables, underlay),
+        None => named_by_one_cni(&link.name) || !one_cni && is_routed_to(link, tables),
+    };
+    links().filter(leads).map(|link| link.index).collect()
 }
 
-fn leads_to_pod(link: &Link, tables: &Tables, underlay: &BTreeSet<LinkIndex>) -> bool {
+fn is_to_another_namespace(link: &Link) -> bool {
     let is_pair = matches!(link.kind.as_str(), "veth" | "netkit");
-    if !is_pair || link.other_namespace.is_none() || underlay.contains(&link.index) || is_made_for_guest(link) {
-        return false;
-    }
-    match link.master {
-        Some(master) => is_port_of_pods(link, master, tables, underlay),
-        None => named_for_pods(&link.name) || has_host_route(link.index, tables),
+    is_pair && link.other_namespace.is_some() && !is_made_for_guest(link)
+}
+
+/// Where routes could not be read, the usual name has to do.
+fn is_routed_to(link: &Link, tables: &Tables) -> bool {
+    match tables.routes.known() {
+        Some(_) => has_host_route(link.index, tables),
+        None => named_for_pods(&link.name),
     }
 }
 
@@ -80,15 +98,18 @@ fn is_port_of_pods(link: &Link, master: LinkIndex, tables: &Tables, underlay: &B
 fn is_pods_bridge(bridge: &Link, tables: &Tables) -> bool {
     let mut ports = tables.links().iter().filter(|port| port.master == Some(bridge.index));
     let leads_to_wire = ports.any(|port| is_wired(port) || named_as_nic(&port.name));
-    let named = |prefixes: &[&str]| prefixes.iter().any(|prefix| bridge.name.starts_with(prefix));
     match holds_own_block(bridge.index, tables) {
         _ if leads_to_wire => false,
         Some(true) => true,
-        _ if named(&OTHERS_BRIDGES) => false,
-        _ if named(&CNI_BRIDGES) => true,
+        _ if named(bridge, &OTHERS_BRIDGES) => false,
+        _ if named(bridge, &CNI_BRIDGES) => true,
         Some(false) => false,
         None => !has_address(bridge.index, tables) || !pods_have_routes(tables),
     }
+}
+
+fn named(bridge: &Link, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| bridge.name.starts_with(prefix))
 }
 
 /// Whether the subnet of a bridge holds the node's own address on a tunnel; `None` where either has no address.
@@ -127,8 +148,13 @@ pub fn is_made_for_guest(port: &Link) -> bool {
     of_guest("veth", 'i') || of_guest("tap", 'i') || of_guest("fwpr", 'p') || counted("vnet")
 }
 
+/// Whether a host end bears a name that one CNI gives.
+pub(crate) fn named_by_one_cni(name: &str) -> bool {
+    OF_ONE_CNI.iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn named_for_pods(name: &str) -> bool {
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    named_by_one_cni(name) || USUAL.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A route to one address through the link, where the link has no subnet of its own and is not the way out: the NIC of a

@@ -87,6 +87,41 @@ fn kind_has_veths_for_nic_and_pods_alike() {
     assert_roles(&node.snapshot(), &[("eth0", Role::Underlay), ("veth5c1d0e2f", Role::Pod)]);
 }
 
+/// A machine with a NIC that LXD routes to, and a wire to a router's namespace.
+fn with_guests(links: &[(&str, &str, u32)]) -> Example {
+    let guests = [("eth0", "device", 1500), ("veth7d2f1a0b", "veth", 1500), ("veth-router", "veth", 9000)];
+    machine(&[&guests, links].concat())
+        .elsewhere(&["veth7d2f1a0b", "veth-router"])
+        .address("eth0", "10.0.0.11", 24)
+        .address("veth-router", "10.99.0.1", 30)
+        .route("10.0.0.77", 32, None, "veth7d2f1a0b")
+        .peer("b", "eth0", "10.0.0.12")
+}
+
+#[test]
+fn guests_beside_the_pods_of_a_cni_are_no_pods() {
+    let calico = with_guests(&[("cali0a1b2c3d4e5", "veth", 1450)]).elsewhere(&["cali0a1b2c3d4e5"]);
+    assert_roles(
+        &calico.route("10.244.1.5", 32, None, "cali0a1b2c3d4e5").snapshot(),
+        &[("cali0a1b2c3d4e5", Role::Pod), ("veth7d2f1a0b", Role::Other), ("veth-router", Role::Other)],
+    );
+    let flannel = with_guests(&[("cni0", "bridge", 1450), ("veth0a1b2c3d", "veth", 1450)]);
+    assert_roles(
+        &flannel.elsewhere(&["veth0a1b2c3d"]).port("veth0a1b2c3d", "cni0").snapshot(),
+        &[("veth0a1b2c3d", Role::Pod), ("veth7d2f1a0b", Role::Other), ("veth-router", Role::Other)],
+    );
+}
+
+#[test]
+fn where_no_link_is_a_cnis_by_name_a_host_route_tells() {
+    let mut node = with_guests(&[]);
+    let pods = [("veth7d2f1a0b", Role::Pod), ("veth-router", Role::Other)];
+    assert_roles(&node.clone().snapshot(), &pods);
+    node.tables.routes = Fact::Unread(crate::snapshot::example::failed(crate::fact::Source::Routes));
+    let by_name = [("veth7d2f1a0b", Role::Pod), ("veth-router", Role::Pod)];
+    assert_roles(&node.snapshot(), &by_name);
+}
+
 #[test]
 fn a_container_whose_nic_has_a_host_route_is_no_pod_link() {
     let node = machine(&[("eth0", "veth", 1500)])

@@ -52,6 +52,19 @@ fn two_ways_and_a_strict_link_are_a_warning() {
 }
 
 #[test]
+fn a_gateway_in_the_network_of_two_links_is_no_finding_until_it_fails_and_packets_are_dropped() {
+    let gateway = || {
+        let mut node = two_ways(1);
+        node.peers.iter_mut().for_each(|peer| peer.gateway = true);
+        node
+    };
+    assert_eq!(severity(&gateway()), None);
+    let failing = || gateway().verdict("master-2", Plane::Underlay, silent());
+    assert_eq!(severity(&failing()), None, "it may be silent for any reason");
+    assert_eq!(severity(&dropping(failing(), SEVERAL)), Some(Severity::Critical));
+}
+
+#[test]
 fn loose_and_off_are_quiet() {
     assert_eq!([severity(&two_ways(2)), severity(&two_ways(0))], [None, None]);
 }

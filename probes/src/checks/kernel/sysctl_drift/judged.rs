@@ -114,13 +114,24 @@ fn by_files(node: &Snapshot, setting: &Setting, names: &[Key], written: &Written
         return Ok(None);
     }
     let Some(value) = value(node, key)? else { return Ok(None) };
-    if lines.iter().any(|line| same(setting.switch, &value, &line.value)) {
+    if lines.iter().any(|line| same(setting.switch, &value, &line.value)) || is_open(node, key, &value) {
         return Ok(None);
     }
     let agreed = lines.iter().all(|line| line.read_by.len() > 1);
     let severity = if agreed && need == Need::Pods { Severity::Warning } else { Severity::Info };
     let at_risk = need == Need::Pods && setting.switch && is_on(&value) == Some(true);
     Ok(Some((severity, Evidence { key: key.to_string(), value: Some(value), expected: None, lines, at_risk })))
+}
+
+/// The value of `rp_filter` that drops packets: of what is off or loose, files may say what they like.
+const STRICT: i64 = 1;
+
+/// Whether a setting is a filter that lets pass what links themselves do not hold back. That of `all` is loose for every
+/// link when it is 2, so without it strict links drop.
+fn is_open(node: &Snapshot, key: &Key, value: &str) -> bool {
+    let strict = |link: &Link| link.inet.is_some_and(|inet| i64::from(inet.rp_filter) == STRICT);
+    let held_open = key.path() == "net/ipv4/conf/all/rp_filter" && node.tables.links().iter().any(strict);
+    key.name() == "rp_filter" && !held_open && number(value).is_some_and(|value| value != STRICT)
 }
 
 /// A link whose `rp_filter` no CNI has a hand in: peers are reached by it, and it is no port of a bridge, whose packets
@@ -142,7 +153,7 @@ fn filter(node: &Snapshot, link: &Link, key: &Key, written: &Written) -> Found {
     let all = node.tables.rp_filter_all.read()?.copied().unwrap_or_default();
     let Some(effective) = node.tables.rp_filter(link).read()?.copied() else { return Ok(None) };
     let meant = |line: &Line| line.value.split_whitespace().next().and_then(number).map(|value| value.max(all));
-    if lines.iter().any(|line| meant(line) == Some(effective)) {
+    if effective != STRICT || lines.iter().any(|line| meant(line) == Some(effective)) {
         return Ok(None);
     }
     let value = Some(effective.to_string());

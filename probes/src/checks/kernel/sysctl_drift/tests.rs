@@ -3,6 +3,7 @@
 use super::*;
 use crate::declared::sysctl::{Key, MAIN, RawFile, RawFiles, Written};
 use crate::fact::{Fact, Reason, Source};
+use crate::kernel::{Inet, Link};
 use crate::snapshot::example::{Example, failed};
 use crate::snapshot::setup::Cni;
 
@@ -194,13 +195,37 @@ fn a_links_filter_counts_as_it_takes_effect() {
 }
 
 #[test]
+fn a_filter_that_drops_nothing_is_nobodys_business() {
+    let stock = |value| {
+        let text =
+            "net.ipv4.conf.all.rp_filter = V\nnet.ipv4.conf.default.rp_filter = V\nnet.ipv4.conf.*.rp_filter = V\n";
+        text.replace('V', value)
+    };
+    let node = |all, own| {
+        let set = |link: &mut Link| link.inet = Some(Inet { rp_filter: own, ..link.inet.unwrap_or_default() });
+        let mut node = plain().with("eth0", set);
+        node.tables.rp_filter_all = Fact::Known(all);
+        node
+    };
+    let raised = |all: i64, own, written| {
+        let node = with_file(node(all, own), &stock(written));
+        told(&reads(node, "net.ipv4.conf.default.rp_filter", &all.to_string())).len()
+    };
+    assert_eq!(raised(0, 0, "2"), 0, "a container, whose files are its image's");
+    assert_eq!(raised(2, 2, "1"), 0, "loosened by a CNI");
+    assert_eq!(raised(1, 0, "2"), 3, "strict, where loose is meant");
+    assert_eq!(raised(0, 1, "2"), 2, "all is to hold the link open, and does not");
+}
+
+#[test]
 fn what_others_keep_is_no_drift() {
     let filters = "net.ipv4.conf.all.rp_filter = 2\nnet.ipv4.conf.vmbr1.rp_filter = 2\n";
-    assert_eq!(told(&with_file(Example::reference(), filters)).len(), 2);
-    let mut cilium = with_file(Example::reference(), filters);
+    let strict = |node: Example| node.with("vmbr1", |link| link.inet.as_mut().unwrap().rp_filter = 1);
+    assert_eq!(told(&with_file(strict(Example::reference()), filters)).len(), 2);
+    let mut cilium = with_file(strict(Example::reference()), filters);
     cilium.setup.cni = Cni::Cilium;
     assert_eq!(told(&cilium), []);
-    let ebpf = Example::reference().device("bpfin.cali", "veth", 1500);
+    let ebpf = strict(Example::reference()).device("bpfin.cali", "veth", 1500);
     assert_eq!(told(&with_file(ebpf, filters)), []);
     assert_eq!(told(&expects(cilium, "net.ipv4.conf.all.rp_filter", "1")).len(), 1, "the operator means it");
     let table = |node| {
