@@ -46,11 +46,7 @@ impl Topology {
         let links = tables.links();
         let to_pods: BTreeSet<_> =
             hops(peers.iter().flat_map(|peer| peer.pods.iter().copied()), lookups).into_iter().collect();
-        let mut tunnels = tunnels::all(tables, peers, outer);
-        // Names tell a pod network's tunnel from an administrator's; a pod that is reached through it tells for certain.
-        for tunnel in &mut tunnels {
-            tunnel.carries_pods |= to_pods.contains(&tunnel.link);
-        }
+        let tunnels = tunnels::all(tables, peers, outer, &to_pods);
         let first_hops = first_hops(peers, lookups);
         let mut underlay: BTreeSet<LinkIndex> = first_hops.iter().copied().collect();
         underlay.extend(tunnels.iter().flat_map(|tunnel| tunnel.lower.into_iter().chain(tunnel.egress.clone())));
