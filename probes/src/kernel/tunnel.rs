@@ -271,5 +271,15 @@ const fn outer_df(pmtudisc: bool) -> Df {
     if pmtudisc { Df::Set } else { Df::Inherit }
 }
 
+impl Tunnel {
+    /// Whether whoever sent a packet that no longer fits once it is wrapped is told so, pods too. IPIP, GRE and SIT with
+    /// DF outside answer with Fragmentation Needed themselves (`tnl_update_pmtu`, `ipip6_tunnel_xmit`); they have to know
+    /// for that what the way carries, which a silent network below never tells. Others drop without a word.
+    pub const fn tells(&self) -> bool {
+        let routed = matches!(self.kind, TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Sit);
+        routed && matches!(self.df, Some(Df::Set)) && !self.external
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,9 @@ impl Topology {
         outer: &outer::Answers,
     ) -> Self {
         let links = tables.links();
-        let tunnels = tunnels::all(tables, peers, outer);
+        let to_pods: BTreeSet<_> =
+            hops(peers.iter().flat_map(|peer| peer.pods.iter().copied()), lookups).into_iter().collect();
+        let tunnels = tunnels::all(tables, peers, outer, &to_pods);
         let first_hops = first_hops(peers, lookups);
         let mut underlay: BTreeSet<LinkIndex> = first_hops.iter().copied().collect();
         underlay.extend(tunnels.iter().flat_map(|tunnel| tunnel.lower.into_iter().chain(tunnel.egress.clone())));
@@ -58,7 +60,7 @@ impl Topology {
             below,
             roles: BTreeMap::new(),
             tunnels,
-            to_pods: hops(peers.iter().flat_map(|peer| peer.pods.iter().copied()), lookups).into_iter().collect(),
+            to_pods,
         };
         topology.roles = topology.assign_roles(links, &underlay, &pods);
         topology

@@ -3,7 +3,8 @@
 //! Tunnel MTU + overhead must not exceed the MTU of the link that outer packets leave by. The kernel refuses to *set*
 //! a larger VXLAN MTU over a bound link, so this comes about when the lower link shrinks afterwards, or when the tunnel
 //! is bound to none. With `df unset` the node fragments outer packets: slow and fragile, a warning. With `df set` or
-//! `inherit` they are dropped, and pods are never told: critical. A tunnel in collect-metadata mode has no MTU of its
+//! `inherit` they are dropped, and pods are never told: critical. IPIP, GRE and SIT with DF outside tell them: pods then
+//! send less, which is a warning again. A tunnel in collect-metadata mode has no MTU of its
 //! own and is not judged.
 
 use schemars::JsonSchema;
@@ -44,6 +45,9 @@ pub struct Evidence {
     /// Treatment of the outer DF bit; absent where the kind has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub df: Option<Df>,
+    /// Whether senders of packets that do not fit are told; it is decided by kind and DF.
+    #[serde(skip)]
+    pub told: bool,
     /// The links below the tunnel that would have to grow, lowest first.
     pub below: Vec<Below>,
 }
@@ -88,7 +92,7 @@ impl Check for TunnelNoHeadroom {
             match evidence(node, tunnel) {
                 None => judgement.unread.push((subject, unread(node, tunnel))),
                 Some(evidence) if evidence.headroom < 0 => {
-                    let dropped = matches!(evidence.df, Some(Df::Set | Df::Inherit));
+                    let dropped = matches!(evidence.df, Some(Df::Set | Df::Inherit)) && !evidence.told;
                     let severity = if dropped { Severity::Critical } else { Severity::Warning };
                     judgement.raise(subject, severity, evidence);
                 }
@@ -99,9 +103,10 @@ impl Check for TunnelNoHeadroom {
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
-        let Evidence { tunnel, mtu, overhead, lower, lower_mtu, headroom, df, .. } = evidence;
+        let Evidence { tunnel, mtu, overhead, lower, lower_mtu, headroom, df, told, .. } = evidence;
         let needed = mtu.bytes() + overhead;
         let then = match df {
+            _ if *told => "refused, which its sender is told".into(),
             Some(df @ (Df::Set | Df::Inherit)) => format!("dropped (df {})", df.name()),
             _ => "fragmented".into(),
         };
@@ -132,6 +137,7 @@ impl Check for TunnelNoHeadroom {
             lower_mtu: mtu,
             headroom: -50,
             df: Some(Df::Unset),
+            told: false,
             below: vec![below("enp5s0"), below("vmbr1")],
         };
         (Subject::Link("vxlan.calico".into()), Severity::Warning, evidence)
@@ -140,6 +146,7 @@ impl Check for TunnelNoHeadroom {
 
 fn evidence(node: &Snapshot, tunnel: &TunnelView) -> Option<Evidence> {
     let (lower, lower_mtu) = tunnel.lower_link.clone()?;
+    let device = node.tables.link(tunnel.link)?.tunnel.as_ref()?;
     let needed = tunnel.mtu.bytes() + tunnel.overhead?;
     let below = node.topology.chain(tunnel.link).into_iter().skip(1).filter_map(|index| node.tables.link(index));
     let short = below.filter(|link| link.mtu.bytes() < needed);
@@ -152,7 +159,8 @@ fn evidence(node: &Snapshot, tunnel: &TunnelView) -> Option<Evidence> {
         lower,
         lower_mtu,
         headroom: tunnel.headroom()?,
-        df: node.tables.link(tunnel.link)?.tunnel.as_ref()?.df,
+        df: device.df,
+        told: device.tells(),
         below,
     })
 }
@@ -213,6 +221,26 @@ mod tests {
         for df in [Df::Set, Df::Inherit] {
             assert_eq!(judge(&with_mtu(1500, df)).raised[0].severity, Severity::Critical);
         }
+    }
+
+    /// As Linux 6.1.192 did in `.ci/live`: a pod behind `tunl0` was told 1,380 when the NIC shrank to 1,400.
+    #[test]
+    fn where_the_tunnel_itself_tells_pods_it_is_a_warning() {
+        let shrunk = |kind, df| {
+            let node = Example::reference().with("vxlan.calico", |link| {
+                let lower = link.tunnel.as_ref().unwrap().lower;
+                link.mtu = LinkMtu::new(1490);
+                link.tunnel = Some(Tunnel { lower, df: Some(df), ..Tunnel::of(kind) });
+            });
+            let judgement = judge(&node);
+            let said = TunnelNoHeadroom::summary(&judgement.raised[0].subject, &judgement.raised[0].evidence);
+            (judgement.raised[0].severity, said.ends_with("refused, which its sender is told."))
+        };
+        for kind in [TunnelKind::Ipip, TunnelKind::Gre, TunnelKind::Sit] {
+            assert_eq!(shrunk(kind, Df::Set), (Severity::Warning, true), "{kind:?}");
+            assert_eq!(shrunk(kind, Df::Inherit), (Severity::Critical, false), "{kind:?}: not shown to tell");
+        }
+        assert_eq!(shrunk(TunnelKind::Gretap, Df::Set), (Severity::Critical, false), "it carries frames");
     }
 
     #[test]

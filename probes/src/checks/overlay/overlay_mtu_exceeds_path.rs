@@ -7,7 +7,8 @@
 //!
 //! Where they cannot, pinging through the tunnel does not tell: with `df unset` the outer packet is fragmented on the way
 //! and the inner one arrives. So the tunnel's MTU and overhead are held against the underlay's measured path MTU.
-//! Fragmented is a warning; critical where the underlay swallows large packets in silence or the outer DF bit is set.
+//! Fragmented is a warning; critical where the underlay swallows large packets in silence or the outer DF bit is set. Where
+//! the underlay says what it takes, IPIP, GRE and SIT pass that on to pods, whatever DF: a warning.
 //!
 //! Where the underlay path is clear and short all the same, its size is what the route or the operator allows. What the
 //! tunnel itself then loses is this rule's consequence, on that very path and behind it.
@@ -23,7 +24,7 @@ use crate::checks::paths::fit::{BLACK_HOLE, LIMITED};
 use crate::checks::paths::some_peer;
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
-use crate::kernel::Df;
+use crate::kernel::{Df, Tunnel};
 use crate::path::{PathKey, Plane, Verdict, VerdictName, Way};
 use crate::remedy::{Fix, Lost};
 use crate::report::Severity;
@@ -68,6 +69,9 @@ pub struct Evidence {
     /// Treatment of the outer DF bit; absent where the kind has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub df: Option<Df>,
+    /// Whether the tunnel passes on to senders what the network below says; it is decided by kind and DF.
+    #[serde(skip)]
+    pub told: bool,
 }
 
 impl Check for OverlayMtuExceedsPath {
@@ -109,6 +113,7 @@ impl Check for OverlayMtuExceedsPath {
         let then = match (severity(evidence), evidence.outer_verdict) {
             (Severity::Critical, _) => "lost",
             (_, Some(_)) => "refused",
+            (_, None) if evidence.told => "refused, which its sender is told",
             (_, None) => "fragmented",
         };
         let to = words::at(peer, *underlay);
@@ -140,6 +145,7 @@ impl Check for OverlayMtuExceedsPath {
             overlay_verdict: Some(VerdictName::BlackHole),
             fits: LinkMtu::new(1350),
             df: Some(Df::Set),
+            told: false,
         };
         let address = IpAddr::from([10, 244, 2, 0]);
         (
@@ -151,7 +157,7 @@ impl Check for OverlayMtuExceedsPath {
 }
 
 fn severity(evidence: &Evidence) -> Severity {
-    let dropped = matches!(evidence.df, Some(Df::Set | Df::Inherit));
+    let dropped = matches!(evidence.df, Some(Df::Set | Df::Inherit)) && !evidence.told;
     let met = evidence.overlay_verdict.unwrap_or(evidence.underlay_verdict);
     if dropped || met == VerdictName::BlackHole { Severity::Critical } else { Severity::Warning }
 }
@@ -193,6 +199,7 @@ fn evidence(node: &Snapshot, key: &PathKey, path: &Path, tunnel: &TunnelView) ->
         overlay_verdict,
         fits: LinkMtu::new(carries.less(overhead).bytes()),
         df: device.and_then(|device| device.df),
+        told: device.is_some_and(Tunnel::tells),
     }))
 }
 

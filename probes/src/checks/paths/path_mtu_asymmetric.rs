@@ -14,6 +14,10 @@
 //! The second is a black hole on the way back, one incident: [`super::path_black_hole`] is loud there. A peer that filters
 //! all that has small answers leaves the ways of a black hole untold; that is not concluded.
 //!
+//! A device of too small an MTU at the end of a wire does both: it drops what is larger in silence, with room for a VLAN
+//! tag to spare, and sends its own packets in fragments that end on a multiple of 8. Sizes so close are one incident, and
+//! the black hole's.
+//!
 //! A hop that does it to the nodes' packets does it to what they carry: then this is as severe as the worst of that.
 
 use std::net::IpAddr;
@@ -23,6 +27,7 @@ use serde::Serialize;
 
 use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
+use crate::overhead::VLAN_HLEN;
 use crate::path::{PathKey, Plane, Verdict, Way};
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -186,8 +191,13 @@ fn ways(path: &Path, verdict: &Verdict) -> Result<Option<(IpSize, IpSize, ToldBy
         Some(Way::Reverse) => ToldBy::SmallAnswer,
         _ => return Ok(None),
     };
-    Ok((reverse < forward).then_some((forward, reverse, told_by)))
+    let hole_there = matches!(verdict, Verdict::BlackHole { .. }) && measured.way == Some(Way::Forward);
+    let one_device = hole_there && forward.less(VLAN_HLEN + FRAGMENT_STEP - 1) <= reverse;
+    Ok((reverse < forward && !one_device).then_some((forward, reverse, told_by)))
 }
+
+/// Every fragment but the last carries a multiple of 8 B (RFC 791 §3.2, RFC 8200 §4.5).
+const FRAGMENT_STEP: u32 = 8;
 
 /// What the same peer's paths further in lose on the way back: the same hop does it.
 fn inside(node: &Snapshot, subject: &Subject) -> Vec<Subject> {
@@ -263,6 +273,18 @@ mod tests {
         let told = with(limited(1400, Some("10.0.0.1")), seen(Some(1400), Some(1400), None));
         assert!(judge(&told).raised.is_empty());
         assert!(judge(&with(clear(), seen(Some(1400), Some(1500), None))).raised.is_empty(), "back is a lower bound");
+    }
+
+    /// As Linux 6.1.192 did in `.ci/live`: the peer's NIC at 1,400 takes 1,404 and sends fragments of 1,396.
+    #[test]
+    fn a_small_device_at_the_far_end_is_one_incident() {
+        let hole = |reverse, way| with(black_hole(1404), seen(Some(1404), Some(reverse), Some(way)));
+        assert!(judge(&hole(1396, Way::Forward)).raised.is_empty());
+        assert!(judge(&hole(1393, Way::Forward)).raised.is_empty());
+        assert_eq!(judge(&hole(1392, Way::Forward)).raised.len(), 1, "no device of one MTU does both");
+        assert_eq!(judge(&hole(1396, Way::Reverse)).raised.len(), 1, "what is lost on the way back is this rule's");
+        let clear = with(clear(), seen(Some(1404), Some(1396), Some(Way::Forward)));
+        assert_eq!(judge(&clear).raised.len(), 1, "nothing vanishes there");
     }
 
     #[test]

@@ -218,3 +218,20 @@ fn an_administrators_tunnel_to_another_site_carries_no_pods() {
         assert_eq!(node.topology.carries_pods(link), carries, "{link}");
     }
 }
+
+/// A pod that somebody named is reached through it, whatever its name: pods are held to its MTU from then on.
+#[test]
+fn a_tunnel_of_no_known_name_carries_pods_once_the_way_to_one_leads_through_it() {
+    let mut node = Example::flannel().with("flannel.1", |link| {
+        link.name = "gre1".into();
+        link.tunnel = Some(Tunnel { remote: Some(ip("172.20.0.3")), ..Tunnel::of(TunnelKind::Gre) });
+    });
+    let carries = |node: &Example| {
+        let node = node.snapshot();
+        let index = node.topology.index_of("gre1").unwrap();
+        node.topology.tunnel(index).unwrap().carries_pods
+    };
+    assert!(carries(&node));
+    node.lookups.remove(&ip("10.42.1.4"));
+    assert!(!carries(&node), "it may be an administrator's way to another site");
+}

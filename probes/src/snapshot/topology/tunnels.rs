@@ -1,5 +1,7 @@
 //! Tunnels in use, and whose packets they carry.
 
+use std::collections::BTreeSet;
+
 use super::outer::{self, Answers};
 use super::pods::may_carry_pods;
 use crate::kernel::{Link, LinkIndex, RouteKind, Tunnel};
@@ -55,11 +57,17 @@ impl TunnelView {
     }
 }
 
-/// Tunnels in use.
-pub(super) fn all(tables: &Tables, peers: &[Peer], answers: &Answers) -> Vec<TunnelView> {
+/// Tunnels in use; `to_pods` are the links by which pods of peers are reached.
+pub(super) fn all(
+    tables: &Tables,
+    peers: &[Peer],
+    answers: &Answers,
+    to_pods: &BTreeSet<LinkIndex>,
+) -> Vec<TunnelView> {
     let view = |link: &Link| {
         let tunnel = link.tunnel.as_ref().filter(|tunnel| in_use(link, tunnel, tables))?;
-        Some(view(link, tunnel, tables, peers, answers))
+        let pods = carries_pods(link, tunnel, tables, to_pods);
+        Some(view(link, tunnel, tables, peers, answers, pods))
     };
     tables.links().iter().filter_map(view).collect()
 }
@@ -79,7 +87,14 @@ fn is_ciliums(name: &str, external: bool) -> bool {
     external && name.starts_with("cilium_")
 }
 
-fn view(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer], answers: &Answers) -> TunnelView {
+fn view(
+    link: &Link,
+    tunnel: &Tunnel,
+    tables: &Tables,
+    peers: &[Peer],
+    answers: &Answers,
+    carries_pods: bool,
+) -> TunnelView {
     let ends = outer::ends(link, tunnel, tables, peers);
     let egress = outer::egress(link, tunnel, &ends, tables, answers);
     let lower = outer::lower(tunnel, &egress, tables).filter(|&lower| lower != link.index);
@@ -94,8 +109,14 @@ fn view(link: &Link, tunnel: &Tunnel, tables: &Tables, peers: &[Peer], answers: 
         lower_link: lower.and_then(|index| tables.link(index)).map(|lower| (lower.name.clone(), lower.mtu)),
         egress,
         external: tunnel.external,
-        carries_pods: may_carry_pods(link, tunnel) && carries_prefixes(tables, entrance(link, tunnel, tables)),
+        carries_pods,
     }
+}
+
+/// Names tell a pod network's tunnel from an administrator's; a pod that is reached through it tells for certain.
+fn carries_pods(link: &Link, tunnel: &Tunnel, tables: &Tables, to_pods: &BTreeSet<LinkIndex>) -> bool {
+    let may = may_carry_pods(link, tunnel) || to_pods.contains(&link.index);
+    may && carries_prefixes(tables, entrance(link, tunnel, tables))
 }
 
 /// The device that routes into a tunnel name: itself, or what Cilium's program takes packets from.

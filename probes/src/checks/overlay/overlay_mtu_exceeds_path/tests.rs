@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fact::Fact;
+use crate::kernel::TunnelKind;
 use crate::snapshot::example::{Example, black_hole, limited, no_right, silent};
 use crate::units::Dual;
 
@@ -137,4 +138,24 @@ fn a_tunnel_of_ipv6_is_not_shrunk_below_what_ipv6_takes() {
     use crate::units::Family;
     assert!(matches!(fixes(Family::Ipv4)[0], Fix::OverlayMtu { .. }));
     assert!(matches!(fixes(Family::Ipv6)[..], [Fix::PathCarries { .. }]));
+}
+
+/// As Linux 6.1.192 did in `.ci/live`: behind a hop of 1,400 a pod was told 1,380 by `tunl0`. A silent hop tells nobody.
+#[test]
+fn a_tunnel_that_passes_on_what_the_network_says_loses_nothing_for_long() {
+    let over_ipip = |underlay| {
+        let node = over(underlay, Df::Unset).with("vxlan.calico", |link| {
+            let tunnel = link.tunnel.as_mut().unwrap();
+            *tunnel = Tunnel { lower: tunnel.lower, df: Some(Df::Set), ..Tunnel::of(TunnelKind::Ipip) };
+            link.mtu = LinkMtu::new(1480);
+        });
+        let raised = judge(&node).raised.remove(0);
+        (raised.severity, OverlayMtuExceedsPath::summary(&raised.subject, &raised.evidence))
+    };
+    let (severity, said) = over_ipip(limited(1400, None));
+    assert_eq!(severity, Severity::Warning);
+    assert!(said.ends_with("and is refused, which its sender is told."), "{said}");
+    let (severity, said) = over_ipip(black_hole(1400));
+    assert_eq!(severity, Severity::Critical);
+    assert!(said.ends_with("and is lost."), "{said}");
 }
