@@ -26,8 +26,8 @@
 //! | all | | 292 |
 //!
 //! Both IP families make it 56 more. In a cluster of up to a hundred peers each path adds 3 (`path_mtu_bytes`,
-//! `path_expected_mtu_bytes`, `path_up`). A series has to earn its place with whoever is called at night: what says the
-//! same for ever on a healthy node (the other IP family, directions of a clear path, how long a small file took) has none.
+//! `path_expected_mtu_bytes`, `path_up`) to 5 (its two ways, where they were told apart). A series has to earn its place with whoever is called at night: what says the
+//! same for ever on a healthy node (the other IP family, how long a small file took) has none.
 
 mod configuration;
 mod findings;

@@ -91,8 +91,8 @@ impl Named {
         Self([
             Family::bytes("path_mtu", "Largest IP packet that was confirmed to pass."),
             Family::bytes("path_expected_mtu", "Largest IP packet that should pass, by route and device."),
-            Family::bytes("path_forward_mtu", "Path MTU towards the peer, where told apart and not clear."),
-            Family::bytes("path_reverse_mtu", "Lower bound of the path MTU back, where measured and not clear."),
+            Family::bytes("path_forward_mtu", "Path MTU towards the peer, where told apart."),
+            Family::bytes("path_reverse_mtu", "Lower bound of the path MTU back, where measured."),
             Family::gauge("path_up", "Whether a peer can be reached with any size; absent if not known."),
         ])
     }
@@ -103,9 +103,8 @@ impl Named {
             VerdictName::Unreachable => Some(0),
             VerdictName::Unknown => None,
         };
-        let way = |size: Option<IpSize>| size.filter(|_| row.verdict != VerdictName::Clear);
-        let sizes = [row.path_mtu, row.expected_mtu, way(row.forward_mtu), way(row.reverse_mtu)]
-            .map(|size| size.map(IpSize::bytes));
+        let sizes =
+            [row.path_mtu, row.expected_mtu, row.forward_mtu, row.reverse_mtu].map(|size| size.map(IpSize::bytes));
         [sizes[0], sizes[1], sizes[2], sizes[3], up]
     }
 
