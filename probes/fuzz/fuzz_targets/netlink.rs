@@ -36,10 +36,10 @@ fuzz_target!(|bytes: &[u8]| {
         one(&all, 64, neighbour_table::decode, |_| {});
     });
     let questions = pod_end::questions(&all);
-    questions.iter().for_each(|question| asked(question, &all));
+    questions.iter().for_each(|(question, _)| asked(question, &all));
     for (message, other) in all.iter().zip(all.iter().rev()) {
         device(message, other);
-        for question in questions.iter().take(8) {
+        for (question, _) in questions.iter().take(8) {
             end(*question, message, other);
         }
     }
