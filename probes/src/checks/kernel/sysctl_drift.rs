@@ -2,7 +2,7 @@
 //!
 //! Two places say what a setting is to be: `expect.sysctls` of our own configuration, which is the operator's word and
 //! counts for any key, and the machine's sysctl files in their real precedence ([`crate::declared::sysctl`]), which count
-//! for the settings that packets hang on ([`KNOWN`]). Something undoes them: a network restart, a script, a setting that
+//! for the settings that packets hang on ([`KNOWN`](crate::declared::sysctl::KNOWN)). Something undoes them: a network restart, a script, a setting that
 //! came before its kernel module.
 //!
 //! - Files that agree with each other and not with the kernel are a warning where pods need the setting, else an info.
