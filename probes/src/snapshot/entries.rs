@@ -11,7 +11,7 @@
 //! Left out is what the kernel does not route: ports of Open vSwitch, tunnels in collect-metadata mode, and everything of
 //! Cilium, which hands packets on by itself where it can and sets its own links' values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::{Link, LinkIndex, Route, RouteKind};
 use crate::report::Role;
@@ -72,10 +72,9 @@ fn routes(node: &Snapshot, family: Family) -> impl Iterator<Item = &Route> {
 }
 
 fn own_pods(node: &Snapshot, family: Family) -> impl Iterator<Item = (LinkIndex, Whose)> {
-    let by = move |link: LinkIndex| {
-        let host = if family == Family::Ipv4 { 32 } else { 128 };
-        routes(node, family).any(move |route| route.prefix == host && route.hops.iter().any(|hop| hop.link == link))
-    };
+    let host = if family == Family::Ipv4 { 32 } else { 128 };
+    let to_one = routes(node, family).filter(|route| route.prefix == host);
+    let routed: BTreeSet<LinkIndex> = to_one.flat_map(|route| &route.hops).map(|hop| hop.link).collect();
     let is_gateway = move |bridge: LinkIndex| {
         node.tables.addresses_of(bridge).any(|own| own.global && Family::of(own.address) == family)
     };
@@ -83,7 +82,7 @@ fn own_pods(node: &Snapshot, family: Family) -> impl Iterator<Item = (LinkIndex,
     pods.filter_map(move |link| {
         let master = link.master.and_then(|master| node.tables.link(master));
         match master.map(|master| (master.kind.as_str(), master.index)) {
-            None | Some(("vrf", _)) => by(link.index).then_some((link.index, Whose::Pod)),
+            None | Some(("vrf", _)) => routed.contains(&link.index).then_some((link.index, Whose::Pod)),
             Some(("bridge", bridge)) => is_gateway(bridge).then_some((bridge, Whose::Bridge)),
             Some(_) => None,
         }

@@ -17,6 +17,7 @@
 //! as for its own; `proxy_ndp` answers for nothing but entries made by hand, and newer versions of Calico leave it off.
 //! Whether the kernel has a route that lets it answer at all is the matter of `default-route-missing`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -24,7 +25,7 @@ use serde::Serialize;
 
 use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
 use crate::fact::{Reason, Source, Unread};
-use crate::kernel::{Link, Route};
+use crate::kernel::{LinkIndex, Route};
 use crate::remedy::Fix;
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
@@ -71,7 +72,8 @@ impl Check for ProxyArpOff {
             return Ok(judgement);
         }
         node.tables.routes.read()?;
-        let links: Vec<_> = links.into_iter().filter(|link| leads_to_ipv4(node, link)).collect();
+        let to_pods = leading_to_ipv4(node);
+        let links: Vec<_> = links.into_iter().filter(|link| to_pods.contains(&link.index)).collect();
         if let Some(link) = links.iter().find(|link| link.inet.is_none()) {
             let why = format!("{}: the link dump carries no IPv4 settings", link.name);
             return Err(Unread::new(Source::Settings, Reason::Unsupported { why }));
@@ -124,17 +126,17 @@ const SUBJECT: Subject = Subject::Setting("proxy_arp");
 /// Links that are named.
 const FEW: usize = 3;
 
-fn leads_to_ipv4(node: &Snapshot, link: &Link) -> bool {
+fn leading_to_ipv4(node: &Snapshot) -> BTreeSet<LinkIndex> {
     let to_one = |route: &&Route| route.destination.is_ipv4() && route.prefix == 32;
-    let mut routes = node.tables.routes.known().into_iter().flatten().filter(to_one);
-    routes.any(|route| route.hops.iter().any(|hop| hop.link == link.index))
+    let routes = node.tables.routes.known().into_iter().flatten().filter(to_one);
+    routes.flat_map(|route| &route.hops).map(|hop| hop.link).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fact::Fact;
-    use crate::kernel::Inet;
+    use crate::kernel::{Inet, Link};
     use crate::snapshot::example::{Example, failed};
 
     const PODS: [&str; 2] = ["cali1a2b3c4d5e6", "cali9f8e7d6c5b4"];
