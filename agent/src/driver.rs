@@ -22,6 +22,7 @@ use probes::units::{Mono, Now};
 use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
+use crate::io::declared;
 use crate::io::host;
 use crate::io::netlink::Netlink;
 use crate::io::netlink::events::{Event, Events};
@@ -196,6 +197,9 @@ impl World {
         let started = Instant::now();
         facts.sysctls = sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys());
         facts.took.insert(Source::SysctlFiles, started.elapsed());
+        let started = Instant::now();
+        facts.host = declared::read(&self.host_root);
+        facts.took.insert(Source::HostFiles, started.elapsed());
         facts
     }
 

@@ -1,6 +1,7 @@
 //! The world comes in here, raw: packets, netlink messages, host files.
 
 mod connect;
+pub mod declared;
 pub mod descriptors;
 pub mod filter;
 pub mod host;

@@ -3,13 +3,36 @@
 //! So far that is the operator, in our own configuration. A CNI's files and flags declare the same two sizes in their
 //! own places: each such source adds its lines to [`all`], and the report and the checks take them from there.
 
+pub mod calico;
+pub mod cni;
+pub mod flannel;
+pub mod host;
 pub mod sysctl;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::fact::Fact;
 use crate::snapshot::Snapshot;
 use crate::units::IpSize;
+
+/// What the host's files say, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Files {
+    /// The CNI configuration's files, in the order in which runtimes take them; absent without their folder.
+    pub cni: Fact<Vec<cni::ConfigFile>>,
+    /// The MTU that Calico found.
+    pub calico_mtu: Fact<IpSize>,
+    /// What Flannel wrote for its plugin.
+    pub flannel: Fact<flannel::Subnet>,
+}
+
+impl Files {
+    /// Understands what was read.
+    pub fn parse(read: &host::RawHost) -> Self {
+        Self { cni: cni::files(read), calico_mtu: calico::mtu(read), flannel: flannel::subnet(read) }
+    }
+}
 
 /// One declared MTU.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -84,6 +84,8 @@ pub enum Source {
     Settings,
     /// Files of settings: `/etc/sysctl.d` and its like.
     SysctlFiles,
+    /// Files of the host that declare something: CNI configuration, static pods, flags of the kubelet.
+    HostFiles,
     /// Counters and sockets: files below `/proc/net`.
     Counters,
     /// Multicast messages that tell of changes between readings.
@@ -94,7 +96,7 @@ pub enum Source {
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -107,6 +109,7 @@ impl Source {
         Self::Ethtool,
         Self::Settings,
         Self::SysctlFiles,
+        Self::HostFiles,
         Self::Counters,
         Self::Events,
         Self::Probes,
@@ -127,6 +130,7 @@ impl Source {
             Self::Ethtool => "ethtool",
             Self::Settings => "settings",
             Self::SysctlFiles => "sysctl_files",
+            Self::HostFiles => "host_files",
             Self::Counters => "counters",
             Self::Events => "events",
             Self::Probes => "probes",

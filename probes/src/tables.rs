@@ -6,6 +6,7 @@ mod news;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::declared;
 use crate::declared::sysctl::{Key, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::pod_end::{self, PodEnd, PodEnds};
@@ -50,6 +51,8 @@ pub struct Tables {
     pub bridge_nf_ip6tables: Fact<i64>,
     /// What files say of settings.
     pub written: Fact<Written>,
+    /// What other files of the host declare.
+    pub declared: declared::Files,
     /// The kernel's values of settings that somebody wants to be something.
     pub values: BTreeMap<Key, Fact<String>>,
     /// Connection tracking; absent where nothing is tracked.
@@ -87,6 +90,7 @@ impl Tables {
             bridge_nf_iptables: bridge_netfilter(raw, HostFile::BridgeNfIptables),
             bridge_nf_ip6tables: bridge_netfilter(raw, HostFile::BridgeNfIp6tables),
             written: raw.sysctls.files.as_ref().map(Written::new).map_err(Unread::clone).into(),
+            declared: declared::Files::parse(&raw.host),
             values: raw.sysctls.values.iter().map(|(key, value)| (key.clone(), value_of(value))).collect(),
             conntrack: conntrack(raw).unwrap_or_else(Fact::Unread),
             counters: counters(raw).into(),
@@ -118,6 +122,7 @@ impl Tables {
             bridge_nf_iptables: Fact::Unread(not_yet(Source::Settings)),
             bridge_nf_ip6tables: Fact::Unread(not_yet(Source::Settings)),
             written: Fact::Unread(not_yet(Source::SysctlFiles)),
+            declared: declared::Files::parse(&declared::host::RawHost::default()),
             values: BTreeMap::new(),
             conntrack: Fact::Unread(not_yet(Source::Settings)),
             counters: Fact::Unread(not_yet(Source::Counters)),
@@ -403,6 +408,7 @@ mod tests {
             pod_ends: Err(not_yet(Source::PodEnds)),
             files,
             sysctls: Default::default(),
+            host: Default::default(),
             took: BTreeMap::new(),
         };
         Tables::decode(&raw).bridge_nf_iptables

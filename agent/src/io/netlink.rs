@@ -99,6 +99,7 @@ impl Netlink {
             pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
             files: BTreeMap::new(),
             sysctls: Default::default(),
+            host: Default::default(),
             took,
         };
         if wanted.contains(&Source::PodEnds) {

@@ -389,7 +389,7 @@ mod tests {
             "path_min_mtu" | "oldest_path_result_timestamp" => places,
             "path_mtu" | "path_expected_mtu" | "path_up" => named,
             "finding" | "path_forward_mtu" | "path_reverse_mtu" => 0,
-            "source_success" => 15,
+            "source_success" => 16,
             "source_duration" => 6,
             "link_mtu" | "link_up" => links,
             "setting" => 3 + 2 * links + if places > 3 { 2 } else { 0 },

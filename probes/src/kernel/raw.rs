@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::pod_end::PodEnds;
 use super::{Dump, HostFile, RawMessage};
+use crate::declared::host::RawHost;
 use crate::declared::sysctl::RawSysctls;
 use crate::fact::{Reason, Source, Unread};
 
@@ -31,6 +32,8 @@ pub struct RawFacts {
     pub files: BTreeMap<HostFile, Result<Option<String>, Unread>>,
     /// What files say of settings, and the kernel's values of those that somebody wants to be something.
     pub sysctls: RawSysctls,
+    /// Files of the host that declare something.
+    pub host: RawHost,
     /// How long each source took.
     pub took: BTreeMap<Source, Duration>,
 }
@@ -49,6 +52,7 @@ impl RawFacts {
             pod_ends: Err(Unread::new(Source::PodEnds, Reason::NotYet)),
             files: BTreeMap::new(),
             sysctls: RawSysctls::default(),
+            host: RawHost::default(),
             took: BTreeMap::new(),
         }
     }

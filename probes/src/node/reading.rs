@@ -139,6 +139,7 @@ impl RawFacts {
             Source::PodEnds => self.pod_ends.is_ok(),
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
             Source::SysctlFiles => self.sysctls.are_whole(),
+            Source::HostFiles => self.host.is_whole(),
             Source::Exceptions | Source::Lookup | Source::Ethtool | Source::Events | Source::Probes => true,
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
+use crate::declared::host::RawHost;
 use crate::declared::sysctl::{RawFiles, RawSysctls};
 use crate::fact::Reason;
 use crate::kernel::ethtool::RawDevice;
@@ -207,7 +208,7 @@ fn devices(links: &[LinkIndex]) -> RawDevices {
     }
 }
 
-const READ: [Source; 9] = [
+const READ: [Source; 10] = [
     Source::Links,
     Source::Addresses,
     Source::Routes,
@@ -216,6 +217,7 @@ const READ: [Source; 9] = [
     Source::Fdb,
     Source::Settings,
     Source::SysctlFiles,
+    Source::HostFiles,
     Source::Counters,
 ];
 
@@ -251,6 +253,7 @@ pub(crate) fn facts() -> RawFacts {
         pod_ends: Ok(golden::pod_ends()),
         files: files.into_iter().chain(lacks.map(|file| (file, Ok(None)))).collect(),
         sysctls: RawSysctls { files: Ok(RawFiles::default()), values: BTreeMap::new() },
+        host: RawHost::nothing(),
         took: READ.map(|source| (source, Duration::from_millis(1))).into(),
     }
 }

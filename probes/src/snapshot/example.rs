@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::config::Expect;
+use crate::declared::Files;
+use crate::declared::host::RawHost;
 use crate::declared::sysctl::{RawFiles, Written};
 use crate::fact::{Fact, Unread};
 use crate::kernel::ethtool::{Channels, Device, Devices, Feature, Features};
@@ -72,6 +74,7 @@ impl Example {
             bridge_nf_iptables: Fact::Known(1),
             bridge_nf_ip6tables: Fact::Known(1),
             written: Fact::Known(Written::new(&RawFiles::default())),
+            declared: Files::parse(&RawHost::nothing()),
             values: BTreeMap::new(),
             conntrack: Fact::Absent,
             counters: Fact::Known(BTreeMap::from([("reverse_path_filter", 7)])),

@@ -59,6 +59,7 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
         | Source::Ethtool
         | Source::Settings
         | Source::SysctlFiles
+        | Source::HostFiles
         | Source::Counters
         | Source::Events
         | Source::Probes => Vec::new(),

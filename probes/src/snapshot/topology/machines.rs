@@ -33,6 +33,7 @@ impl Machine {
             pod_ends: Ok(Vec::new()),
             files: BTreeMap::new(),
             sysctls: Default::default(),
+            host: Default::default(),
             took: BTreeMap::new(),
         });
         assert_eq!(tables.malformed, []);
