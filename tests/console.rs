@@ -45,7 +45,7 @@ impl<'c> Console<'c> {
         let failed = |error: std::io::Error| Error::new("writing a configuration", error);
         let directory = tempfile::tempdir().map_err(failed)?;
         let config = directory.path().join("mtuscope.yaml");
-        fs::write(&config, service::configuration(&cluster.recipe, 0)).map_err(failed)?;
+        fs::write(&config, service::configuration(cluster, 0)).map_err(failed)?;
         Ok(Self { cluster, config, _directory: directory })
     }
 

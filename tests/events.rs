@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 /// Rounds are as far apart as they can be.
 fn start<'c>(cluster: &'c Cluster) -> Result<Service<'c>> {
-    let text = service::configuration(&cluster.recipe, 0).replace("interval: 1s", "interval: 1h");
+    let text = service::configuration(cluster, 0).replace("interval: 1s", "interval: 1h");
     Service::start_with(cluster, 0, &text)
 }
 

@@ -46,7 +46,7 @@ struct Pair<'c> {
 
 impl<'c> Pair<'c> {
     fn start(cluster: &'c Cluster) -> Result<Self> {
-        let start = |node| Service::start_open(cluster, node, &service::configuration(&cluster.recipe, node));
+        let start = |node| Service::start_open(cluster, node, &service::configuration(cluster, node));
         let mut pair = Self { cluster, there: start(1)?, here: start(0)? };
         pair.until_passed()?;
         Ok(pair)
@@ -112,7 +112,7 @@ fn spoilt() -> Result<()> {
 
 fn report_finds_it() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let _there = Service::start_open(&cluster, 1, &service::configuration(&REFERENCE, 1))?;
+    let _there = Service::start_open(&cluster, 1, &service::configuration(&cluster, 1))?;
     let _broken = Fault::StallTransfers { node: 1, than: large(&REFERENCE).into(), way: Way::Both }.make(&cluster)?;
     let output = service::run(cluster.host(0), &["report", "--output", "json", "--wait", "60s"])?;
     let report = Report::parse(&String::from_utf8_lossy(&output.stdout))?;
@@ -160,7 +160,7 @@ fn filtered() -> Result<()> {
 fn switched_off() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     let off = |node| {
-        service::configuration(&ROUTED, node).replace("confirm_rounds: 2", "confirm_rounds: 2, transfers: false")
+        service::configuration(&cluster, node).replace("confirm_rounds: 2", "confirm_rounds: 2, transfers: false")
     };
     let mut here = Service::start_open(&cluster, 0, &off(0))?;
     here.until("the reason", |report| reasons(report).iter().any(|why| why.contains("probing.transfers")))?;
@@ -179,7 +179,7 @@ fn ask(cluster: &Cluster, from: usize, agent: impl Into<IpAddr>, method: &str) -
 
 fn strangers() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let _here = Service::start_open(&cluster, 0, &service::configuration(&REFERENCE, 0))?;
+    let _here = Service::start_open(&cluster, 0, &service::configuration(&cluster, 0))?;
     let overlay = cluster.overlay()?;
     for address in [overlay.tunnel_address(0), REFERENCE.underlay_address(0)] {
         let given = ask(&cluster, 1, address, "GET")?;

@@ -29,7 +29,7 @@ fn ends(service: Service<'_>) -> Result<()> {
 
 fn between_rounds() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
-    let configuration = service::configuration(&REFERENCE, 0).replace("interval: 1s", "interval: 1h");
+    let configuration = service::configuration(&cluster, 0).replace("interval: 1s", "interval: 1h");
     ends(Service::start_with(&cluster, 0, &configuration)?)
 }
 
@@ -48,7 +48,7 @@ fn in_a_round() -> Result<()> {
 fn at_the_start() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let dead = Fault::DropAll { node: 1 }.make(&cluster)?;
-    let configuration = service::configuration(&REFERENCE, 0);
+    let configuration = service::configuration(&cluster, 0);
     let mut service = Service::launch(&cluster, 0, &configuration, |command, config| {
         command.arg("--config").arg(config).args(["--listen", &SERVER.to_string()]);
     })?;

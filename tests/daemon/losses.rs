@@ -2,11 +2,11 @@
 //! raises no finding about the network, and is over when it is over.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use lab::cluster::Cluster;
 use lab::harness::test;
-use lab::hosts;
 use lab::namespace::Namespace;
 use lab::recipe::{REFERENCE, ROUTED};
 use lab::report::Report;
@@ -91,7 +91,7 @@ fn tcp_only(host: &Namespace) -> Result<()> {
 fn no_descriptors() -> Result<()> {
     let cluster = Cluster::build(ROUTED)?;
     // A sweep that opens its sockets just when a descriptor is passed on would keep it until all is over.
-    let quiet = service::configuration(&ROUTED, 0).replace("probing: {", "probing: { ecmp_ports: 0,");
+    let quiet = service::configuration(&cluster, 0).replace("probing: {", "probing: { ecmp_ports: 0,");
     let mut service = Service::start_with(&cluster, 0, &quiet)?;
     let peer = ROUTED.nodes[1];
     let mut starved = Starved::new(&service)?;
@@ -135,8 +135,10 @@ fn no_host_root() -> Result<()> {
     let failed = |error| Error::new("moving the host's files", error);
     let directory = tempfile::tempdir().map_err(failed)?;
     let (root, away) = (directory.path().join("host"), directory.path().join("away"));
-    hosts::copy(cluster.host(0), &root)?;
-    let configuration = format!("{}host_root: {}\n", service::configuration(&REFERENCE, 0), root.display());
+    let real = cluster.files(0).root();
+    symlink(&real, &root).map_err(failed)?;
+    let configuration =
+        service::configuration(&cluster, 0).replace(&real.display().to_string(), &root.display().to_string());
     let mut service = Service::start_with(&cluster, 0, &configuration)?;
     service.until("all to be well", |report| report.summary.status == "healthy")?;
     fs::rename(&root, &away).map_err(failed)?;

@@ -102,7 +102,7 @@ impl<'c> Session<'c> {
         let start = |(node, name): (usize, &&'static str)| {
             let configuration = match &choice.scenario {
                 Some(scenario) => play::configuration(scenario, cluster, node)?,
-                None => service::configuration(&choice.recipe, node),
+                None => service::configuration(cluster, node),
             };
             let open = choice.scenario.as_ref().is_some_and(|scenario| scenario.agents == Agents::All);
             let start = if open { Service::start_open } else { Service::start_with };

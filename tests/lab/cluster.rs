@@ -6,7 +6,7 @@
 //! block routes `onlink` through them, pods on veths.
 
 mod delivery;
-mod host_tree;
+pub(crate) mod host_tree;
 mod memory;
 mod pods;
 pub(crate) mod programmed;
@@ -16,19 +16,15 @@ pub(crate) use pods::NewPod;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::OnceLock;
 
 use crate::echo::ping;
 use crate::family::{Families, Family};
-use crate::hosts::Tree;
 use crate::namespace::Namespace;
 use crate::recipe::{Cni, Overlay, Recipe, Role, Tunnel};
 use crate::wait::{self, Look};
 use crate::{Error, Result};
 
-use host_tree::HostTree;
-
+pub use host_tree::{HostTree, Swaps};
 pub use memory::Memory;
 
 /// A cluster that runs. It goes away with this value.
@@ -43,8 +39,6 @@ pub struct Cluster {
     /// The routers along the way from node 0 to node 1: the first is in front of the one, the last in front of the other.
     /// Empty where nodes share a subnet.
     pub routers: Vec<Namespace>,
-    /// Node 0's files, once something is to be changed about them.
-    host_files: OnceLock<Tree>,
 }
 
 /// One node and its pod.
@@ -54,7 +48,7 @@ pub struct Node {
     pub host: Namespace,
     /// Its pod, where there is a pod network.
     pub pod: Option<Namespace>,
-    /// Files of its own, where something asks for them.
+    /// Its files.
     files: HostTree,
 }
 
@@ -91,9 +85,9 @@ impl Cluster {
     }
 
     fn make(recipe: Recipe) -> Result<Self> {
-        let node = |name: &&str| -> Result<Node> {
+        let node = |(number, name): (usize, &&str)| -> Result<Node> {
             let pod = recipe.overlay.map(|_| Namespace::new(format!("pod on {name}"))).transpose()?;
-            Ok(Node { host: Namespace::new(*name)?, pod, files: HostTree::default() })
+            Ok(Node { host: Namespace::new(*name)?, pod, files: HostTree::new(&recipe.files(number))? })
         };
         let router = |number: usize| match recipe.nodes.get(number) {
             Some(name) if recipe.routers() == recipe.nodes.len() => Namespace::new(format!("router of {name}")),
@@ -101,10 +95,9 @@ impl Cluster {
         };
         let cluster = Self {
             recipe,
-            nodes: recipe.nodes.iter().map(node).collect::<Result<_>>()?,
+            nodes: recipe.nodes.iter().enumerate().map(node).collect::<Result<_>>()?,
             switch: Namespace::new("switch")?,
             routers: (0..recipe.routers()).map(router).collect::<Result<_>>()?,
-            host_files: OnceLock::new(),
         };
         if recipe.spoken().has(Family::V6) {
             cluster.namespaces().try_for_each(Namespace::speak_six)?;
@@ -124,24 +117,9 @@ impl Cluster {
         &self.nodes[node].host
     }
 
-    /// A tree of files that is this node's alone, to be an agent's `host_root`: it has no sysctl files at first.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn host_root(&self, node: usize) -> Result<&Path> {
-        self.nodes[node].files.root()
-    }
-
-    /// Node 0's files in a folder of their own, copied when first asked for.
-    ///
-    /// # Errors
-    /// If they cannot be copied.
-    pub fn host_files(&self) -> Result<&Tree> {
-        if self.host_files.get().is_none() {
-            // A test has one thread: nobody else fills it meanwhile.
-            let _ = self.host_files.set(Tree::copy(self.host(0))?);
-        }
-        self.host_files.get().ok_or_else(|| Error::new("copying the host's files", "somebody else did"))
+    /// The files that are this node's alone: its agent's `host_root`.
+    pub fn files(&self, node: usize) -> &HostTree {
+        &self.nodes[node].files
     }
 
     /// The pod network.
@@ -170,6 +148,9 @@ impl Cluster {
     fn program(&self, node: usize) -> Result<()> {
         let host = self.host(node);
         host.feed("ip", &["-batch", "-"], &self.underlay_lines(node))?;
+        if let Some(vip) = self.recipe.vip().filter(|_| self.recipe.vip_leader() == Some(node)) {
+            host.sh(&format!("ip address add {vip}/32 dev {}", self.link(Role::Lower)?))?;
+        }
         let Some(overlay) = self.recipe.overlay else { return Ok(()) };
         pods::settings(host, overlay)?;
         self.deliver(node, overlay)?;

@@ -25,6 +25,7 @@ use serde::Deserialize;
 
 pub use broken::Broken;
 pub use delivery::Becomes;
+pub use files::{EditedFile, HostFile, LinkedFile, NoFile, Odd, OddFile, TakenAddresses};
 pub use route::Instead;
 pub use sends::Sent;
 pub use vtep::Left;
@@ -33,7 +34,6 @@ pub use words::{Manner, Plane, Traffic, Way};
 use crate::Result;
 use crate::cluster::Cluster;
 use crate::family::Family;
-use crate::hosts;
 use crate::recipe::{Recipe, Role};
 use crate::size::Size;
 
@@ -380,7 +380,7 @@ pub enum Fault {
         /// What stands in its place.
         becomes: Instead,
     },
-    /// A kernel setting, by its path below `/proc/sys`; `{nic}`, `{lower}` and so on stand for links.
+    /// A kernel setting, by its path below `/proc/sys`; names in braces stand for links, as in [`HostFile`].
     Sysctl {
         /// On this node.
         #[serde(default)]
@@ -390,24 +390,18 @@ pub enum Fault {
         /// Its value.
         value: String,
     },
-    /// A file of a node's host. `{lower}` and so on stand for links in it.
-    HostFile {
-        /// On this node.
-        #[serde(default)]
-        node: usize,
-        /// Where.
-        path: String,
-        /// What it says.
-        text: String,
-    },
-    /// A file of a node's host is a link to `/dev/null`.
-    MaskedFile {
-        /// On this node.
-        #[serde(default)]
-        node: usize,
-        /// Where.
-        path: String,
-    },
+    /// A file of a node's host says something.
+    HostFile(HostFile),
+    /// A file of a node's host says something else in one place.
+    EditedFile(EditedFile),
+    /// A file or folder of a node's host is gone.
+    NoFile(NoFile),
+    /// A file of a node's host is a link.
+    LinkedFile(LinkedFile),
+    /// A file or folder of a node's host is not what it should be.
+    OddFile(OddFile),
+    /// All addresses that a node has for pods are taken but a few.
+    TakenAddresses(TakenAddresses),
     /// A link's own router advertises itself, and the link listens: its default route of IPv6 is the advertised one, and
     /// it has an address made of the prefix. The recipe's default route is gone.
     RouterAdvertised {
@@ -463,13 +457,6 @@ pub enum Fault {
         node: usize,
         /// How many at once; without an end if left out.
         times: Option<u32>,
-    },
-    /// A file that the whole machine has once says something else to node 0's agent. `{growing}` is a number that grows.
-    MachineFile {
-        /// Its path on the host.
-        path: String,
-        /// Its text.
-        text: String,
     },
     /// The kernel still remembers a path MTU that the path has long outgrown.
     StaleException {
@@ -537,9 +524,14 @@ impl Fault {
                 recipe.overlay.is_some() && bytes.fits(&names)
             }
             Self::Sends { what: Sent::FullSizeToPod | Sent::FullSizeOut, .. } => recipe.overlay.is_some(),
-            Self::Sysctl { key, .. } | Self::HostFile { text: key, .. } => route::setting(recipe, key).is_ok(),
+            Self::Sysctl { node, key, .. } => words::filled(key, recipe, *node).is_ok(),
+            Self::HostFile(file) => file.fits(recipe),
+            Self::EditedFile(file) => file.fits(recipe),
+            Self::NoFile(file) => file.fits(recipe),
+            Self::LinkedFile(file) => file.fits(recipe),
+            Self::OddFile(file) => file.fits(recipe),
+            Self::TakenAddresses(taken) => taken.fits(recipe),
             Self::PortDown { .. }
-            | Self::MaskedFile { .. }
             | Self::DropEcho { .. }
             | Self::DropAll { .. }
             | Self::DropTimestamp { .. }
@@ -547,8 +539,7 @@ impl Fault {
             | Self::Loss { .. }
             | Self::AsymmetricRoute { .. }
             | Self::DefaultRoute { .. }
-            | Self::Sends { .. }
-            | Self::MachineFile { .. } => true,
+            | Self::Sends { .. } => true,
             Self::RouterAdvertised { .. } => recipe.families.has(Family::V6),
         }
     }
@@ -557,14 +548,9 @@ impl Fault {
     pub fn moves_counters(&self) -> bool {
         match self {
             Self::Sends { .. } => true,
-            Self::MachineFile { text, .. } => text.contains(hosts::GROWING),
+            Self::HostFile(file) => file.text.contains(files::GROWING),
             _ => false,
         }
-    }
-
-    /// Whether it is about a node's files: that node's agent needs them for its own.
-    pub const fn is_about_files(&self) -> bool {
-        matches!(self, Self::HostFile { .. } | Self::MaskedFile { .. })
     }
 
     /// Whether nodes learn a path MTU from it.
@@ -642,8 +628,12 @@ impl Fault {
             Self::DefaultRoute { node, becomes } => route::default(cluster.host(*node), *becomes),
             Self::RouterAdvertised { node } => advertised::listened_to(cluster, *node),
             Self::Sysctl { node, key, value } => route::set(cluster, *node, key, value),
-            Self::HostFile { node, path, text } => files::written(cluster, *node, path, text),
-            Self::MaskedFile { node, path } => files::masked(cluster, *node, path),
+            Self::HostFile(file) => file.make(cluster),
+            Self::EditedFile(file) => file.make(cluster),
+            Self::NoFile(file) => file.make(cluster),
+            Self::LinkedFile(file) => file.make(cluster),
+            Self::OddFile(file) => file.make(cluster),
+            Self::TakenAddresses(taken) => taken.make(cluster),
             Self::RouteMtu { node, to, bytes } => route::mtu(cluster, *node, *to, bytes.on(&names)?),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
             Self::ForgedFragNeeded { node, of, plane, bytes } => {
@@ -651,17 +641,11 @@ impl Fault {
             }
             Self::AnotherPod { node, bytes } => pod::another(cluster, *node, bytes.on(&names)?),
             Self::Sends { what, node, times } => sends::sends(cluster, *what, *node, *times),
-            Self::MachineFile { path, text } => machine_file(cluster, path, text),
             Self::StaleException { node, of, bytes } => route::stale(cluster, *node, *of, bytes.on(&names)?),
         };
         let made = made.map_err(|error| error.while_doing(format!("making {self:?}")))?;
         Ok(if self.is_learned() { link::forgotten(cluster).and(made) } else { made })
     }
-}
-
-fn machine_file<'c>(cluster: &'c Cluster, path: &str, text: &str) -> Result<Broken<'c>> {
-    let written = cluster.host_files()?.write(path, text)?;
-    Ok(Broken::until(move || written.undo()))
 }
 
 /// Makes several faults, in order. They heal together, in reverse.

@@ -15,7 +15,6 @@ pub mod error;
 pub mod family;
 pub mod fault;
 pub mod harness;
-pub mod hosts;
 pub mod http;
 pub mod interrupt;
 pub mod intruder;

@@ -57,15 +57,10 @@ fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, 
 /// The configuration of a node on which a scenario is played.
 ///
 /// # Errors
-/// If the recipe lacks a name that the scenario uses, or a node's files cannot be made.
+/// If the recipe lacks a name that the scenario uses.
 pub fn configuration(scenario: &Scenario, cluster: &Cluster, node: usize) -> Result<String> {
     let recipe = &cluster.recipe;
-    let mut text = service::configuration(recipe, node);
-    if scenario.faults().any(Fault::is_about_files) {
-        text += &format!("host_root: {}\n", cluster.host_root(node)?.display());
-    } else if node == 0 && scenario.needs_machine_files() {
-        text += &format!("host_root: {}\n", cluster.host_files()?.root().display());
-    }
+    let mut text = service::configuration(cluster, node);
     text += "expect:\n";
     if !scenario.sysctls.is_empty() {
         text += "  sysctls:\n";

@@ -5,6 +5,7 @@
 //! (`nic`, `bridge`, `tunnel`, `pod`) and is played wherever those roles exist.
 
 mod address;
+pub(crate) mod files;
 mod routers;
 mod setups;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::family::{Families, Family};
 use crate::size::Names;
 
+pub use files::HostFile;
 pub use routers::{End, Span};
 pub use setups::{BGP, CILIUM, CLOUD, CROSS_SUBNET, Delivery, HOST_GW, SETUPS, TWO_NICS, Vxlan};
 
@@ -91,6 +93,8 @@ pub struct Overlay {
     pub over: Family,
     /// A tunnel that IPv6 has to itself, over IPv6: what Calico and Flannel make where pods speak both.
     pub six: Option<Six>,
+    /// Whether the CNI file names the MTU. Else it is left to what the CNI's daemon finds out.
+    pub declared: bool,
 }
 
 /// A second tunnel, for IPv6 over IPv6.
@@ -181,6 +185,7 @@ pub const REFERENCE: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: false,
     }),
 };
 
@@ -206,6 +211,7 @@ pub const ROUTED: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: false,
     }),
 };
 
@@ -231,6 +237,7 @@ pub const JUMBO: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: true,
     }),
 };
 
@@ -256,6 +263,7 @@ pub const BRIDGED: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: true,
     }),
 };
 
@@ -300,6 +308,7 @@ pub const DUAL: Recipe = Recipe {
         families: Families::Both,
         over: Family::V4,
         six: Some(Six { tunnel: "vxlan-v6.calico", mtu: 1430 }),
+        declared: false,
     }),
 };
 
@@ -325,6 +334,7 @@ pub const MIXED: Recipe = Recipe {
         families: Families::Both,
         over: Family::V4,
         six: None,
+        declared: true,
     }),
 };
 
@@ -350,6 +360,7 @@ pub const SIX: Recipe = Recipe {
         families: Families::V4,
         over: Family::V6,
         six: None,
+        declared: false,
     }),
 };
 
@@ -375,6 +386,7 @@ pub const SIX_PODS: Recipe = Recipe {
         families: Families::V6,
         over: Family::V4,
         six: None,
+        declared: false,
     }),
 };
 
@@ -400,6 +412,7 @@ pub const SIX_ALONE: Recipe = Recipe {
         families: Families::V6,
         over: Family::V6,
         six: None,
+        declared: false,
     }),
 };
 

@@ -225,11 +225,6 @@ impl Scenario {
         named && self.faults().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
     }
 
-    /// Whether the agent has to read the machine's files where they can be changed.
-    pub fn needs_machine_files(&self) -> bool {
-        self.faults().any(|fault| matches!(fault, Fault::MachineFile { .. }))
-    }
-
     /// Its name on a recipe, in test names and the matrix.
     pub fn name(&self, recipe: &Recipe) -> String {
         format!("{} on {}: {}", self.code, recipe.name, self.title)

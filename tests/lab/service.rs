@@ -19,7 +19,6 @@ use crate::cluster::Cluster;
 use crate::harness::AGENT;
 use crate::http::{self, Response};
 use crate::namespace::Namespace;
-use crate::recipe::Recipe;
 use crate::report::Report;
 use crate::wait::{self, Look};
 use crate::{Error, Result};
@@ -43,7 +42,7 @@ impl<'c> Service<'c> {
     /// # Errors
     /// If it cannot be started, ends early, or does not become ready; with what it logged.
     pub fn start(cluster: &'c Cluster, node: usize) -> Result<Self> {
-        Self::start_with(cluster, node, &configuration(&cluster.recipe, node))
+        Self::start_with(cluster, node, &configuration(cluster, node))
     }
 
     /// As [`Self::start`], with another configuration.
@@ -219,10 +218,24 @@ pub fn mtuscope(host: &Namespace) -> Result<Command> {
     let executable = std::env::current_exe().map_err(|error| Error::new("finding this executable", error))?;
     let mut command = host.command(executable);
     command.arg0(AGENT).env_remove("NODE_NAME").env("NO_COLOR", "1");
-    let die_with_parent = || set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
-    // SAFETY: the closure makes one system call and allocates nothing, so it is safe between fork and exec.
-    unsafe { command.pre_exec(die_with_parent) };
+    let prepare = || {
+        set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)?;
+        OVERRIDES.into_iter().try_for_each(without)
+    };
+    // SAFETY: the closure makes a few system calls and allocates nothing, so it is safe between fork and exec.
+    unsafe { command.pre_exec(prepare) };
     Ok(command)
+}
+
+/// Rights to read what modes forbid, by their numbers in `capabilities(7)`: `CAP_DAC_OVERRIDE`, `CAP_DAC_READ_SEARCH`.
+/// The product asks for neither, so it is tested without them.
+const OVERRIDES: [libc::c_ulong; 2] = [1, 2];
+
+/// Gives up a right for what this process becomes.
+fn without(right: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, right, 0, 0, 0) };
+    if dropped == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Runs `mtuscope` in a node to its end.
@@ -234,14 +247,16 @@ pub fn run(host: &Namespace, arguments: &[&str]) -> Result<Output> {
     mtuscope(host)?.args(arguments).output().map_err(|error| Error::new(doing(), error))
 }
 
-/// The configuration of a node of a recipe: short rounds, every other node named with all its addresses.
-pub fn configuration(recipe: &Recipe, node: usize) -> String {
-    configuration_every(recipe, node, Duration::from_secs(1))
+/// The configuration of a node: short rounds, every other node named with all its addresses, the node's own files.
+pub fn configuration(cluster: &Cluster, node: usize) -> String {
+    configuration_every(cluster, node, Duration::from_secs(1))
 }
 
 /// As [`configuration`], with rounds as far apart as `interval`.
-pub fn configuration_every(recipe: &Recipe, node: usize, interval: Duration) -> String {
-    let mut text = format!("node: {}\npeers:\n  kernel: true\n  static:\n", recipe.nodes[node]);
+pub fn configuration_every(cluster: &Cluster, node: usize, interval: Duration) -> String {
+    let (recipe, root) = (&cluster.recipe, cluster.files(node).root());
+    let mut text =
+        format!("node: {}\nhost_root: {}\npeers:\n  kernel: true\n  static:\n", recipe.nodes[node], root.display());
     for (peer, name) in recipe.nodes.iter().enumerate().filter(|(peer, _)| *peer != node) {
         let _ = write!(text, "    - {{ name: {name}, underlay: {}", all_in_yaml(recipe.underlay_addresses(peer)));
         if let Some(overlay) = recipe.overlay {

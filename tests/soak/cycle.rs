@@ -45,7 +45,7 @@ impl Record {
 pub(crate) fn run(args: &Args, csv: Option<File>, asked: &AtomicBool) -> Result<(Record, Result<()>)> {
     let cluster = Cluster::build(REFERENCE)?;
     let memory = cluster.memorise()?;
-    let configuration = service::configuration_every(&cluster.recipe, 0, args.interval);
+    let configuration = service::configuration_every(&cluster, 0, args.interval);
     let service = Service::start_with(&cluster, 0, &configuration)?;
     say(&format!("agent {} in {}, seed {}, for {:?}", service.id(), cluster.host(0).name(), args.seed, args.time));
     let sampler = Sampler::new(&service);

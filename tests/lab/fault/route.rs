@@ -2,39 +2,19 @@
 
 use serde::Deserialize;
 
-use super::{Broken, Plane, link};
+use super::{Broken, Plane, link, words};
 use crate::cluster::{Cluster, programmed};
 use crate::echo::ping_by_memory;
 use crate::intruder::{TooBig, claim};
 use crate::namespace::Namespace;
-use crate::recipe::{Recipe, Role};
+use crate::recipe::Role;
 use crate::wait::{self, Look};
 use crate::{Error, Result};
-
-/// The setting that `key` names on a recipe.
-pub(super) fn setting(recipe: &Recipe, key: &str) -> Result<String> {
-    let roles = [
-        ("{nic}", Role::Nic),
-        ("{bridge}", Role::Bridge),
-        ("{lower}", Role::Lower),
-        ("{tunnel}", Role::Tunnel),
-        ("{pod}", Role::Pod),
-        ("{pod_bridge}", Role::PodBridge),
-        ("{management}", Role::Management),
-        ("{spare}", Role::Spare),
-    ];
-    let named = roles.into_iter().filter_map(|(name, role)| Some((name, recipe.link(role)?)));
-    let key = named.fold(key.to_owned(), |key, (name, link)| key.replace(name, link));
-    if key.contains('{') {
-        return Err(Error::new(format!("naming the setting {key}"), "this recipe has no such link"));
-    }
-    Ok(key)
-}
 
 /// Changes a kernel setting.
 pub(super) fn set<'c>(cluster: &'c Cluster, node: usize, key: &str, value: &str) -> Result<Broken<'c>> {
     let host = cluster.host(node);
-    let key = setting(&cluster.recipe, key)?;
+    let key = words::filled(key, &cluster.recipe, node)?;
     let before = host.setting(&key)?;
     host.set(&key, value)?;
     Ok(Broken::until(move || host.set(&key, &before)))

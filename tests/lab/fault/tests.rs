@@ -8,7 +8,7 @@ struct Faults {
     fault: Vec<Fault>,
 }
 
-fn read(text: &str) -> Fault {
+pub(super) fn read(text: &str) -> Fault {
     toml::from_str::<Faults>(&format!("fault = [ {text} ]")).unwrap().fault.remove(0)
 }
 

@@ -56,6 +56,14 @@ impl Recipe {
         }
     }
 
+    /// Another host of the cluster's network, in node 0's subnet.
+    pub(crate) fn underlay_host(&self, family: Family, host: u8) -> IpAddr {
+        match self.underlay {
+            Underlay::Switched(network) => address(family, network, host),
+            _ => self.behind_router(family, 0, host),
+        }
+    }
+
     /// The node's own subnet of the cluster's network, as a prefix.
     pub(crate) fn subnet_of(&self, family: Family, node: usize) -> String {
         match self.underlay {
@@ -143,6 +151,12 @@ impl Overlay {
             (Cni::Flannel | Cni::Cilium | Cni::Aws, Family::V6) => 64,
         };
         format!("{}/{length}", self.address_of(family, node, 0))
+    }
+
+    /// All pod addresses of a family, as a prefix.
+    pub fn whole_network(&self, family: Family) -> String {
+        let [a, b] = self.network;
+        format!("{}/{}", address(family, [a, b, 0], 0), if family == Family::V4 { 16 } else { 48 })
     }
 
     /// The hardware address of the node's tunnel device.

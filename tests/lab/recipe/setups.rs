@@ -90,6 +90,7 @@ pub const BGP: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: false,
     }),
 };
 
@@ -115,6 +116,7 @@ pub const HOST_GW: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: false,
     }),
 };
 
@@ -140,6 +142,7 @@ pub const CILIUM: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: false,
     }),
 };
 
@@ -166,6 +169,7 @@ pub const TWO_NICS: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: true,
     }),
 };
 
@@ -189,6 +193,7 @@ pub const CROSS_SUBNET: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: true,
     }),
     ..REFERENCE
 };
@@ -215,6 +220,7 @@ pub const CLOUD: Recipe = Recipe {
         families: Families::V4,
         over: Family::V4,
         six: None,
+        declared: true,
     }),
 };
 
