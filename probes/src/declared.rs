@@ -8,6 +8,7 @@ pub mod cni;
 pub mod flannel;
 pub mod host;
 pub mod sysctl;
+pub mod yaml;
 
 use schemars::JsonSchema;
 use serde::Serialize;
