@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Number, Value};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
+use crate::fact::{Reason, Source, Unread};
+
 /// Most bytes of scalars and nodes together that a text may stand for: many times what the largest file has that is read.
 const MOST: usize = 1 << 20;
 
@@ -26,6 +28,14 @@ pub struct Broken {
     pub why: String,
     /// The line, counted from 1.
     pub line: usize,
+}
+
+impl Broken {
+    /// As a note that the file of this path could not be read.
+    pub fn in_file(&self, path: &str) -> Unread {
+        let what = format!("{path}:{}: {}", self.line, self.why);
+        Unread::new(Source::HostFiles, Reason::Malformed { what })
+    }
 }
 
 /// The first document of a text; `Null` if there is none.
@@ -188,7 +198,10 @@ mod tests {
 
     #[test]
     fn the_first_document_is_what_counts() {
-        assert_eq!(first("---\na: [1, '1', true, x]\nb: ~\n---\n]\n"), Ok(json!({"a": [1, "1", true, "x"], "b": null})));
+        assert_eq!(
+            first("---\na: [1, '1', true, x]\nb: ~\n---\n]\n"),
+            Ok(json!({"a": [1, "1", true, "x"], "b": null}))
+        );
         assert_eq!(first(r#"{"kind": "Pod", "n": -3}"#), Ok(json!({"kind": "Pod", "n": -3})));
         for nothing in ["", "# a comment\n", "---\n", "\u{feff}"] {
             assert_eq!(first(nothing), Ok(Value::Null), "{nothing:?}");
