@@ -11,6 +11,8 @@
 
 mod settings;
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::host::{Ask, EntryKind, RawHost};
@@ -96,6 +98,12 @@ pub struct Lease {
 }
 
 impl KubeVip {
+    /// The addresses that are given as such.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let all = self.address.text().into_iter().flat_map(|text| text.split(','));
+        all.filter_map(|one| one.trim().split('/').next()?.parse().ok()).collect()
+    }
+
     /// The links that are named, and whether each is one that kube-vip makes itself.
     pub fn links(&self) -> impl Iterator<Item = (&str, bool)> {
         let made = self.mode == Some(Mode::Wireguard);

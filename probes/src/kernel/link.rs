@@ -244,6 +244,7 @@ mod tests {
             inet: Some(INET),
             bus: None,
             inet6: Some(INET6),
+            other_names: Vec::new(),
         }
     }
 
