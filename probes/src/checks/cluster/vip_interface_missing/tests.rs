@@ -108,6 +108,30 @@ fn a_machine_without_kube_vip_is_quiet_and_what_could_not_be_read_is_named() {
 }
 
 #[test]
+fn a_link_that_has_a_code_of_its_own_for_it_is_the_one_loud_finding() {
+    use crate::checks::judge_all;
+    use crate::config::Work;
+    use crate::history::Standing;
+    let loud = |node: &Example| {
+        let node = node.snapshot();
+        let raised = judge_all(&node, Work::Agent).into_iter().filter_map(|outcome| outcome.result.ok());
+        let raised = raised.flat_map(|looked| looked.raised);
+        let mut standing: Vec<_> =
+            raised.map(|candidate| Standing { candidate, since: jiff::Timestamp::UNIX_EPOCH }).collect();
+        let causes = crate::silence::apply(&mut standing, &node);
+        let loud = standing.iter().zip(causes).filter(|(_, cause)| cause.is_none());
+        loud.map(|(one, _)| one.candidate.entry.code).collect::<Vec<_>>()
+    };
+    let set_down = |link: &mut Link| (link.up, link.carrier) = (false, None);
+    let node = || on(Example::reference(), pod("vmbr1"));
+    assert_eq!(loud(&node().with("vmbr1", set_down)), ["link-down"]);
+    let dead = node().with("enp5s0", set_down).with("vmbr1", |link| link.carrier = Some(false));
+    assert_eq!(loud(&dead), ["link-down"]);
+    let unplugged = node().with("enp5s0", |link| link.master = None).with("vmbr1", |link| link.carrier = Some(false));
+    assert_eq!(loud(&unplugged), ["bridge-no-uplink"]);
+}
+
+#[test]
 fn a_dead_nic_below_is_the_cause() {
     let carries =
         |node: &Example| node.snapshot().carries(&Subject::Link("enp5s0".into()), &Subject::Link("vmbr1".into()));
