@@ -347,6 +347,7 @@ pub static ALL: &[Registered] = &[
     of::<kernel::NeighbourTableFull>(),
     of::<kernel::ConntrackFull>(),
     of::<declared::DeclaredMtuDiffers>(),
+    of::<declared::CalicoMtuAutodetectedWrong>(),
 ];
 
 /// The check of this code.

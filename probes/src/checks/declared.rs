@@ -1,5 +1,7 @@
 //! Declared: what somebody wrote down, against what the kernel has.
 
+pub mod calico_mtu_autodetected_wrong;
 pub mod declared_mtu_differs;
 
+pub use calico_mtu_autodetected_wrong::CalicoMtuAutodetectedWrong;
 pub use declared_mtu_differs::DeclaredMtuDiffers;
