@@ -25,7 +25,7 @@ use serde::Serialize;
 use crate::checks::links::pod_links;
 use crate::checks::links::tunnel_undersized::{self, MARGIN};
 use crate::checks::links::{PodMtuMixed, PodMtuTooLarge, TunnelNoHeadroom, TunnelUndersized};
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::declared::felix::{self, Detected, Rule};
 use crate::declared::{calico, sizes};
 use crate::fact::{Reason, Source, Unread};
@@ -87,11 +87,26 @@ impl Check for CalicoMtuAutodetectedWrong {
         code: "calico-mtu-autodetected-wrong",
         area: Area::Declared,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["another size than fits the links that carry the packets", "and packets of that size vanish"],
         title: "Calico found its MTU by the wrong links",
         meaning: "Calico takes the smallest MTU of the links that are called like a NIC, whether they carry its packets \
                   or not; bonds and bridges it does not see. Too large, pods' full packets do not fit; too small, each \
                   packet carries less than it could.",
-        look: &["cat /var/lib/calico/mtu", "ip -br link", "ip route get PEER", "grep mtu /etc/cni/net.d/10-calico.conflist"],
+        quiet: "an `mtu` in the CNI's file, which somebody chose; a number that Calico's rule does not make of these \
+                links; one that is too small where a path to a peer carries no more, or where `expect.overlay_mtu` is it",
+        look: &[
+            Look { run: "cat /var/lib/calico/mtu", see: "the MTU of new pods, as Calico found it" },
+            Look {
+                run: "grep mtu /etc/cni/net.d/10-calico.conflist",
+                see: "0, or nothing: pods have what Calico found",
+            },
+            Look { run: "ip route get PEER", see: "the link that carries the packets" },
+            Look {
+                run: "ip -br link", see: "the smallest `mtu` of links called `en…` or `eth…` is not that link's"
+            },
+        ],
+        metrics: &["mtuscope_link_mtu_bytes", "mtuscope_pod_links"],
+        class: Class::Detection,
         silences: &[
             DeclaredMtuDiffers::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
@@ -214,7 +229,9 @@ fn look(node: &Snapshot, mtu: IpSize) -> Result<Option<Found>, (Subject, Unread)
     let Some(least) = ways.iter().min_by_key(|way| fits(way)) else { return Ok(None) };
     let right = fits(least);
     let Some((rule, found)) = explain(node, mtu, overhead).filter(|_| right != mtu) else { return Ok(None) };
-    if mtu < right && !is_given_away(node, mtu, right, overhead, &tunnels).map_err(|why| (subject(names.first()), why))? {
+    if mtu < right
+        && !is_given_away(node, mtu, right, overhead, &tunnels).map_err(|why| (subject(names.first()), why))?
+    {
         return Ok(None);
     }
     let carries_it = |name: &String| {

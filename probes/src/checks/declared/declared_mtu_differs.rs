@@ -142,7 +142,10 @@ impl Check for DeclaredMtuDiffers {
                 run: "ip route get ADDRESS",
                 see: "`mtu` of a route, which is in force where it is smaller than the link's",
             },
-            Look { run: "grep -H mtu /etc/cni/net.d/*", see: "in the first file by name: what new pods get, unless it is 0" },
+            Look {
+                run: "grep -H mtu /etc/cni/net.d/*",
+                see: "in the first file by name: what new pods get, unless it is 0",
+            },
             Look {
                 run: "grep -H . /var/lib/calico/mtu /run/flannel/subnet.env",
                 see: "what new pods get where the CNI's file leaves it to Calico or Flannel",

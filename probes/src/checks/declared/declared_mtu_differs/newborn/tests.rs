@@ -8,7 +8,7 @@ use crate::declared::sizes::tests::files;
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Hop, Route};
 use crate::report::Severity;
-use crate::snapshot::example::{Example, black_hole, failed, ip, no_admin};
+use crate::snapshot::example::{Example, failed, ip, no_admin};
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
@@ -201,14 +201,6 @@ fn the_operators_size_against_the_files() {
     assert!(meant(&sized(smaller, &["vxlan.calico"], 1400), 1400).raised.is_empty());
     let two = calico(Example::two_tunnels().pod(PODS[0], 1430, "10.244.1.2"), 0, 1430);
     assert!(meant(&two, 1450).raised.is_empty(), "the larger of two tunnels is meant");
-}
-
-#[test]
-fn a_pod_that_hides_among_black_holes_lifts_nothing_by_itself() {
-    let hole =
-        sized(Example::reference(), &PODS, 1500).verdict("master-2", crate::path::Plane::Overlay, black_hole(1400));
-    let raised = one(judge(&calico(hole, 1500, 1450)));
-    assert_eq!(raised.severity, Severity::Warning, "what it causes lifts it");
 }
 
 /// `flannel.1` over a NIC, both of these sizes, and what is on `cni0`.
