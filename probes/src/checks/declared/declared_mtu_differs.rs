@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::links::{BridgePortMtu, PodMtuMixed, PodMtuTooLarge, TunnelNoHeadroom};
+use crate::checks::links::{BridgePortMtu, PodMtuMixed, PodMtuTooLarge, TunnelNoHeadroom, TunnelUndersized};
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
 use crate::checks::paths::{PathBlackHole, PathLimited};
 use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
@@ -156,6 +156,7 @@ impl Check for DeclaredMtuDiffers {
         silences: &[
             BridgePortMtu::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
+            TunnelUndersized::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
             OverlayFragmented::ENTRY.code,
             PathBlackHole::ENTRY.code,

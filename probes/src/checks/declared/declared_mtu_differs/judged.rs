@@ -206,7 +206,11 @@ pub(super) fn breaks(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
         Place::Device if small => of_small_device(node, link, evidence.actual),
         Place::Tunnel if small => {
             let fit = pod_links(node).all(|pod| pod.mtu.carries() <= evidence.declared);
-            fit.then_some(Subject::Pods).into_iter().collect()
+            // What it is too small for is then explained; a link below that is smaller still is not.
+            let tunnel = node.topology.index_of(link).and_then(|link| node.topology.tunnel(link));
+            let has_room = tunnel.and_then(TunnelView::headroom).is_some_and(|left| left >= 0);
+            let itself = has_room.then(|| Subject::Link(link.into()));
+            itself.into_iter().chain(fit.then_some(Subject::Pods)).collect()
         }
         Place::Tunnel => std::iter::once(Subject::Link(link.into())).chain(inside(node, link)).collect(),
         Place::Route if evidence.network == Network::Underlay => inside_of_route(node, evidence),

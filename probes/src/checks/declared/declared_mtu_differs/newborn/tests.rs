@@ -109,7 +109,8 @@ fn a_tunnel_that_has_room_for_what_is_declared_is_what_differs() {
         told(&raised),
         "vxlan.calico has an MTU of 1400 B; /etc/cni/net.d/10-calico.conflist: mtu of calico says 1450 B."
     );
-    assert_eq!(raised.breaks, [Subject::Pods], "pods that are as large as is declared");
+    let tunnel = Subject::Link("vxlan.calico".into());
+    assert_eq!(raised.breaks, [tunnel, Subject::Pods], "that it is undersized, and pods as large as is declared");
     let jumbo = sized(Example::reference(), &["enp5s0", "vmbr1"], 9000);
     assert_eq!(one(judge(&calico(jumbo, 8950, 8950))).subject, Subject::Link("vxlan.calico".into()));
 }
