@@ -373,6 +373,7 @@ pub static ALL: &[Registered] = &[
     of::<declared::DeclaredMtuDiffers>(),
     of::<declared::KubeletFlagRemoved>(),
     of::<cluster::VipInterfaceMissing>(),
+    of::<declared::CalicoMtuAutodetectedWrong>(),
 ];
 
 /// The check of this code.

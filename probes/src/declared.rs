@@ -1,14 +1,17 @@
 //! What somebody wrote down that an MTU is to be, whoever it was.
 //!
-//! So far that is the operator, in our own configuration. A CNI's files and flags declare the same two sizes in their
-//! own places: each such source adds its lines to [`all`], and the report and the checks take them from there.
+//! The operator does, in our own configuration; the CNI's file, or what Felix and Flannel wrote for their plugins where the
+//! file leaves it to them ([`sizes`]). Each source has its lines in [`all`], also where another has the last word, and the
+//! report takes them from there.
 
 pub mod calico;
 pub mod cni;
+pub mod felix;
 pub mod flannel;
 pub mod host;
 pub mod kubelet;
 pub mod kubevip;
+pub mod sizes;
 pub mod sysctl;
 pub mod yaml;
 
@@ -68,6 +71,10 @@ pub enum Network {
     Underlay,
     /// Tunnels and pods.
     Overlay,
+    /// Tunnels.
+    Tunnel,
+    /// Pods that are born now.
+    Pods,
 }
 
 impl Network {
@@ -76,6 +83,8 @@ impl Network {
         match self {
             Self::Underlay => "underlay",
             Self::Overlay => "overlay",
+            Self::Tunnel => "tunnel",
+            Self::Pods => "pods",
         }
     }
 }
@@ -83,8 +92,38 @@ impl Network {
 /// The source that is our own configuration.
 pub const CONFIGURATION: &str = "configuration";
 
-/// Everything that is declared.
+/// The source that is the CNI file that the runtime takes.
+pub const CNI_FILE: &str = "cni-file";
+
+/// The source that is what Felix found.
+pub const CALICO: &str = "calico";
+
+/// The source that is what Flannel wrote.
+pub const FLANNEL: &str = "flannel";
+
+impl From<&sizes::Pods> for Declared {
+    fn from(pods: &sizes::Pods) -> Self {
+        let source = match pods.by {
+            sizes::Giver::CniFile => CNI_FILE,
+            sizes::Giver::Calico => CALICO,
+            sizes::Giver::Flannel => FLANNEL,
+        };
+        Self { source, written: pods.written.clone(), network: Network::Pods, mtu: pods.mtu }
+    }
+}
+
+/// Everything that is declared: the operator's sizes, then those of files.
 pub fn all(node: &Snapshot) -> Vec<Declared> {
+    let mut all = configured(node);
+    let pods = sizes::pods(&node.tables.declared).ok().flatten();
+    all.extend(pods.iter().map(Declared::from));
+    let said = |declared: &Declared| pods.as_ref().is_some_and(|pods| pods.written == declared.written);
+    all.extend([calicos(node), flannels(node)].into_iter().flatten().filter(|declared| !said(declared)));
+    all
+}
+
+/// What the operator declares.
+pub fn configured(node: &Snapshot) -> Vec<Declared> {
     let expect = &node.expect;
     let keys = [
         ("expect.underlay_mtu", Network::Underlay, expect.underlay_mtu),
@@ -94,6 +133,18 @@ pub fn all(node: &Snapshot) -> Vec<Declared> {
         Some(Declared { source: CONFIGURATION, written: key.into(), network, mtu: mtu? })
     };
     keys.into_iter().filter_map(one).collect()
+}
+
+/// What Felix wrote for pods; where the CNI file gives another, it is what it gave its tunnels.
+fn calicos(node: &Snapshot) -> Option<Declared> {
+    let mtu = *node.tables.declared.calico_mtu.known()?;
+    Some(Declared { source: CALICO, written: calico::MTU.into(), network: Network::Tunnel, mtu })
+}
+
+/// What Flannel wrote; the same.
+fn flannels(node: &Snapshot) -> Option<Declared> {
+    let mtu = node.tables.declared.flannel.known()?.mtu?;
+    Some(Declared { source: FLANNEL, written: sizes::flannels(), network: Network::Tunnel, mtu })
 }
 
 #[cfg(test)]

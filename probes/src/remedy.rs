@@ -68,6 +68,13 @@ pub enum Fix {
         /// Bytes that the tunnel adds.
         overhead: u32,
     },
+    /// Calico looks for its MTU at the link that carries its packets.
+    CalicoSearch {
+        /// The link.
+        link: String,
+        /// What pods get then.
+        mtu: LinkMtu,
+    },
     /// Every node has room for a larger tunnel.
     RoomOnEveryNode {
         /// What the tunnel has.
@@ -378,6 +385,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
         Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
+        Fix::CalicoSearch { link, mtu } => calico::search(link, *mtu),
         Fix::RoomOnEveryNode { has, room } => network::room_on_every_node(*has, *room),
         Fix::Queues { link, queues, at_hypervisor: true } => queues::from_hypervisor(link, *queues),
         Fix::Queues { link, queues, at_hypervisor: false } => queues::here(link, *queues),
