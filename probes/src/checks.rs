@@ -346,6 +346,9 @@ pub static ALL: &[Registered] = &[
     of::<kernel::UdpChecksumErrors>(),
     of::<kernel::NeighbourTableFull>(),
     of::<kernel::ConntrackFull>(),
+    of::<declared::CniNotConfigured>(),
+    of::<declared::CniConfigInvalid>(),
+    of::<declared::CniPluginMissing>(),
     of::<declared::DeclaredMtuDiffers>(),
 ];
 

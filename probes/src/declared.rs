@@ -7,6 +7,7 @@ pub mod calico;
 pub mod cni;
 pub mod flannel;
 pub mod host;
+pub mod runtime;
 pub mod sysctl;
 
 use schemars::JsonSchema;
@@ -19,8 +20,16 @@ use crate::units::IpSize;
 /// What the host's files say, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Files {
+    /// What shows that this machine is a Kubernetes node; absent if it is none.
+    pub node: Fact<String>,
+    /// The container runtime, and where it looks. Never absent.
+    pub runtime: Fact<runtime::Runtime>,
     /// The CNI configuration's files, in the order in which runtimes take them; absent without their folder.
     pub cni: Fact<Vec<cni::ConfigFile>>,
+    /// A few other names in that folder.
+    pub cni_others: Vec<String>,
+    /// Plugins that are there.
+    pub plugins: cni::Programs,
     /// The MTU that Calico found.
     pub calico_mtu: Fact<IpSize>,
     /// What Flannel wrote for its plugin.
@@ -30,7 +39,24 @@ pub struct Files {
 impl Files {
     /// Understands what was read.
     pub fn parse(read: &host::RawHost) -> Self {
-        Self { cni: cni::files(read), calico_mtu: calico::mtu(read), flannel: flannel::subnet(read) }
+        let runtime = runtime::of(read);
+        let cni = cni::files(read);
+        let (cni_others, plugins) = runtime.as_ref().map_or_else(
+            |_| Default::default(),
+            |runtime| {
+                let folders = cni::folders(&cni, runtime);
+                (cni::others(read, runtime), cni::Programs::new(read, folders.iter()))
+            },
+        );
+        Self {
+            node: runtime::node(read),
+            runtime: runtime.into(),
+            cni,
+            cni_others,
+            plugins,
+            calico_mtu: calico::mtu(read),
+            flannel: flannel::subnet(read),
+        }
     }
 }
 

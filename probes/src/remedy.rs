@@ -9,6 +9,7 @@
 
 mod calico;
 mod cilium;
+mod cni;
 mod counters;
 mod delivery;
 mod flannel;
@@ -332,6 +333,26 @@ pub enum Fix {
         /// The ends that are wrong; none if it is this node's.
         elsewhere: Vec<String>,
     },
+    /// The runtime's folder has a CNI file that can be used.
+    CniFile {
+        /// The folder.
+        folder: String,
+        /// Whose file it is; that of the CNI that was recognised where it does not say.
+        of: Cni,
+        /// Files in it that are broken.
+        broken: Vec<String>,
+    },
+    /// CNI plugins are there and run.
+    CniPlugins {
+        /// Those that are not there.
+        missing: Vec<String>,
+        /// Those that nobody may execute, by path.
+        not_executable: Vec<String>,
+        /// Where they belong.
+        folder: String,
+        /// Whose network needs them; the CNI that was recognised where it does not say.
+        of: Cni,
+    },
     /// These instead of what stands before.
     Instead(Vec<Fix>),
 }
@@ -398,6 +419,10 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Counted(fault) => counters::mended(fault, setup),
+        Fix::CniFile { folder, of, broken } => cni::file(folder, cni::or_found(*of, setup), broken),
+        Fix::CniPlugins { missing, not_executable, folder, of } => {
+            cni::plugins(missing, not_executable, folder, cni::or_found(*of, setup))
+        }
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
         }
