@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::cni::{BrokenFile, CNI, Looks, look, looks, whose};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -41,16 +41,27 @@ impl Check for CniConfigInvalid {
         code: "cni-config-invalid",
         area: Area::Declared,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["the runtime goes on to a file that works", "no network comes of it for new pods"],
         title: "CNI configuration is broken",
         meaning: "The CNI file that the container runtime takes first cannot be used. Running pods keep working; new ones \
                   hang in ContainerCreating, and where the runtime does not even load the file the node is NotReady \
                   (NetworkPluginNotReady). containerd does not go on to the next file; CRI-O does, and new pods get that \
                   network, which may be another one than was meant: a warning.",
+        quiet: "a broken file behind the one that counts; names that runtimes pass over, as `.bak` and `.cilium_bak`; a file \
+                that is just being written",
         look: &[
-            "ls -la /etc/cni/net.d",
-            "for file in /etc/cni/net.d/*.conf*; do echo $file; jq -c . $file; done",
-            "crictl info | jq '.lastCNILoadStatus'; journalctl -u containerd -u crio | grep -i cni | tail",
+            Look {
+                run: "ls -la /etc/cni/net.d",
+                see: "the first name that ends in `.conf`, `.conflist` or `.json`: containerd takes that one",
+            },
+            Look { run: "jq . FILE", see: "the line where it is no JSON" },
+            Look { run: "crictl info | jq .lastCNILoadStatus", see: "why containerd does not load it" },
+            Look { run: "journalctl -u crio | grep 'CNI config'", see: "which files CRI-O passes over, and why" },
         ],
+        metrics: &[],
+        class: Class::NoThread {
+            why: "pods that never start say so themselves; threads about lost packets begin when they run",
+        },
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniConfigInvalid", minutes: 2 },

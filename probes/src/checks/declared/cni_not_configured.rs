@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::cni::{CNI, Looks, look, looks, whose};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -39,15 +39,27 @@ impl Check for CniNotConfigured {
         code: "cni-not-configured",
         area: Area::Declared,
         severities: &[Severity::Critical],
+        when: &["on a Kubernetes node"],
         title: "no CNI configuration",
         meaning: "The container runtime finds no CNI file, so it has no network for pods. Running pods keep working; new \
                   ones hang in ContainerCreating, and the node is NotReady (NetworkPluginNotReady). On a new node that is \
                   so until the cluster's CNI has come up.",
+        quiet: "a machine that is no Kubernetes node; a runtime that was told to look in another folder and finds a file there",
         look: &[
-            "ls -la /etc/cni/net.d",
-            "crictl info | jq '.config.cni.confDir, .lastCNILoadStatus'",
-            "kubectl describe node NODE | grep NetworkPluginNotReady",
+            Look { run: "ls -la /etc/cni/net.d", see: "no name that ends in `.conf`, `.conflist` or `.json`" },
+            Look {
+                run: "crictl info | jq '.config.cni.confDir, .lastCNILoadStatus'",
+                see: "the folder that containerd looks in, and `no network config found`",
+            },
+            Look {
+                run: "kubectl describe node NODE | grep NetworkPluginNotReady",
+                see: "`cni plugin not initialized`, or CRI-O's `no CNI configuration file`",
+            },
         ],
+        metrics: &[],
+        class: Class::NoThread {
+            why: "pods that never start say so themselves; threads about lost packets begin when they run",
+        },
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniNotConfigured", minutes: 5 },

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::cni::{CNI, Lacking, Looks, look, looks, whose};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -44,16 +44,29 @@ impl Check for CniPluginMissing {
         code: "cni-plugin-missing",
         area: Area::Declared,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["CRI-O goes on to a file whose plugins are there", "no new pod gets a network"],
         title: "a CNI plugin is missing",
         meaning: "The network of pods needs a program that is not there or may not be executed. Running pods keep working; \
                   new ones hang in ContainerCreating (failed to find plugin), and pods that end hang in Terminating. With \
                   containerd the node stays Ready all the while; CRI-O passes over such a file, and new pods get the \
                   network of the next one, a warning, or the node is NotReady (NetworkPluginNotReady).",
+        quiet: "plugins that no file in use names; address managers that a plugin may not run (Azure, Antrea); delegates that \
+                Multus takes from the API; a link into a folder that the agent was not given",
         look: &[
-            "ls -la /opt/cni/bin",
-            "jq '.plugins[] | .type, .ipam.type' /etc/cni/net.d/*.conflist",
-            "kubectl get events -A | grep FailedCreatePodSandBox",
+            Look {
+                run: "jq '.plugins[] | .type, .ipam.type' FILE",
+                see: "the programs that are needed; with Flannel also `bridge` and `host-local`",
+            },
+            Look { run: "ls -laL /opt/cni/bin", see: "one of them is missing, or has no `x`" },
+            Look {
+                run: "kubectl get events -A | grep FailedCreatePodSandBox",
+                see: "`failed to find plugin`, or `permission denied`",
+            },
         ],
+        metrics: &[],
+        class: Class::NoThread {
+            why: "pods that never start say so themselves; threads about lost packets begin when they run",
+        },
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniPluginMissing", minutes: 2 },

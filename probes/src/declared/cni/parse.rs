@@ -35,11 +35,8 @@ pub(super) fn file(name: &str, text: &str) -> Result<Result<List, Invalid>, Unre
 
 /// One of a record's fields, whatever the case of its letters. Keys come in order: the last one counts.
 pub(super) fn folded<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    fields
-        .iter()
-        .filter(|(name, value)| name.eq_ignore_ascii_case(key) && !value.is_null())
-        .map(|(_, value)| value)
-        .last()
+    let mut named = fields.iter().rev().filter(|(name, value)| name.eq_ignore_ascii_case(key) && !value.is_null());
+    named.next().map(|(_, value)| value)
 }
 
 fn syntax(name: &str, text: &str, error: &serde_json::Error) -> Result<Invalid, Unread> {

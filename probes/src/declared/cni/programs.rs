@@ -23,7 +23,10 @@ pub enum Program {
 
 /// What stands in the folders of plugins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Programs(BTreeMap<String, Result<BTreeMap<String, Result<Program, Unread>>, Unread>>);
+pub struct Programs(BTreeMap<String, Result<Folder, Unread>>);
+
+/// One folder's, by name.
+type Folder = BTreeMap<String, Result<Program, Unread>>;
 
 /// Links from one name of a folder to another are followed this far.
 const LINKS: usize = 8;
@@ -75,7 +78,7 @@ impl Programs {
     }
 }
 
-fn of(read: &RawHost, folder: &str) -> Result<BTreeMap<String, Result<Program, Unread>>, Unread> {
+fn of(read: &RawHost, folder: &str) -> Result<Folder, Unread> {
     let Some(entries) = read.folder(folder)? else { return visible(read, folder).map(|()| BTreeMap::new()) };
     let kinds: BTreeMap<&str, &EntryKind> = entries.iter().map(|entry| (entry.name.as_str(), &entry.kind)).collect();
     let one = |name: &str, kind: &EntryKind| match kind {

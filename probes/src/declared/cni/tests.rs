@@ -9,9 +9,9 @@ use crate::declared::runtime::Kind;
 const LIST: &str = r#"{"name": "k8s-pod-network", "cniVersion": "0.3.1", "plugins": [
     {"type": "calico", "mtu": 1450, "ipam": {"type": "calico-ipam"}}, {"type": "portmap"}]}"#;
 
-fn on(files: &[(&str, &str)]) -> Vec<ConfigFile> {
+fn on(names: &[(&str, &str)]) -> Vec<ConfigFile> {
     let node = Machine::node().folder(FOLDER);
-    let machine = files.iter().fold(node, |machine, (name, text)| machine.file(&format!("{FOLDER}/{name}"), text));
+    let machine = names.iter().fold(node, |machine, (name, text)| machine.file(&format!("{FOLDER}/{name}"), text));
     files(&machine.read()).known().unwrap().clone()
 }
 
