@@ -11,6 +11,7 @@ pub mod flannel;
 pub mod host;
 pub mod kubelet;
 pub mod kubevip;
+pub mod runtime;
 pub mod sizes;
 pub mod sysctl;
 pub mod yaml;
@@ -25,8 +26,16 @@ use crate::units::IpSize;
 /// What the host's files say, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Files {
+    /// What shows that this machine is a Kubernetes node; absent if it is none.
+    pub node: Fact<String>,
+    /// The container runtime, and where it looks. Never absent.
+    pub runtime: Fact<runtime::Runtime>,
     /// The CNI configuration's files, in the order in which runtimes take them; absent without their folder.
     pub cni: Fact<Vec<cni::ConfigFile>>,
+    /// A few other names in that folder.
+    pub cni_others: Vec<String>,
+    /// Plugins that are there.
+    pub plugins: cni::Programs,
     /// The MTU that Calico found.
     pub calico_mtu: Fact<IpSize>,
     /// What Flannel wrote for its plugin.
@@ -40,8 +49,21 @@ pub struct Files {
 impl Files {
     /// Understands what was read.
     pub fn parse(read: &host::RawHost) -> Self {
+        let runtime = runtime::of(read);
+        let cni = cni::files(read);
+        let (cni_others, plugins) = runtime.as_ref().map_or_else(
+            |_| Default::default(),
+            |runtime| {
+                let folders = cni::folders(&cni, runtime);
+                (cni::others(read, runtime), cni::Programs::new(read, folders.iter()))
+            },
+        );
         Self {
-            cni: cni::files(read),
+            node: runtime::node(read),
+            runtime: runtime.into(),
+            cni,
+            cni_others,
+            plugins,
             calico_mtu: calico::mtu(read),
             flannel: flannel::subnet(read),
             kubelet: kubelet::flags(read),

@@ -9,6 +9,7 @@
 
 mod calico;
 mod cilium;
+mod cni;
 mod counters;
 mod delivery;
 mod flannel;
@@ -354,6 +355,26 @@ pub enum Fix {
         /// Each flag, and the file and line that gives it.
         flags: Vec<(String, String)>,
     },
+    /// The runtime's folder has a CNI file that can be used.
+    CniFile {
+        /// The folder.
+        folder: String,
+        /// Whose file it is; that of the CNI that was recognised where it does not say.
+        of: Cni,
+        /// Files in it that are broken.
+        broken: Vec<String>,
+    },
+    /// CNI plugins are there and run.
+    CniPlugins {
+        /// Those that are not there.
+        missing: Vec<String>,
+        /// Those that nobody may execute, by path.
+        not_executable: Vec<String>,
+        /// Where they belong.
+        folder: String,
+        /// Whose network needs them; the CNI that was recognised where it does not say.
+        of: Cni,
+    },
     /// These instead of what stands before.
     Instead(Vec<Fix>),
 }
@@ -425,6 +446,10 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             kubernetes::vip_interface(manifest, interface, candidates)
         }
         Fix::KubeletFlags { flags } => kubernetes::kubelet_flags(flags),
+        Fix::CniFile { folder, of, broken } => cni::file(folder, cni::or_found(*of, setup), broken),
+        Fix::CniPlugins { missing, not_executable, folder, of } => {
+            cni::plugins(missing, not_executable, folder, cni::or_found(*of, setup))
+        }
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
         }
