@@ -56,7 +56,9 @@ pub(super) fn no_offload() -> Vec<String> {
         "$ kubectl patch felixconfiguration default --type merge \
          -p '{\"spec\":{\"featureDetectOverride\":\"ChecksumOffloadBroken=true\"}}'"
             .into(),
-        "Calico from 3.25 on switches it off by itself, unless that setting says otherwise.".into(),
+        "Felix finds out by the kernel's version whether offload is broken, and later kernels than some versions of it think \
+         have been seen to be."
+            .into(),
     ]
 }
 
