@@ -56,9 +56,7 @@ pub(super) fn no_offload() -> Vec<String> {
         "$ kubectl patch felixconfiguration default --type merge \
          -p '{\"spec\":{\"featureDetectOverride\":\"ChecksumOffloadBroken=true\"}}'"
             .into(),
-        "Felix finds out by the kernel's version whether offload is broken, and later kernels than some versions of it think \
-         have been seen to be."
-            .into(),
+        "Left to itself, Felix of today switches it off on kernels up to 5.7 alone.".into(),
     ]
 }
 

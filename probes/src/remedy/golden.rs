@@ -140,20 +140,29 @@ const fn tunnel(cni: Cni) -> &'static str {
     }
 }
 
-/// Every example's fixes on every set-up, with the set-up's own tunnel in them.
-fn matrix() -> Vec<(&'static str, BTreeMap<String, Vec<Setup>>)> {
-    let of = |(code, fixes): (&'static str, Vec<Fix>)| {
+/// Every fix of every example, and those besides, by itself on every set-up, with the set-up's own tunnel in it.
+fn matrix() -> Vec<(String, BTreeMap<String, Vec<Setup>>)> {
+    let mut all: Vec<Fix> = Vec::new();
+    let examples = crate::checks::ALL.iter().flat_map(|check| check.example().fixes);
+    for fix in examples.chain(besides()) {
+        let parts = if let Fix::Instead(parts) = fix { parts } else { vec![fix] };
+        all.extend(parts.into_iter().filter(|part| !all.contains(part)).collect::<Vec<_>>());
+    }
+    let of = |fix: &Fix| {
         let mut texts: BTreeMap<String, Vec<Setup>> = BTreeMap::new();
         for setup in setups() {
-            let mut fixes = fixes.clone();
-            fixes.iter_mut().for_each(|fix| fix.rename(tunnel(setup.cni)));
-            let text = render(&fixes, setup).join("\n  ").replace("vxlan.calico", tunnel(setup.cni));
+            let mut fix = fix.clone();
+            fix.rename(tunnel(setup.cni));
+            let text = render(&[fix], setup).join("\n  ").replace("vxlan.calico", tunnel(setup.cni));
             texts.entry(text).or_default().push(setup);
         }
-        (code, texts)
+        let name = format!("{fix:?}");
+        (name.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned(), texts)
     };
-    let examples = crate::checks::ALL.iter().map(|check| (check.entry.code, check.example().fixes));
-    examples.chain([("(what no example has)", besides())]).map(of).collect()
+    let mut matrix: Vec<_> = all.iter().map(of).collect();
+    matrix.sort();
+    matrix.dedup();
+    matrix
 }
 
 /// Fixes, and forms of them, that no check's example has.
@@ -213,11 +222,11 @@ fn lines() -> impl Iterator<Item = String> {
 
 #[test]
 fn every_fix_is_worded_for_every_set_up() {
-    let of = |(code, texts): (&str, BTreeMap<String, Vec<Setup>>)| {
+    let of = |(fix, texts): (String, BTreeMap<String, Vec<Setup>>)| {
         let mut texts: Vec<_> = texts.into_iter().map(|(text, setups)| (named(&setups), text)).collect();
         texts.sort();
         let texts: String = texts.into_iter().map(|(setups, text)| format!("- {setups}\n  {text}\n")).collect();
-        format!("{code}\n{texts}")
+        format!("{fix}\n{texts}")
     };
     let text = matrix().into_iter().map(of).collect::<Vec<_>>().join("\n");
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/remedy/snapshots");

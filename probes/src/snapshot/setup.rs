@@ -8,7 +8,7 @@ use crate::kernel::{Link, TunnelKind};
 use crate::tables::Tables;
 
 /// What was recognised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setup {
     /// The CNI.
     pub cni: Cni,
@@ -17,7 +17,7 @@ pub struct Setup {
 }
 
 /// CNIs whose fixes are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cni {
     /// Calico, by its devices.
     Calico,
@@ -31,7 +31,7 @@ pub enum Cni {
 }
 
 /// Hosts whose network files differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
     /// Proxmox VE: bridges named `vmbr` and a number, and no files of anything but ifupdown2.
     Proxmox,
