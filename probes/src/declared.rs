@@ -11,6 +11,7 @@ pub mod flannel;
 pub mod host;
 pub mod kubelet;
 pub mod kubevip;
+pub mod network;
 pub mod runtime;
 pub mod sizes;
 pub mod sysctl;
@@ -44,6 +45,8 @@ pub struct Files {
     pub kubelet: Fact<kubelet::Flags>,
     /// kube-vip among the static pods; absent on a machine without a folder of them.
     pub static_pods: Fact<kubevip::StaticPods>,
+    /// Who sets the host's network up, where that is plain.
+    pub network: Option<network::Manager>,
 }
 
 impl Files {
@@ -68,6 +71,7 @@ impl Files {
             flannel: flannel::subnet(read),
             kubelet: kubelet::flags(read),
             static_pods: kubevip::static_pods(read),
+            network: network::manager(read),
         }
     }
 }

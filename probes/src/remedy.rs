@@ -13,7 +13,10 @@ mod cni;
 mod counters;
 mod delivery;
 mod flannel;
+#[cfg(test)]
+mod golden;
 mod host;
+mod keep;
 mod kubernetes;
 mod network;
 mod offload;
@@ -394,6 +397,9 @@ pub enum Lost {
     },
 }
 
+/// The line between two ways of making something true.
+pub const INSTEAD: &str = "Or, instead of that:";
+
 /// The lines that make every fix true, in order.
 pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
     let together = |a: &Fix, b: &Fix| matches!((a, b), (Fix::LinkMtu { .. }, Fix::LinkMtu { .. }));
@@ -402,7 +408,7 @@ pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
 
 fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
     match &group[0] {
-        Fix::LinkUp { link, master, tunnel: true, .. } => tunnel_up(link, master.as_deref(), setup),
+        Fix::LinkUp { link, tunnel: true, .. } => tunnel_up(link, setup),
         Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
         Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
@@ -450,9 +456,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::CniPlugins { missing, not_executable, folder, of } => {
             cni::plugins(missing, not_executable, folder, cni::or_found(*of, setup))
         }
-        Fix::Instead(others) => {
-            std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
-        }
+        Fix::Instead(others) => std::iter::once(INSTEAD.to_owned()).chain(render(others, setup)).collect(),
     }
 }
 
@@ -489,16 +493,16 @@ fn pod_mtu(tunnel: Option<&str>, mtu: LinkMtu, setup: Setup) -> Vec<String> {
     }
 }
 
-fn tunnel_up(tunnel: &str, master: Option<&str>, setup: Setup) -> Vec<String> {
-    let mut lines = host::link_up(tunnel, false, master, crate::snapshot::setup::Host::Plain);
-    lines.truncate(1);
-    match maker(tunnel, setup) {
-        Cni::Calico => lines.extend(calico::restart_here()),
-        Cni::Flannel => lines.extend(flannel::restart_here()),
-        Cni::Cilium => lines.extend(cilium::restart_here()),
-        Cni::Unknown => {}
-    }
-    lines
+fn tunnel_up(tunnel: &str, setup: Setup) -> Vec<String> {
+    let again = match maker(tunnel, setup) {
+        Cni::Calico => calico::restart_here(),
+        Cni::Flannel => flannel::restart_here(),
+        Cni::Cilium => cilium::restart_here(),
+        Cni::Unknown => {
+            vec!["What leads through it went with it: see that whatever programs the tunnel does so again.".into()]
+        }
+    };
+    std::iter::once(format!("$ ip link set dev {tunnel} up")).chain(again).collect()
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(super) fn no_offload() -> Vec<String> {
         "$ kubectl patch felixconfiguration default --type merge \
          -p '{\"spec\":{\"featureDetectOverride\":\"ChecksumOffloadBroken=true\"}}'"
             .into(),
-        "Calico from 3.25 on switches it off by itself, unless that setting says otherwise.".into(),
+        "Left to itself, Felix of today switches it off on kernels up to 5.7 alone.".into(),
     ]
 }
 

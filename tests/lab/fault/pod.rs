@@ -1,5 +1,7 @@
 //! Pods that come and go, and their links.
 
+use std::sync::PoisonError;
+
 use super::{Broken, link};
 use crate::cluster::{Cluster, NewPod};
 use crate::family::Family;
@@ -14,10 +16,13 @@ pub(super) fn another(cluster: &Cluster, node: usize, mtu: u32) -> Result<Broken
     if overlay.families.has(Family::V6) {
         pod.speak_six()?;
     }
-    NewPod { link, number: 3, mtu }.add(cluster.host(node), &pod, overlay, node)?;
+    let new = NewPod { link, number: 3, mtu };
+    new.add(cluster.host(node), &pod, overlay, node)?;
+    let later = move || cluster.nodes[node].later.lock().unwrap_or_else(PoisonError::into_inner);
+    later().push((new, pod));
     Ok(Broken::until(move || {
         cluster.host(node).run("ip", ["link", "del", link])?;
-        drop(pod);
+        later().retain(|(new, _)| new.link != link);
         Ok(())
     }))
 }
