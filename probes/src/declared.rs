@@ -4,6 +4,7 @@
 //! file leaves it to them ([`sizes`]). Each source has its lines in [`all`], also where another has the last word, and the
 //! report takes them from there.
 
+pub mod addresses;
 pub mod calico;
 pub mod cni;
 pub mod felix;
@@ -12,6 +13,8 @@ pub mod host;
 pub mod kubelet;
 pub mod kubevip;
 pub mod sizes;
+pub mod host_local;
+pub mod ranges;
 pub mod sysctl;
 pub mod yaml;
 
@@ -35,6 +38,8 @@ pub struct Files {
     pub kubelet: Fact<kubelet::Flags>,
     /// kube-vip among the static pods; absent on a machine without a folder of them.
     pub static_pods: Fact<kubevip::StaticPods>,
+    /// Who gives pods their addresses; absent where no CNI file says so.
+    pub addresses: Fact<addresses::Ipam>,
 }
 
 impl Files {
@@ -46,6 +51,7 @@ impl Files {
             flannel: flannel::subnet(read),
             kubelet: kubelet::flags(read),
             static_pods: kubevip::static_pods(read),
+            addresses: addresses::ipam(read),
         }
     }
 }

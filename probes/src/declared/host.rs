@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{calico, cni, flannel, kubelet, kubevip};
+use super::{addresses, calico, cni, flannel, kubelet, kubevip};
 use crate::fact::{Reason, Source, Unread};
 
 /// What a reader keeps to. Real files have a few KiB, real folders a few hundred names.
@@ -199,8 +199,15 @@ fn odd(path: &str, what: &str) -> Unread {
 
 /// What is still to be read, given what was.
 pub fn asks(read: &RawHost) -> Vec<Ask> {
-    let mut asks =
-        [cni::asks(read), calico::asks(), flannel::asks(), kubelet::asks(read), kubevip::asks(read)].concat();
+    let mut asks = [
+        cni::asks(read),
+        calico::asks(),
+        flannel::asks(),
+        addresses::asks(read),
+        kubelet::asks(read),
+        kubevip::asks(read),
+    ]
+    .concat();
     asks.retain(|ask| !read.is_answered(&ask.path));
     asks
 }
