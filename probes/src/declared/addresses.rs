@@ -1,11 +1,11 @@
 //! Who gives this node's pods their addresses, as the CNI file that counts says.
 //!
 //! That is the first file that a runtime can use: at a broken one before it containerd stops, which is a finding of its
-//! own. In it the first plugin with an `ipam` decides; Flannel's plugin makes one of its own for the plugin that it
-//! delegates to. Only two ways leave something on the node to count: files ([`host_local`](super::host_local)), and the
+//! own. In it the first plugin makes the pod's link, and its `ipam` decides, whatever the later ones have (on AWS one has
+//! addresses for the way out alone); Flannel's plugin makes one of its own for the plugin that it delegates to. Only two ways leave something on the node to count: files ([`host_local`](super::host_local)), and the
 //! routes of Calico's blocks. Others (Cilium, clouds, DHCP) count elsewhere, and that is not the same as enough.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::cni::{self, ConfigFile, Plugin};
 use super::host::{Ask, RawHost};
@@ -69,16 +69,11 @@ fn named(files: &[ConfigFile]) -> Result<Option<Named<'_>>, Unread> {
 }
 
 fn of<'a>(file: &'a ConfigFile, network: &'a str, plugins: &'a [Plugin]) -> Option<Named<'a>> {
-    let ipam = |plugin: &'a Plugin| plugin.fields.get("ipam").and_then(Value::as_object);
-    let with = plugins.iter().find(|plugin| plugin.kind == "flannel" || ipam(plugin).is_some());
-    let Some(plugin) = with else { return plugins.first().map(|first| Named::Elsewhere(&first.kind)) };
-    let kind = |ipam: &'a Map<String, Value>| ipam.get("type").and_then(Value::as_str);
-    let of_flannel = plugin.kind == "flannel";
-    Some(match ipam(plugin).and_then(kind) {
-        None if !of_flannel => Named::Elsewhere(&plugin.kind),
-        None | Some("host-local") => {
-            Named::HostLocal(host_local::Config { path: &file.path, network, plugin, ipam: ipam(plugin) })
-        }
+    let plugin = plugins.first()?;
+    let ipam = plugin.fields.get("ipam").and_then(Value::as_object);
+    Some(match ipam.and_then(|ipam| ipam.get("type")).and_then(Value::as_str) {
+        None if plugin.kind != "flannel" => Named::Elsewhere(&plugin.kind),
+        None | Some("host-local") => Named::HostLocal(host_local::Config { path: &file.path, network, plugin, ipam }),
         Some("calico-ipam") => Named::Calico,
         Some(other) => Named::Elsewhere(other),
     })
@@ -128,10 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_plugin_with_addresses_decides_wherever_it_stands() {
-        let list = r#"{"name": "net", "plugins": [{"type": "istio-cni"}, {"type": "ptp",
-            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}}, {"type": "portmap"}]}"#;
-        assert!(matches!(of(vec![file("10-a.conflist", Ok(list))]), Fact::Known(Ipam::HostLocal(_))));
+    fn the_first_plugin_decides_whatever_the_later_ones_have() {
+        let list = |first: &str| {
+            let text = format!(
+                r#"{{"name": "net", "plugins": [{first}, {{"type": "egress-cni",
+                "ipam": {{"type": "host-local", "ranges": [[{{"subnet": "fd00::ac:00/118"}}]]}}}}]}}"#
+            );
+            of(vec![file("10-a.conflist", Ok(&text))])
+        };
+        assert!(why(list(r#"{"type": "aws-cni"}"#)).contains("`aws-cni` gives"));
+        assert_eq!(list(CALICO), Fact::Known(Ipam::Calico));
     }
 
     #[test]

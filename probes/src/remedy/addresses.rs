@@ -62,6 +62,10 @@ fn free(folder: &str, family: Family) -> Vec<String> {
          --field-selector spec.nodeName=THIS_NODE`), and nothing else there. Then:"
             .into(),
         "$ kubectl uncordon THIS_NODE".into(),
+        format!(
+            "So that a reboot leaves none behind: the line `r! {folder}/*` in /etc/tmpfiles.d/pod-addresses.conf, by which \
+             systemd removes them before pods are started."
+        ),
     ]
 }
 

@@ -32,7 +32,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::words::count;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::declared::addresses::Ipam;
 use crate::declared::host_local::Pool;
 use crate::declared::ranges::RangeSet;
@@ -111,15 +111,29 @@ impl Check for PodAddressesExhausted {
         code: "pod-addresses-exhausted",
         area: Area::Declared,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "a tenth of a range is left, and no more than 16 addresses; Calico has no further block for the node",
+            "none of a range is left",
+        ],
         title: "the node's addresses for pods have run out, or nearly",
         meaning: "A pod that gets no address is not started: it stays in ContainerCreating, while those that run notice \
                   nothing. Addresses also run out by files of pods that are long gone.",
+        quiet: "a block of Calico's that is full while the pool has others; a large range of which a tenth is left; \
+                files of a range that is used no more",
         look: &[
-            "kubectl get events --all-namespaces --field-selector reason=FailedCreatePodSandBox",
-            "ls /var/lib/cni/networks/*",
-            "ip route show type blackhole; ip -6 route show type blackhole",
-            "calicoctl ipam show --show-blocks",
+            Look {
+                run: "kubectl get events -A --field-selector reason=FailedCreatePodSandBox",
+                see: "`no IP addresses available in range set`, or an assignment of fewer addresses than were asked for",
+            },
+            Look { run: "ls /var/lib/cni/networks/*", see: "about as many addresses as the node's range has" },
+            Look {
+                run: "ip route show type blackhole; ip -6 route show type blackhole",
+                see: "Calico's blocks of this node",
+            },
+            Look { run: "calicoctl ipam show --show-blocks", see: "pools with no address free" },
         ],
+        metrics: &["mtuscope_pod_links"],
+        class: Class::Addresses,
         silences: &[],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePodAddressesExhausted", minutes: 5 },
