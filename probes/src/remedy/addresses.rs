@@ -1,10 +1,10 @@
 //! Addresses for pods: first those that nobody has, then more of them.
 //!
 //! A file of `host-local` may go once no sandbox has the address; its first line names the sandbox that it was given to. A
-//! sandbox in the making has its file before the runtime lists it, so new pods are kept away, and those of daemon sets, which
-//! come all the same, are told from leftovers by a second look. The plugin
-//! frees nothing by itself (its newest version has no `GC`). What Kubernetes gave a node as pod subnet stays as it is: the
-//! API server refuses to change it, and the mask is that of the controller manager's flag at the time when the node came.
+//! sandbox in the making has its file before the runtime lists it, so new pods are kept away, and those of daemon sets,
+//! which come all the same, are told from leftovers by a second look. The plugin frees nothing by itself (its newest
+//! version has no `GC`). What Kubernetes gave a node as pod subnet stays as it is: the API server refuses to change it,
+//! and the mask is that of the controller manager's flag at the time when the node came.
 //!
 //! Calico's `blockSize` cannot be changed in a pool that exists. `calicoctl` takes a report of leaks only while the
 //! datastore is locked, and one made under the lock. It takes `maxBlocksPerHost` only together with `strictAffinity`.

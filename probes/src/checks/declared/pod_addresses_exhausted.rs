@@ -37,10 +37,11 @@ use crate::declared::addresses::Ipam;
 use crate::declared::host_local::Pool;
 use crate::declared::ranges::RangeSet;
 use crate::fact::Unread;
-use crate::kernel::RouteKind;
+use crate::kernel::pod_end::PodEnd;
+use crate::kernel::{LinkIndex, RouteKind};
 use crate::remedy::{AddressesFault, Fix};
 use crate::report::Severity;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, topology};
 use crate::subject::Subject;
 use crate::tables::blocks::Blocks;
 use crate::units::Family;
@@ -268,19 +269,21 @@ fn of_set(set: &RangeSet, pool: &Pool, node: &Snapshot) -> Option<(Severity, Evi
     Some((severity, evidence))
 }
 
-/// How many addresses no pod has, at least, and a few of them; `None` where pods' ends are not all known. An end whose
+/// How many addresses no pod has, at least, and a few of them; `None` where pods' ends are not all known. A pod's end whose
 /// addresses were not read may have any one of them: then none is named.
 fn unused(given: &BTreeSet<IpAddr>, node: &Snapshot) -> Option<(u64, Vec<IpAddr>)> {
-    let ends = node.tables.pod_ends.known()?.values();
-    let ends: Vec<_> = ends.map(|end| end.read().ok()).collect::<Option<_>>()?;
-    let ends = || ends.iter().flatten();
+    let ends = node.tables.pod_ends.known()?.iter();
+    let ends: Vec<(&LinkIndex, Option<&PodEnd>)> =
+        ends.map(|(link, end)| Some((link, end.read().ok()?))).collect::<Option<_>>()?;
+    let ends = || ends.iter().filter_map(|&(link, end)| Some((link, end?)));
     let routes = node.tables.routes.known()?.iter().filter(|route| route.kind == RouteKind::Unicast);
     let routed = routes.filter(|route| route.hops.iter().all(|hop| hop.gateway.is_none()));
-    let had: BTreeSet<IpAddr> = ends().flat_map(|end| end.addresses.iter().copied()).collect();
+    let had: BTreeSet<IpAddr> = ends().flat_map(|(_, end)| end.addresses.iter().copied()).collect();
     let had = &had | &routed.map(|route| route.destination).collect();
     let nobodys: Vec<IpAddr> = given.difference(&had).copied().collect();
-    let silent = small(ends().filter(|end| end.addresses.is_empty()).count());
-    let number = small(nobodys.len()).saturating_sub(silent);
+    let pods = topology::pod_links(&node.tables);
+    let silent = ends().filter(|(link, end)| pods.contains(link) && end.addresses.is_empty()).count();
+    let number = small(nobodys.len().saturating_sub(silent));
     Some((number, if silent == 0 { nobodys.into_iter().take(EXAMPLES).collect() } else { Vec::new() }))
 }
 
