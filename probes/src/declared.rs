@@ -10,11 +10,11 @@ pub mod cni;
 pub mod felix;
 pub mod flannel;
 pub mod host;
+pub mod host_local;
 pub mod kubelet;
 pub mod kubevip;
-pub mod sizes;
-pub mod host_local;
 pub mod ranges;
+pub mod sizes;
 pub mod sysctl;
 pub mod yaml;
 
