@@ -377,6 +377,7 @@ pub static ALL: &[Registered] = &[
     of::<declared::KubeletFlagRemoved>(),
     of::<cluster::VipInterfaceMissing>(),
     of::<declared::CalicoMtuAutodetectedWrong>(),
+    of::<declared::PodAddressesExhausted>(),
 ];
 
 /// The check of this code.

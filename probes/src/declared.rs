@@ -4,14 +4,17 @@
 //! file leaves it to them ([`sizes`]). Each source has its lines in [`all`], also where another has the last word, and the
 //! report takes them from there.
 
+pub mod addresses;
 pub mod calico;
 pub mod cni;
 pub mod felix;
 pub mod flannel;
 pub mod host;
+pub mod host_local;
 pub mod kubelet;
 pub mod kubevip;
 pub mod network;
+pub mod ranges;
 pub mod runtime;
 pub mod sizes;
 pub mod sysctl;
@@ -47,6 +50,8 @@ pub struct Files {
     pub static_pods: Fact<kubevip::StaticPods>,
     /// Who sets the host's network up, where that is plain.
     pub network: Option<network::Manager>,
+    /// Who gives pods their addresses; absent where no CNI file says so.
+    pub addresses: Fact<addresses::Ipam>,
 }
 
 impl Files {
@@ -72,6 +77,7 @@ impl Files {
             kubelet: kubelet::flags(read),
             static_pods: kubevip::static_pods(read),
             network: network::manager(read),
+            addresses: addresses::ipam(read),
         }
     }
 }

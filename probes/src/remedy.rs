@@ -7,6 +7,7 @@
 //! what only the operator knows is in capitals (`NAMESPACE`). A CNI's own knob is named only for the CNI's own tunnel:
 //! a `wg0` that an operator made is changed like any other device, whatever CNI runs beside it.
 
+mod addresses;
 mod calico;
 mod cilium;
 mod cni;
@@ -34,6 +35,7 @@ use crate::snapshot::setup::Cni;
 use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
+pub use addresses::AddressesFault;
 pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
 pub use vtep::{PortAt, VtepEntry};
@@ -41,6 +43,8 @@ pub use vtep::{PortAt, VtepEntry};
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
+    /// Pods get addresses on this node.
+    Addresses(AddressesFault),
     /// What a counter or a table of the machine tells of is no more.
     Counted(CounterFault),
     /// A link is set up and has carrier.
@@ -452,6 +456,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             kubernetes::vip_interface(manifest, interface, candidates)
         }
         Fix::KubeletFlags { flags } => kubernetes::kubelet_flags(flags),
+        Fix::Addresses(fault) => addresses::enough(fault, setup),
         Fix::CniFile { folder, of, broken } => cni::file(folder, cni::or_found(*of, setup), broken),
         Fix::CniPlugins { missing, not_executable, folder, of } => {
             cni::plugins(missing, not_executable, folder, cni::or_found(*of, setup))

@@ -51,8 +51,8 @@ pub struct Node {
     pub pod: Option<Namespace>,
     /// Its files.
     files: HostTree,
-    /// Pods that came later.
-    pub(crate) later: Mutex<Vec<(NewPod, Namespace)>>,
+    /// Pods that came later, each with the node whose block its addresses are of.
+    pub(crate) later: Mutex<Vec<(NewPod, usize, Namespace)>>,
 }
 
 /// What a tunnel is bound to, and what address it sends from.

@@ -9,6 +9,7 @@ pub mod declared_mtu_differs;
 pub mod kubelet_flag_removed;
 #[cfg(test)]
 pub(crate) mod machine;
+pub mod pod_addresses_exhausted;
 
 pub use calico_mtu_autodetected_wrong::CalicoMtuAutodetectedWrong;
 pub use cni_config_invalid::CniConfigInvalid;
@@ -16,3 +17,4 @@ pub use cni_not_configured::CniNotConfigured;
 pub use cni_plugin_missing::CniPluginMissing;
 pub use declared_mtu_differs::DeclaredMtuDiffers;
 pub use kubelet_flag_removed::KubeletFlagRemoved;
+pub use pod_addresses_exhausted::PodAddressesExhausted;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{calico, cni, flannel, kubelet, kubevip, network, runtime};
+use super::{addresses, calico, cni, flannel, kubelet, kubevip, network, runtime};
 use crate::fact::{Reason, Source, Unread};
 
 /// What a reader keeps to. Real files have a few KiB, real folders a few hundred names.
@@ -204,7 +204,8 @@ fn odd(path: &str, what: &str) -> Unread {
 
 /// What is still to be read, given what was.
 pub fn asks(read: &RawHost) -> Vec<Ask> {
-    let of_cnis = [runtime::asks(read), cni::asks(read), calico::asks(), flannel::asks()].concat();
+    let of_cnis =
+        [runtime::asks(read), cni::asks(read), calico::asks(), flannel::asks(), addresses::asks(read)].concat();
     let mut asks = [of_cnis, kubelet::asks(read), kubevip::asks(read), network::asks()].concat();
     asks.retain(|ask| !read.is_answered(&ask.path));
     asks

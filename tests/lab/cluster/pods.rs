@@ -137,13 +137,13 @@ impl Cluster {
         let of_tunnels =
             self.recipe.tunnels().iter().map(|tunnel| mtu_of(host, tunnel.link)).collect::<Result<Vec<_>>>()?;
         let mtu = told.or_else(|| of_tunnels.into_iter().min()).unwrap_or_else(|| overlay.pod_mtu());
-        let born_again = |new: NewPod, pod: &Namespace| {
+        let born_again = |new: NewPod, block: usize, pod: &Namespace| {
             host.run("ip", ["link", "del", new.link])?;
-            NewPod { mtu, ..new }.add(host, pod, overlay, node)
+            NewPod { mtu, ..new }.add(host, pod, overlay, block)
         };
-        born_again(first(overlay), pod.as_ref().expect(POD))?;
+        born_again(first(overlay), node, pod.as_ref().expect(POD))?;
         let later = later.lock().unwrap_or_else(PoisonError::into_inner);
-        later.iter().try_for_each(|(new, pod)| born_again(*new, pod))
+        later.iter().try_for_each(|(new, block, pod)| born_again(*new, *block, pod))
     }
 }
 
