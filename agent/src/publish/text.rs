@@ -13,7 +13,7 @@ mod style;
 mod table;
 mod tables;
 
-pub use catalogue::{Explained, catalogue, entry};
+pub use catalogue::{catalogue, entry};
 pub use probe::{View, probe, swallows};
 pub use style::Style;
 
