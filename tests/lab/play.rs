@@ -88,7 +88,7 @@ pub fn stay_healthy(recipe: Recipe) -> Result<()> {
         None => Ok(()),
         Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
     })?;
-    matrix::check(&matrix::healthy(&recipe), false, &settled)?;
+    matrix::check(&matrix::healthy(&recipe), false, None, &settled)?;
     stop(service)
 }
 
@@ -134,7 +134,8 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     raised(scenario, &subject, service)?;
     let settled = rounds(service, scenario.agents, |_| Ok(()))?;
     probes_left(scenario, &subject, &settled)?;
-    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, &settled)?;
+    let several = scenario.several_on(&cluster.recipe);
+    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, several, &settled)?;
     broken.heal()?;
     let healed = healthy(service, &cluster.recipe, scenario.agents);
     healed.map(drop).map_err(|error| error.while_doing("after healing"))
