@@ -1,6 +1,6 @@
 //! The catalogue on a real kernel: every scenario beside the checks, on every recipe that has its things.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use lab::harness::{self, test};
@@ -33,6 +33,8 @@ fn tests() -> Vec<Trial> {
         Ok(all) => {
             let rows = rows(&all);
             tests.push(test("the matrix has a row for every play", move || matrix::is_complete(&rows)));
+            let reasons = reasons(&all);
+            tests.push(test("one cause is one loud code", move || matrix::has_one_cause_a_row(&reasons)));
             tests.extend(all.into_iter().flat_map(plays));
         }
         Err(error) => tests.push(test("the scenarios can be read", || Err(error))),
@@ -43,6 +45,17 @@ fn tests() -> Vec<Trial> {
 fn rows(all: &[Scenario]) -> BTreeSet<String> {
     let broken = all.iter().flat_map(|scenario| scenario.recipes().into_iter().map(|recipe| scenario.name(&recipe)));
     broken.chain(recipe::every().map(|recipe| matrix::healthy(&recipe))).collect()
+}
+
+/// Why each row has several loud codes, where it has.
+fn reasons(all: &[Scenario]) -> BTreeMap<String, Option<String>> {
+    let mut reasons = BTreeMap::new();
+    for scenario in all {
+        for recipe in scenario.recipes() {
+            reasons.insert(scenario.name(&recipe), scenario.several_on(&recipe).map(str::to_owned));
+        }
+    }
+    reasons
 }
 
 fn plays(scenario: Scenario) -> Vec<Trial> {

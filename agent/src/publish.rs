@@ -1,5 +1,6 @@
 //! The one way out: metrics, HTTP and text, all made from the latest published report.
 
+pub mod explained;
 pub mod exposition;
 pub mod http;
 pub mod metrics;

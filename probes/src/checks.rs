@@ -155,6 +155,32 @@ impl Judged {
     }
 }
 
+impl Area {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Links => "links",
+            Self::Paths => "paths",
+            Self::Overlay => "overlay",
+            Self::Kernel => "kernel",
+            Self::Declared => "declared",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// What it holds, in a few words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Links => "network devices of this node",
+            Self::Paths => "what was measured to each peer",
+            Self::Overlay => "tunnels and what they carry",
+            Self::Kernel => "settings, tables and counters",
+            Self::Declared => "what somebody wrote down",
+            Self::Cluster => "what nodes have in common",
+        }
+    }
+}
+
 /// How much evidence a finding takes before it is raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirm {
@@ -166,6 +192,24 @@ pub enum Confirm {
     Sweeps,
     /// Measured by transfers, which rounds do not wait for: as many of them in agreement.
     Transfers,
+}
+
+impl Confirm {
+    /// In words, for documents.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::AtOnce => "one reading is enough, and one that is in order clears it",
+            Self::Rounds => {
+                "as many rounds in agreement as `probing.confirm_rounds` says (2), and one clean round clears it"
+            }
+            Self::Sweeps => {
+                "as many sweeps over source ports in agreement as `probing.confirm_rounds` says (2), and a clean one clears it"
+            }
+            Self::Transfers => {
+                "as many transfers in agreement as `probing.confirm_rounds` says (2), and one that passes clears it"
+            }
+        }
+    }
 }
 
 /// Whether somebody is alerted.
@@ -253,6 +297,8 @@ pub enum Causes {
     Codes(&'static [&'static str]),
     /// Every one, but only on the subjects that it is known to break: one peer's trouble is not every peer's.
     Named,
+    /// The same, and these codes on the subjects that the topology tells as well.
+    NamedAnd(&'static [&'static str]),
     /// None: a spare that is down.
     Nothing,
 }

@@ -406,8 +406,13 @@ pub const INSTEAD: &str = "Or, instead of that:";
 
 /// The lines that make every fix true, in order.
 pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
+    steps(fixes, setup).concat()
+}
+
+/// The same step by step. There are as many in every set-up; one that says nothing there is empty.
+pub fn steps(fixes: &[Fix], setup: Setup) -> Vec<Vec<String>> {
     let together = |a: &Fix, b: &Fix| matches!((a, b), (Fix::LinkMtu { .. }, Fix::LinkMtu { .. }));
-    fixes.chunk_by(together).flat_map(|group| lines(group, setup)).collect()
+    fixes.chunk_by(together).map(|group| lines(group, setup)).collect()
 }
 
 fn lines(group: &[Fix], setup: Setup) -> Vec<String> {

@@ -19,8 +19,8 @@ const HEAD: &str = "# What each fault raises\n\n\
     Written by the lab's run, one row for each scenario and recipe: the code that was to be raised, the cluster that the \
     fault was made in (`tests/lab/recipe.rs` and beside it), what was broken (`probes/src/checks/*/lab.toml`), and all \
     that the agent of one node found three rounds later.\n\n\
-    - *Loud* is what an operator is told: code, subject, severity. One cause should be one loud finding. A second one means \
-    that neither explains the other.\n\
+    - *Loud* is what an operator is told: code, subject, severity. One cause is one loud code, of each peer or link that it \
+    shows at. A second code needs a reason, which stands beside it in italics and in the scenario (`several`).\n\
     - *Silenced* is what a loud finding explains: its consequences, which no alert repeats.\n\
     - *(by chance)* stands where consequences depend on which packets get lost.\n\
     - A row `healthy` has to be empty: nothing is wrong there.\n\
@@ -38,12 +38,13 @@ pub fn healthy(recipe: &Recipe) -> String {
 }
 
 /// Compares what a fault raised with the committed row, or keeps it for [`write()`]. What is silenced counts only where
-/// it is not `by_chance`.
+/// it is not `by_chance`; `several` is why more than one code is loud.
 ///
 /// # Errors
-/// If the row is another one, or missing.
-pub fn check(name: &str, by_chance: bool, report: &Report) -> Result<()> {
-    let row = row(name, by_chance, report);
+/// If the row is another one, or missing; if several codes are loud without a reason, or one with a reason.
+pub fn check(name: &str, by_chance: bool, several: Option<&str>, report: &Report) -> Result<()> {
+    let row = row(name, by_chance, several, report);
+    one_cause(&row, several).map_err(|error| error.while_doing(row.clone()))?;
     if env::var_os(REWRITE).is_some() {
         ROWS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), row);
         return Ok(());
@@ -74,6 +75,23 @@ pub fn write(plays: &BTreeSet<String>) -> Result<()> {
     fs::write(path(), text).map_err(|error| Error::new(format!("writing {}", path().display()), error))
 }
 
+/// That every committed row has one loud code, or the reason of its scenario for several.
+///
+/// # Errors
+/// If a row has several codes and no reason, or a reason and no several codes, or none at all.
+pub fn has_one_cause_a_row(reasons: &BTreeMap<String, Option<String>>) -> Result<()> {
+    let of = |(name, row): (String, String)| {
+        let several = reasons.get(&name)?.as_deref();
+        one_cause(&row, several).err().map(|error| format!("{name}: {error}"))
+    };
+    let wrong: Vec<String> = committed()?.into_iter().filter_map(of).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new("walking the matrix", wrong.join("; "))
+        .check("whether one of them explains the others (`silences`, and what is raised with `breaks`)"))
+}
+
 /// That the committed matrix has a row for every play and no other.
 ///
 /// # Errors
@@ -98,10 +116,30 @@ fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("matrix.md")
 }
 
-fn row(name: &str, by_chance: bool, report: &Report) -> String {
+fn row(name: &str, by_chance: bool, several: Option<&str>, report: &Report) -> String {
     let (silenced, loud): (Vec<_>, Vec<_>) = report.findings.iter().partition(|finding| finding.silenced_by.is_some());
     let silenced = if by_chance { "(by chance)".into() } else { cell(&silenced) };
-    format!("| {name} | {} | {silenced} |", cell(&loud))
+    let reason = several.map(|because| format!("{REASON}{because}*")).unwrap_or_default();
+    format!("| {name} | {}{reason} | {silenced} |", cell(&loud))
+}
+
+/// What stands between loud findings and the reason that they are several.
+const REASON: &str = "<br>*";
+
+fn one_cause(row: &str, several: Option<&str>) -> Result<()> {
+    let told = row.split('|').nth(2).unwrap_or_default().trim();
+    let (loud, reason) = match told.split_once(REASON) {
+        Some((loud, reason)) => (loud, Some(reason.trim_end_matches('*'))),
+        None => (told, None),
+    };
+    let codes: BTreeSet<&str> = loud.split(", ").filter_map(|finding| finding.split(' ').next()).collect();
+    let fault = match (codes.len(), several) {
+        (0 | 1, Some(_)) => "a reason for several loud codes, and there are not several",
+        (2.., None) => "several codes are loud, and nothing says why",
+        _ if reason != several => "the reason is not the scenario's",
+        _ => return Ok(()),
+    };
+    Err(Error::new("looking for one cause", format!("{fault}: {loud}")))
 }
 
 fn cell(findings: &[&Finding]) -> String {
@@ -110,4 +148,26 @@ fn cell(findings: &[&Finding]) -> String {
     names.sort();
     names.dedup();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_loud_code_needs_a_reason_and_a_reason_a_second_code() {
+        let says =
+            |loud: &str, several| one_cause(&format!("| x on y: z | {loud} | |"), several).map_err(|e| e.to_string());
+        assert_eq!(says("a b (warning)", None), Ok(()));
+        assert_eq!(says("a b (warning), a c (warning)", None), Ok(()), "one code, of two peers");
+        assert_eq!(says("a b (warning), c b (info)<br>*two things*", Some("two things")), Ok(()));
+        for (loud, several, why) in [
+            ("a b (warning), c b (info)", None, "nothing says why"),
+            ("a b (warning)<br>*two things*", Some("two things"), "not several"),
+            ("a b (warning), c b (info)<br>*two things*", Some("others"), "not the scenario's"),
+            ("a b (warning), c b (info)", Some("two things"), "not the scenario's"),
+        ] {
+            assert!(says(loud, several).unwrap_err().contains(why), "{loud}");
+        }
+    }
 }

@@ -94,7 +94,7 @@ pub fn stay_healthy(recipe: Recipe) -> Result<()> {
         None => Ok(()),
         Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
     })?;
-    matrix::check(&matrix::healthy(&recipe), false, &settled)?;
+    matrix::check(&matrix::healthy(&recipe), false, None, &settled)?;
     stop(service)
 }
 
@@ -141,7 +141,8 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     let report = raised(scenario, &subject, service)?;
     let settled = rounds(service, scenario.agents, |_| Ok(()))?;
     probes_left(scenario, &subject, &settled)?;
-    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, &settled)?;
+    let several = scenario.several_on(&cluster.recipe);
+    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, several, &settled)?;
     if scenario.is_mended_on(&cluster.recipe) {
         mended(scenario, &subject, &report, &before, service)?;
         broken.heal_what_is_left();

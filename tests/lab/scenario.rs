@@ -60,6 +60,8 @@ pub struct Scenario {
     /// Whether its consequences depend on chance: on which of several paths a flow takes, on which packets get lost.
     #[serde(default)]
     pub by_chance: bool,
+    /// Why more than one code is loud, where that is right: by itself one cause is one loud finding.
+    pub several: Option<Several>,
     /// Where agents run.
     #[serde(default)]
     pub agents: Agents,
@@ -170,6 +172,16 @@ pub enum Subject {
     Name(String),
 }
 
+/// The reason for several loud codes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Several {
+    /// What is wrong besides.
+    pub because: String,
+    /// The recipes on which it is so, if not all.
+    pub on: Option<Vec<String>>,
+}
+
 /// The fault less its one decisive fact.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +237,10 @@ fn parse(text: &str) -> Result<Vec<Scenario>> {
             return Err(broken("it names a recipe that there is not"));
         }
         let plays = one.recipes();
+        let several = one.several.iter().flat_map(|several| several.on.iter().flatten());
+        if !several.into_iter().all(|name| plays.iter().any(|recipe| recipe.name == name)) {
+            return Err(broken("it says why several codes are loud on a recipe that it is not played on"));
+        }
         if !one.also.iter().all(|name| plays.iter().any(|recipe| recipe.name == name)) {
             return Err(broken("a recipe that it is to be played on besides lacks something that it names"));
         }
@@ -262,6 +278,13 @@ impl Scenario {
     fn fits(&self, recipe: &Recipe) -> bool {
         let named = self.underlay.iter().chain(&self.overlay).all(|size| size.fits(&recipe.sizes()));
         named && self.faults().all(|fault| fault.fits(recipe)) && self.expect.subject.on(recipe).is_some()
+    }
+
+    /// Why more than one code is loud on a recipe, where that is right.
+    pub fn several_on(&self, recipe: &Recipe) -> Option<&str> {
+        let there = |several: &&Several| several.on.iter().flatten().any(|name| name == recipe.name);
+        let several = self.several.as_ref().filter(|several| several.on.is_none() || there(several))?;
+        Some(&several.because)
     }
 
     /// Its name on a recipe, in test names and the matrix.
@@ -303,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_for_several_loud_codes_may_be_for_some_recipes() {
+        let on = |several: &str| {
+            let scenario = parse(&ONE.replace("code =", &format!("{several}\ncode ="))).unwrap().remove(0);
+            [recipe::REFERENCE, recipe::JUMBO].map(|recipe| scenario.several_on(&recipe).map(str::to_owned))
+        };
+        assert_eq!(on(""), [None, None]);
+        assert_eq!(on("several = { because = 'x' }"), [Some("x".into()), Some("x".into())]);
+        assert_eq!(on("several = { because = 'x', on = ['jumbo'] }"), [None, Some("x".into())]);
+    }
+
+    #[test]
     fn evidence_may_hold_more_than_it_must() {
         let expect =
             "expect = { subject = { link = \"bridge\" }, severity = \"critical\", evidence = { at = { ttl = 1 } } }";
@@ -337,6 +371,7 @@ mod tests {
             (r#"code ="#, "recipes = ['routed']\ncode =", "no recipe has"),
             (r#"link = "spare""#, r#"link = "spar""#, "unknown variant"),
             (r#"code ="#, "remedy = 'elsewhere:'\ncode =", "and a reason"),
+            (r#"code ="#, "several = { because = 'x', on = ['routed'] }\ncode =", "not played on"),
         ] {
             let error = parse(&ONE.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(says), "{says}: {error}");

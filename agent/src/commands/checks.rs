@@ -10,7 +10,8 @@ use probes::report::Severity;
 use super::print;
 use crate::config::nearest;
 use crate::outcome::{Colour, Failure, Outcome, Output};
-use crate::publish::text::{self, Explained};
+use crate::publish::explained::Explained;
+use crate::publish::text;
 
 /// Arguments of `checks`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ pub(super) fn codes() -> Vec<(&'static str, &'static [Severity])> {
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     match &args.code {
         None => {
-            let all: Vec<Explained> = ALL.iter().map(Explained::new).collect();
+            let all = Explained::all();
             print::result(&all, args.output, colour, |all, style| text::catalogue(all, style))?;
         }
         Some(code) => {

@@ -282,6 +282,7 @@ mod tests {
 
     use super::super::example;
     use super::*;
+    use crate::publish::explained::Explained;
 
     pub(crate) fn scrape(published: Option<&Published>) -> Vec<Family> {
         let process = Process::default();
@@ -300,6 +301,38 @@ mod tests {
             Value::Histogram { buckets, .. } => buckets.len() + 2,
         };
         families.iter().flat_map(|family| &family.samples).map(|sample| of(&sample.value)).sum()
+    }
+
+    /// Names as they stand in queries.
+    fn queried() -> Vec<String> {
+        let mut published = example::published();
+        let report = Arc::make_mut(&mut published.report);
+        let path = &mut report.paths[0];
+        (path.forward_mtu, path.reverse_mtu) = (path.path_mtu, path.path_mtu);
+        let suffixes = |kind| match kind {
+            Kind::Gauge => vec![""],
+            Kind::Counter => vec!["_total"],
+            Kind::Info => vec!["_info"],
+            Kind::Histogram => vec!["_bucket", "_sum", "_count"],
+        };
+        let names = |family: &Family| {
+            let name = family.full_name();
+            suffixes(family.kind).into_iter().map(move |suffix| format!("{name}{suffix}")).collect::<Vec<_>>()
+        };
+        scrape(Some(&published)).iter().flat_map(names).collect()
+    }
+
+    #[test]
+    fn the_catalogue_s_queries_name_families_that_there_are() {
+        let known = queried();
+        for one in Explained::all() {
+            for query in &one.metrics {
+                let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                let families: Vec<&str> = words.filter(|word| word.starts_with("mtuscope_")).collect();
+                let unknown = families.iter().find(|family| !known.iter().any(|name| name == *family));
+                assert!(!families.is_empty() && unknown.is_none(), "{}: {query}: {unknown:?}", one.code);
+            }
+        }
     }
 
     /// Codes that the catalogue is to have in the end.

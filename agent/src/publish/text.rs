@@ -14,7 +14,7 @@ mod table;
 mod tables;
 mod vip;
 
-pub use catalogue::{Explained, catalogue, entry};
+pub use catalogue::{catalogue, entry};
 pub use probe::{View, probe, swallows};
 pub use style::Style;
 

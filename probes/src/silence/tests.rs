@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 
 use super::*;
-use crate::checks::{Candidate, Entry};
+use crate::checks::{ALL, Candidate, Entry};
 use crate::config::Expect;
 use crate::kernel::ethtool::Devices;
 use crate::path::Plane;
@@ -162,5 +163,120 @@ fn a_finding_may_have_some_of_the_listed_consequences_only() {
     };
     assert_eq!(pair(Causes::Codes(&["effect"])), [None, Some(0), Some(0)]);
     assert_eq!(pair(Causes::Codes(&["middle"])), [None, None, None], "another code");
+    assert_eq!(pair(Causes::NamedAnd(&["effect"])), [None, Some(0), Some(0)]);
+    assert_eq!(pair(Causes::NamedAnd(&["middle"])), [None, None, Some(0)], "of other codes what is named");
     assert_eq!(pair(Causes::Named), [None, None, Some(0)], "the topology is not asked");
+}
+
+#[test]
+fn a_cause_that_cannot_be_as_severe_hides_nothing_from_one_that_can() {
+    let all = [
+        finding(&MILD, Severity::Info, on("a", Plane::Underlay)),
+        finding(&CAUSE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&EFFECT, Severity::Critical, on("a", Plane::Overlay)),
+    ];
+    for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0]] {
+        let mut standing = order.map(|at| all[at].clone());
+        let causes = apply(&mut standing, &nothing());
+        let of_effect = causes[order.iter().position(|&at| at == 2).unwrap()];
+        assert_eq!(of_effect.map(|cause| order[cause]), Some(1), "{order:?}");
+    }
+}
+
+#[test]
+fn of_two_that_explain_each_other_one_is_loud() {
+    static ONE: Entry = entry("one", &[Severity::Warning], &["other"]);
+    static OTHER: Entry = entry("other", &[Severity::Warning], &["one"]);
+    let mut standing = [
+        finding(&ONE, Severity::Warning, on("a", Plane::Underlay)),
+        finding(&OTHER, Severity::Warning, on("a", Plane::Underlay)),
+    ];
+    for one in &mut standing {
+        one.candidate.breaks = vec![on("a", Plane::Underlay)];
+    }
+    let causes = apply(&mut standing, &nothing());
+    assert_eq!(causes.iter().filter(|cause| cause.is_none()).count(), 1, "{causes:?}");
+}
+
+/// Findings of the real catalogue, at random, on a few subjects that carry each other.
+fn any_findings() -> impl Strategy<Value = Vec<Standing>> {
+    let subjects = || {
+        let paths = ["a", "b"].into_iter().flat_map(|peer| Plane::ALL.map(|plane| on(peer, plane)));
+        paths.chain([Subject::Pods, Subject::Setting("rp_filter"), Subject::Counter("fragmentation_failed")])
+    };
+    let (codes, places) = (ALL.len(), subjects().count());
+    let one = (0..codes, 0..places, any::<prop::sample::Index>(), prop::collection::vec(0..places, 0..4), 0..4_u8);
+    let made = move |(code, place, severity, breaks, causes): (usize, usize, prop::sample::Index, Vec<usize>, u8)| {
+        let at = |nth: usize| subjects().nth(nth).unwrap();
+        let severities = ALL[code].entry.severities;
+        let mut one = finding(ALL[code].entry, severities[severity.index(severities.len())], at(place));
+        one.candidate.breaks = breaks.into_iter().map(at).collect();
+        one.candidate.causes =
+            [Causes::All, Causes::Named, Causes::Nothing, Causes::Codes(&["path-limited"])][usize::from(causes)];
+        one
+    };
+    prop::collection::vec(one.prop_map(made), 0..12).prop_map(|mut all| {
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|one: &Standing| seen.insert((one.candidate.entry.code, one.candidate.subject.clone())));
+        all
+    })
+}
+
+/// Code and subject of each finding with those of its cause.
+fn named(
+    standing: &[Standing],
+    causes: &[Option<usize>],
+) -> BTreeMap<(&'static str, Subject), Option<(&'static str, Subject)>> {
+    let name = |at: usize| (standing[at].candidate.entry.code, standing[at].candidate.subject.clone());
+    causes.iter().enumerate().map(|(at, cause)| (name(at), cause.map(name))).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_silenced_finding_has_a_loud_cause_that_is_as_severe(found in any_findings()) {
+        let mut standing = found.clone();
+        let causes = apply(&mut standing, &nothing());
+        for (effect, cause) in causes.iter().enumerate() {
+            let Some(cause) = *cause else { continue };
+            prop_assert!(causes[cause].is_none(), "the cause is loud");
+            prop_assert!(standing[cause].candidate.severity >= found[effect].candidate.severity);
+        }
+        prop_assert!(found.is_empty() || causes.contains(&None), "something is loud");
+    }
+
+    #[test]
+    fn the_order_of_findings_changes_nothing(found in any_findings(), by in any::<prop::sample::Index>()) {
+        let mut standing = found.clone();
+        let straight = apply(&mut standing, &nothing());
+        let mut turned = found;
+        let turns = by.index(turned.len().max(1));
+        turned.rotate_left(turns);
+        turned.reverse();
+        let other = apply(&mut turned, &nothing());
+        prop_assert_eq!(named(&standing, &straight), named(&turned, &other));
+    }
+
+    #[test]
+    fn once_a_cause_is_healed_its_consequences_are_loud_or_have_another_one(found in any_findings()) {
+        let mut standing = found.clone();
+        let causes = apply(&mut standing, &nothing());
+        let Some(healed) = causes.iter().flatten().copied().next() else { return Ok(()) };
+        let name = (found[healed].candidate.entry.code, found[healed].candidate.subject.clone());
+        let mut left = found;
+        left.remove(healed);
+        let again = apply(&mut left, &nothing());
+        prop_assert!(named(&left, &again).values().all(|cause| cause.as_ref() != Some(&name)));
+        prop_assert!(again.iter().flatten().all(|&cause| again[cause].is_none()));
+    }
+
+    #[test]
+    fn what_nothing_lists_is_never_silenced(found in any_findings()) {
+        let mut standing = found.clone();
+        let causes = apply(&mut standing, &nothing());
+        for (effect, cause) in causes.iter().enumerate() {
+            let code = found[effect].candidate.entry.code;
+            let listed = found.iter().any(|one| one.candidate.entry.silences.contains(&code));
+            prop_assert!(cause.is_none() || listed, "{code}");
+        }
+    }
 }

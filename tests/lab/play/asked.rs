@@ -26,7 +26,8 @@ pub(super) fn play(scenario: &Scenario, cluster: &Cluster) -> Result<()> {
     let broken = make_all(&scenario.fault, cluster)?;
     let found = ask()?;
     raised(scenario, cluster, &found)?;
-    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, &found)?;
+    let several = scenario.several_on(&cluster.recipe);
+    matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, several, &found)?;
     unheard(scenario, &mut agent)?;
     broken.heal()?;
     quiet(scenario, &ask()?).map_err(|error| error.while_doing("after healing"))

@@ -1,66 +1,41 @@
 //! The catalogue: what can be found, and one code explained.
+//!
+//! Whoever asks for one code has been told it by an alert, at night. What it means comes first, then what to type and
+//! what to see, then what to do; what is for the next morning (why it was quiet so long, whom else it happened to) last.
 
-use probes::checks::{Alert, Area, Entry, Registered};
-use probes::remedy;
+use probes::checks::Area;
 use probes::report::Severity;
-use probes::snapshot::Setup;
-use serde::Serialize;
 
 use super::findings::{advice, tone};
 use super::style::{Style, Tone};
-use super::table::{Cell, table};
+use crate::publish::explained::{Explained, Incident, Step};
 
-/// One code, as it is printed.
-#[derive(Clone, Debug, Serialize)]
-pub struct Explained {
-    /// Stable name.
-    pub code: &'static str,
-    /// The part of the catalogue that it belongs to.
-    pub area: Area,
-    /// Every severity that it can have, mildest first.
-    pub severities: &'static [Severity],
-    /// A few words.
-    pub title: &'static str,
-    /// What it means and whom it hurts.
-    pub meaning: &'static str,
-    /// How to look by hand.
-    pub look: Vec<&'static str>,
-    /// Codes that are its consequences.
-    pub silences: &'static [&'static str],
-    /// The alert's name, or why there is none.
-    pub alert: String,
-    /// What a finding of this code says.
-    pub example: String,
-    /// What to do about that finding.
-    pub remedy: Vec<String>,
-}
-
-impl Explained {
-    /// A check of the catalogue, its example rendered.
-    pub fn new(check: &Registered) -> Self {
-        let Entry { code, area, severities, title, meaning, look, silences, alert, .. } = check.entry;
-        let example = check.example();
-        let alert = match alert {
-            Alert::Named { name, minutes } => format!("{name}, after {minutes} min"),
-            Alert::None { why } => format!("none: {why}"),
-        };
-        let remedy = remedy::render(&example.fixes, Setup::default());
-        let look = look.iter().map(|look| look.run).collect();
-        Self { code, area: *area, severities, title, meaning, look, silences, alert, example: example.summary, remedy }
-    }
-}
-
-/// Every code on a line.
+/// Every code on a line, by family.
 pub fn catalogue(entries: &[Explained], style: Style) -> String {
-    let row = |entry: &Explained| -> [Cell; 3] {
-        let worst = entry.severities.last().copied();
-        let word = worst.map(Severity::name).unwrap_or_default();
-        [entry.code.into(), Cell::toned(word, worst.map(tone)), entry.title.into()]
-    };
-    let rows: Vec<_> = entries.iter().map(row).collect();
-    // The last column is what the list is for: on a narrow terminal it had better wrap than go.
-    let wide = Style { width: usize::MAX, ..style };
-    table(wide, ["code", "at worst", "what"], &rows)
+    let codes = entries.iter().map(|entry| entry.code.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    let mut area: Option<Area> = None;
+    for entry in entries {
+        if area != Some(entry.area) {
+            let heading = style.heading(&entry.area.name().to_uppercase(), entry.area.title());
+            text.push_str(if text.is_empty() { heading.trim_start() } else { &heading });
+            area = Some(entry.area);
+        }
+        text.push_str(&line(entry, codes, style));
+    }
+    text
+}
+
+/// A code, how bad it can be, and a few words; these wrap below themselves.
+fn line(entry: &Explained, codes: usize, style: Style) -> String {
+    let worst = entry.severities.last().copied();
+    let word = worst.map(Severity::name).unwrap_or_default();
+    let plain = format!("  {:codes$}  {word:8}  ", entry.code);
+    let wrapped = style.wrap(&plain, entry.title);
+    match worst {
+        Some(worst) => wrapped.replacen(&format!("  {word}"), &format!("  {}", style.paint(tone(worst), word)), 1),
+        None => wrapped,
+    }
 }
 
 /// One code explained.
@@ -69,43 +44,107 @@ pub fn entry(entry: &Explained, style: Style) -> String {
     let mut text = format!("{} ({})\n", style.paint(Tone::Heading, entry.code), severities.join(", "));
     text.push_str(&style.wrap("", &format!("{}: {}", entry.title, entry.meaning)));
     text.push_str(&style.heading("LOOK AT", ""));
-    entry.look.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    for look in entry.steps {
+        text.push_str(&format!("  {}\n", look.run));
+        text.push_str(&style.wrap("      ", look.see));
+    }
     text.push_str(&style.heading("FOR EXAMPLE", ""));
     text.push_str(&style.wrap("  ", &entry.example));
-    entry.remedy.iter().for_each(|line| text.push_str(&advice(line, style)));
-    if !entry.silences.is_empty() {
-        text.push_str(&style.heading("EXPLAINS", ""));
-        text.push_str(&style.wrap("  ", &entry.silences.join(", ")));
+    entry.remedies.iter().for_each(|step| text.push_str(&remedy(step, style)));
+    text.push_str(&style.heading("WHEN", ""));
+    for when in &entry.when {
+        text.push_str(&style.wrap(&format!("  {}: ", when.severity.name()), when.when));
     }
+    text.push_str(&style.wrap("  never: ", entry.quiet));
+    text.push_str(&style.wrap("  proof: ", entry.evidence));
+    list(&mut text, "EXPLAINS", "silenced while this is found", &entry.silences.join(", "), style);
+    list(&mut text, "EXPLAINED BY", "silent while one of these is found", &entry.silenced_by.join(", "), style);
+    text.push_str(&style.heading("QUERY", ""));
+    entry.metrics.iter().for_each(|query| text.push_str(&format!("  {query}\n")));
     text.push_str(&style.heading("ALERT", ""));
-    text.push_str(&style.wrap("  ", &entry.alert));
+    text.push_str(&style.wrap("  ", &alert(entry)));
+    text.push_str(&style.heading("INCIDENTS LIKE IT", ""));
+    text.push_str(&incident(entry.incident, style));
     text
+}
+
+fn remedy(step: &Step, style: Style) -> String {
+    let mut text = String::new();
+    for variant in &step.variants {
+        if let Some(setup) = &variant.setup {
+            text.push_str(&style.wrap("  ", &format!("[{setup}]")));
+        }
+        variant.lines.iter().for_each(|line| text.push_str(&advice(line, style)));
+    }
+    text
+}
+
+fn list(text: &mut String, heading: &str, explained: &str, codes: &str, style: Style) {
+    if !codes.is_empty() {
+        text.push_str(&style.heading(heading, explained));
+        text.push_str(&style.wrap("  ", codes));
+    }
+}
+
+fn alert(entry: &Explained) -> String {
+    match entry.severities {
+        _ if entry.alerting.is_none() => entry.alert.clone(),
+        [only] => format!("{}, {}", entry.alert, only.name()),
+        _ => format!("{}, as severe as the finding", entry.alert),
+    }
+}
+
+fn incident(incident: Incident, style: Style) -> String {
+    match incident {
+        Incident::Known { title, text, threads } => {
+            style.wrap("  ", &format!("{title}: {text}")) + &style.wrap("  ", &threads.join(", "))
+        }
+        Incident::NoThread { why } => style.wrap("  ", why),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use probes::checks::by_code;
 
     use super::*;
 
-    fn explained() -> Explained {
-        Explained {
-            code: "link-down",
-            area: Area::Links,
-            severities: &[Severity::Warning, Severity::Critical],
-            title: "A link that traffic needs is down",
-            meaning: "Nothing leaves through it, although the configuration above it looks right.",
-            look: vec!["ip -br link", "ethtool LINK"],
-            silences: &["peer-unreachable", "overlay-unreachable"],
-            alert: "MtuscopeLinkDown, after 2 min".into(),
-            example: "enp5s0 has no carrier.".into(),
-            remedy: vec!["ip link set enp5s0 up".into()],
-        }
+    fn explained(code: &str) -> Explained {
+        Explained::new(by_code(code).unwrap())
     }
 
     #[test]
-    fn a_list_and_an_entry() {
-        let style = Style { colour: false, width: 60 };
-        assert_snapshot!(format!("{}---\n{}", catalogue(&[explained()], style), entry(&explained(), style)));
+    fn a_list_by_family() {
+        let codes = ["link-down", "fragmentation-failing", "nic-single-queue"];
+        let mut entries = codes.map(explained);
+        entries.sort_by_key(|entry| entry.area);
+        assert_snapshot!(catalogue(&entries, Style { colour: false, width: 60 }));
+    }
+
+    #[test]
+    fn an_entry_of_a_class_and_one_without() {
+        let style = Style { colour: false, width: 80 };
+        let [known, unknown] = ["tunnel-no-headroom", "nic-single-queue"].map(explained);
+        assert_snapshot!(format!("{}---\n{}", entry(&known, style), entry(&unknown, style)));
+    }
+
+    #[test]
+    fn the_list_stays_within_eighty_columns() {
+        let text = catalogue(&Explained::all(), Style { colour: false, width: 80 });
+        let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{long:?}");
+    }
+
+    #[test]
+    fn colour_is_for_the_severity_alone() {
+        let plain = catalogue(&Explained::all(), Style { colour: false, width: 80 });
+        let painted = catalogue(&Explained::all(), Style { colour: true, width: 80 });
+        assert!(painted.contains("link-down                 \u{1b}[1;31mcritical\u{1b}[0m  link down\n"), "{painted}");
+        let mut stripped = painted;
+        for code in ["36", "33", "1;31", "1", "0"] {
+            stripped = stripped.replace(&format!("\u{1b}[{code}m"), "");
+        }
+        assert_eq!(stripped, plain);
     }
 }

@@ -335,7 +335,21 @@ fn raise(
     };
     let inside = node.paths.keys().filter(|key| key.plane != Plane::Underlay && leads_there(key));
     let breaks = inside.map(Subject::path).collect();
-    judgement.raise_causing(subject, Severity::Warning, evidence, Causes::Named, breaks);
+    // The way to a wrong end may be by a link that is too small for the tunnel.
+    let causes = if has_room(node, &evidence) { Causes::NamedAnd(ROOM) } else { Causes::Named };
+    judgement.raise_causing(subject, Severity::Warning, evidence, causes, breaks);
+}
+
+/// What a wrong end far away makes of a tunnel that has room for its headers where it belongs.
+const ROOM: &[&str] = &[TunnelNoHeadroom::ENTRY.code];
+
+/// Whether the link that the tunnel is on takes its full packets.
+fn has_room(node: &Snapshot, evidence: &Evidence) -> bool {
+    let on = evidence.bound_to.as_ref().or(evidence.local_link.as_ref());
+    let room = on.and_then(|link| Some(node.tables.link_named(link)?.mtu.bytes()));
+    let tunnel = node.topology.tunnels().iter().find(|tunnel| tunnel.name == evidence.tunnel);
+    let needed = tunnel.and_then(|tunnel| Some(tunnel.mtu.bytes() + tunnel.overhead?));
+    room.zip(needed).is_some_and(|(room, needed)| room >= needed)
 }
 
 /// What is wrong with a tunnel, and every end that is astray: the evidence lists some.

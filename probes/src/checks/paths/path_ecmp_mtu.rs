@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::checks::overlay::{
     OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls, OverlayUnreachable, PodUnreachable,
 };
-use crate::checks::paths::PeerUnreachable;
+use crate::checks::paths::{PathMtuCacheStale, PeerUnreachable};
 use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, Raised, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::path::spread::{self, Fate, Kind, Shares, Signalled, Swept, odds};
@@ -41,8 +41,10 @@ const CODE: &str = "path-ecmp-mtu";
 /// Ports of which nothing is known, in a hundred, that leave the others good news.
 const UNKNOWN_AT_MOST: u32 = 20;
 
-/// What a path on which flows get lost whatever their size makes of the tunnel over it.
+/// What a path on which flows get lost whatever their size makes of the tunnel over it; first what only a hop that
+/// speaks up can teach the kernel.
 const OF_DEAD: &[&str] = &[
+    PathMtuCacheStale::ENTRY.code,
     LIMITED,
     BLACK_HOLE,
     ASYMMETRIC,
@@ -55,6 +57,7 @@ const OF_DEAD: &[&str] = &[
 ];
 /// What one that is merely small does.
 const OF_SMALL: &[&str] = &[
+    PathMtuCacheStale::ENTRY.code,
     LIMITED,
     BLACK_HOLE,
     ASYMMETRIC,
@@ -148,6 +151,7 @@ impl Check for PathEcmpMtu {
             OverlayTransferStalls::ENTRY.code,
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,
+            PathMtuCacheStale::ENTRY.code,
         ],
         confirm: Confirm::Sweeps,
         alert: Alert::Named { name: "MtuscopePathEcmpMtu", minutes: 2 },
@@ -172,7 +176,7 @@ impl Check for PathEcmpMtu {
             }
         }
         unread.retain(|subject, _| !worst.contains_key(subject));
-        let raised = worst.into_iter().map(|(subject, (severity, evidence))| raised(subject, severity, evidence));
+        let raised = worst.into_iter().map(|(subject, (severity, evidence))| raised(node, subject, severity, evidence));
         Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect() })
     }
 
@@ -281,10 +285,19 @@ fn rank((severity, evidence): &(Severity, Evidence)) -> (Severity, u32) {
     (*severity, (evidence.share_bad * 1000.0) as u32)
 }
 
-/// The path itself is among what it breaks: its size was measured on one of the paths.
-fn raised(subject: Subject, severity: Severity, evidence: Evidence) -> Raised<Evidence> {
-    let causes = Causes::Codes(if evidence.dead.count > 0 { OF_DEAD } else { OF_SMALL });
+/// The path itself is among what it breaks: its size was measured on one of the paths, and the kernel may have learned
+/// another one's.
+fn raised(node: &Snapshot, subject: Subject, severity: Severity, evidence: Evidence) -> Raised<Evidence> {
+    let all = if evidence.dead.count > 0 { OF_DEAD } else { OF_SMALL };
+    let causes = Causes::Codes(if has_taught(node, &subject, &evidence) { all } else { &all[1..] });
     Raised { breaks: vec![subject.clone()], subject, severity, evidence, causes }
+}
+
+/// Whether what the kernel has cached for the path is what a hop of a smaller one says.
+fn has_taught(node: &Snapshot, subject: &Subject, evidence: &Evidence) -> bool {
+    let said = |mtu: IpSize| evidence.limited.iter().any(|hop| hop.reported_mtu == Some(mtu));
+    let mut paths = node.paths.iter().filter(|(key, _)| Subject::path(key) == *subject);
+    paths.any(|(_, path)| path.cached.as_ref().is_some_and(|cached| said(cached.mtu)))
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Check for PathLossy {
         ],
         metrics: &[
             "rate(mtuscope_probe_packets_lost_total[5m]) / rate(mtuscope_probe_packets_sent_total[5m])",
-            "mtuscope_path_round_trip_seconds",
+            "histogram_quantile(0.99, sum by (le) (rate(mtuscope_path_round_trip_seconds_bucket[5m])))",
         ],
         class: Class::NoThread { why: "no public thread known: loss has as many causes as there are networks" },
         silences: &[LOSSY],

@@ -178,10 +178,17 @@ fn one_peer_elsewhere() -> Example {
 }
 
 #[test]
+fn a_tunnel_that_has_no_room_where_it_belongs_is_not_explained_by_a_peer_elsewhere() {
+    let mut node = one_peer_elsewhere();
+    node.link("vmbr1").mtu = crate::units::LinkMtu::new(1499);
+    assert_eq!(judge(&node).raised[0].causes, Causes::Named);
+}
+
+#[test]
 fn a_peer_that_took_another_nic_is_named_and_explains_its_own_silence_only() {
     let judgement = judge(&one_peer_elsewhere());
     let raised = &judgement.raised[0];
-    assert_eq!(raised.causes, Causes::Named);
+    assert_eq!(raised.causes, Causes::NamedAnd(ROOM), "the tunnel fits the link that it is on");
     assert!(raised.breaks.iter().all(|subject| subject.to_string() == "master-2") && raised.breaks.len() == 2);
     let evidence = the_one(judge(&one_peer_elsewhere()));
     assert_eq!((evidence.wrong, evidence.ends_astray), (Wrong::Peers, 1));

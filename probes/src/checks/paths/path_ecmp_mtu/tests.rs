@@ -118,8 +118,19 @@ fn a_dead_path_may_have_taken_the_tunnel_along_and_a_small_one_has_not() {
         assert_eq!(raised.breaks, [raised.subject], "its size was measured on one of its paths");
         raised.causes
     };
-    assert_eq!(causes(&[(Fate::Carried, 20), (Fate::Dead, 5)]), Causes::Codes(OF_DEAD));
-    assert_eq!(causes(&[(Fate::Carried, 20), (Fate::Swallowed, 5)]), Causes::Codes(OF_SMALL));
+    assert_eq!(causes(&[(Fate::Carried, 20), (Fate::Dead, 5)]), Causes::Codes(&OF_DEAD[1..]));
+    assert_eq!(causes(&[(Fate::Carried, 20), (Fate::Swallowed, 5)]), Causes::Codes(&OF_SMALL[1..]));
+}
+
+#[test]
+fn what_the_smaller_path_taught_the_kernel_is_its_consequence_and_what_nobody_said_is_not() {
+    let cached = |mtu| {
+        let raised = judge(&node(&[(Fate::Carried, 20), (by(1), 3)]).remembers("10.0.0.12", mtu)).raised.remove(0);
+        (raised.evidence.limited[0].reported_mtu.unwrap().bytes(), raised.causes)
+    };
+    let (said, _) = cached(1000);
+    assert_eq!(cached(said).1, Causes::Codes(OF_SMALL));
+    assert_eq!(cached(said - 1).1, Causes::Codes(&OF_SMALL[1..]), "forged, or of another hop");
 }
 
 #[test]

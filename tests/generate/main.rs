@@ -2,10 +2,13 @@
 //!
 //! `MTUSCOPE_REGENERATE=1 cargo test --test generate` writes them.
 
+mod runbook;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use probes::checks::{ALL, Alert};
+use agent::publish::explained::{Explained, RUNBOOK};
+use probes::checks::ALL;
 use probes::report::{ProbeReport, Report};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -28,8 +31,14 @@ fn readme_lists_the_catalogue() {
     let (before, rest) =
         readme.split_once("<!-- catalogue:begin -->\n").expect("README.md marks where the table begins");
     let (_, after) = rest.split_once("<!-- catalogue:end -->").expect("README.md marks where the table ends");
-    let wanted = format!("{before}<!-- catalogue:begin -->\n{}<!-- catalogue:end -->{after}", catalogue());
+    let wanted =
+        format!("{before}<!-- catalogue:begin -->\n{}<!-- catalogue:end -->{after}", runbook::table(&Explained::all()));
     committed("README.md", &wanted);
+}
+
+#[test]
+fn the_runbook_is_committed() {
+    committed(RUNBOOK, &runbook::runbook(&Explained::all()));
 }
 
 /// The report's schema, in which each code's findings carry that code's evidence.
@@ -53,20 +62,6 @@ fn by_code(code: &str, evidence: Schema) -> Value {
         "if": { "properties": { "code": { "const": code } } },
         "then": { "properties": { "evidence": evidence } },
     })
-}
-
-fn catalogue() -> String {
-    let mut table = String::from("| code | severity | what it means | alert |\n|---|---|---|---|\n");
-    for check in ALL {
-        let entry = check.entry;
-        let severities: Vec<_> = entry.severities.iter().map(|severity| severity.name()).collect();
-        let alert = match entry.alert {
-            Alert::Named { name, minutes } => format!("{name}, after {minutes} min"),
-            Alert::None { why } => format!("none: {why}"),
-        };
-        table += &format!("| `{}` | {} | {} | {alert} |\n", entry.code, severities.join(", "), entry.meaning);
-    }
-    table
 }
 
 fn pretty(value: &Value) -> String {

@@ -1,0 +1,139 @@
+//! A remedy as each set-up wants it, told once where all want the same.
+//!
+//! A fix is worded for the CNI and for the host's network files. Whoever reads the catalogue has not been recognised
+//! yet, so every wording is shown, under the set-ups that it is for: of eight there are two or three different ones.
+
+use probes::remedy::{self, Fix};
+use probes::snapshot::Setup;
+use probes::snapshot::setup::{Cni, Host};
+use serde::Serialize;
+
+/// CNIs as a reader looks for them; what is left comes last.
+const CNIS: [(Cni, &str); 4] =
+    [(Cni::Calico, "Calico"), (Cni::Flannel, "Flannel"), (Cni::Cilium, "Cilium"), (Cni::Unknown, "any other CNI")];
+
+/// Hosts in the same way.
+const HOSTS: [(Host, &str); 2] = [(Host::Proxmox, "Proxmox VE"), (Host::Plain, "any other host")];
+
+/// A set-up.
+type Pair = (Cni, Host);
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its wordings: one, or those of different set-ups.
+    pub variants: Vec<Variant>,
+}
+
+/// One wording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variant {
+    /// The set-ups that it is for; none if it is for all.
+    pub setup: Option<String>,
+    /// What to do, line by line.
+    pub lines: Vec<String>,
+}
+
+/// The steps of a remedy, in order.
+pub(super) fn by_setup(fixes: &[Fix]) -> Vec<Step> {
+    let mut all = Vec::new();
+    for (cni, _) in CNIS {
+        for (host, _) in HOSTS {
+            all.push(((cni, host), remedy::steps(fixes, Setup { cni, host })));
+        }
+    }
+    let steps = all.iter().map(|(_, steps)| steps.len()).max().unwrap_or_default();
+    let wordings =
+        |nth: usize| all.iter().map(move |(setup, steps)| (*setup, steps.get(nth).cloned().unwrap_or_default()));
+    (0..steps).map(|nth| Step { variants: variants(wordings(nth)) }).filter(|step| !step.variants.is_empty()).collect()
+}
+
+fn variants(wordings: impl Iterator<Item = (Pair, Vec<String>)>) -> Vec<Variant> {
+    let mut groups: Vec<(Vec<String>, Vec<Pair>)> = Vec::new();
+    for (setup, lines) in wordings {
+        match groups.iter_mut().find(|(known, _)| *known == lines) {
+            Some((_, setups)) => setups.push(setup),
+            None => groups.push((lines, vec![setup])),
+        }
+    }
+    let told = groups.into_iter().filter(|(lines, _)| !lines.is_empty());
+    told.map(|(lines, setups)| Variant { setup: name(&setups), lines }).collect()
+}
+
+/// The set-ups in words: `Calico, Flannel`, `Proxmox VE`, `Calico on Proxmox VE`; nothing if it is all.
+fn name(setups: &[Pair]) -> Option<String> {
+    let cnis: Vec<&str> = CNIS.iter().filter(|(cni, _)| setups.iter().any(|(of, _)| of == cni)).map(second).collect();
+    let hosts: Vec<&str> =
+        HOSTS.iter().filter(|(host, _)| setups.iter().any(|(_, of)| of == host)).map(second).collect();
+    if setups.len() < cnis.len() * hosts.len() {
+        let each: Vec<String> = setups.iter().filter_map(|&setup| name(&[setup])).collect();
+        return Some(each.join(", "));
+    }
+    match (cnis.len() < CNIS.len(), hosts.len() < HOSTS.len()) {
+        (true, true) => Some(format!("{} on {}", cnis.join(", "), hosts.join(", "))),
+        (true, false) => Some(cnis.join(", ")),
+        (false, true) => Some(hosts.join(", ")),
+        (false, false) => None,
+    }
+}
+
+fn second<T>((_, name): &(T, &'static str)) -> &'static str {
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn told(by: impl Fn(Cni, Host) -> &'static str) -> Vec<(Option<String>, String)> {
+        let lines = |cni, host| Some(by(cni, host)).filter(|line| !line.is_empty()).map(str::to_owned);
+        let setups = CNIS.into_iter().flat_map(|(cni, _)| HOSTS.map(|(host, _)| (cni, host)));
+        let wordings = setups.map(|(cni, host)| ((cni, host), lines(cni, host).into_iter().collect()));
+        variants(wordings).into_iter().map(|one| (one.setup, one.lines.concat())).collect()
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(Option<String>, String)> {
+        let pair = |(setup, line): &(&str, &str)| (Some(setup.to_string()).filter(|s| !s.is_empty()), line.to_string());
+        of.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_the_same_everywhere_is_told_once_and_for_nobody_in_particular() {
+        assert_eq!(told(|_, _| "do"), pairs(&[("", "do")]));
+        assert_eq!(told(|_, _| ""), []);
+    }
+
+    #[test]
+    fn wordings_are_told_under_the_set_ups_that_want_them() {
+        let by_cni = |cni, _| if cni == Cni::Calico { "patch" } else { "edit" };
+        assert_eq!(told(by_cni), pairs(&[("Calico", "patch"), ("Flannel, Cilium, any other CNI", "edit")]));
+        let by_host = |_, host| if host == Host::Proxmox { "ifreload" } else { "" };
+        assert_eq!(told(by_host), pairs(&[("Proxmox VE", "ifreload")]));
+        let both = |cni, host| match (cni, host) {
+            (Cni::Flannel, Host::Proxmox) => "a",
+            (Cni::Flannel, Host::Plain) | (Cni::Cilium, Host::Proxmox) => "b",
+            _ => "",
+        };
+        let b = "Flannel on any other host, Cilium on Proxmox VE";
+        assert_eq!(told(both), pairs(&[("Flannel on Proxmox VE", "a"), (b, "b")]));
+    }
+
+    #[test]
+    fn steps_are_the_remedy_of_each_set_up() {
+        for check in probes::checks::ALL {
+            let fixes = check.example().fixes;
+            let steps = by_setup(&fixes);
+            for (cni, _) in CNIS {
+                for (host, _) in HOSTS {
+                    let setup = Setup { cni, host };
+                    let rendered = remedy::render(&fixes, setup);
+                    let told: BTreeSet<&String> =
+                        steps.iter().flat_map(|step| &step.variants).flat_map(|variant| &variant.lines).collect();
+                    assert!(rendered.iter().all(|line| told.contains(line)), "{} {setup:?}", check.entry.code);
+                }
+            }
+        }
+    }
+}
