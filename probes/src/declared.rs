@@ -11,6 +11,7 @@ pub mod flannel;
 pub mod host;
 pub mod kubelet;
 pub mod kubevip;
+pub mod lines;
 pub mod sizes;
 pub mod sysctl;
 pub mod yaml;

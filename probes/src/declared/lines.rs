@@ -1,0 +1,457 @@
+//! Every place that declares an MTU, line by line: what it says, or why nobody knows, and whether anything heeds it.
+//!
+//! [`all`](super::all) has the sizes that count and nothing else. A person who looks for a number that was forgotten
+//! needs the others too: the file that leaves the size to its CNI, the one that another comes before, the one that could
+//! not be read. None of them is ever missing without a word.
+//!
+//! - Of the CNI's files the first is the network of every pod. What comes after one that can be used is not heeded,
+//!   and is told only where it names a size. After one that is broken nobody can tell here: containerd stops at it,
+//!   CRI-O goes on.
+//! - Calico's plugin takes Felix's note where its own file leaves the size to it; Flannel's takes `subnet.env` unless
+//!   its `delegate` names a size. Where pods get theirs elsewhere, the note says what tunnels of that CNI have.
+//! - What a plugin that is not known does with its `mtu` is not known either.
+
+use serde_json::Value;
+
+use super::cni::{ConfigFile, Invalid, Network as Configured, Plugin};
+use super::{Declared, Files, Network, calico, cni, flannel};
+use crate::fact::{Fact, Unread};
+use crate::snapshot::Snapshot;
+use crate::units::IpSize;
+
+/// The source that is the CNI's configuration.
+pub const CNI_FILE: &str = "cni-file";
+
+/// The source that is what Felix wrote.
+pub const CALICO: &str = "calico";
+
+/// The source that is what Flannel wrote.
+pub const FLANNEL: &str = "flannel";
+
+/// Plugins that are known to give their `mtu` to pods.
+const GIVERS: [&str; 9] =
+    ["calico", "flannel", "bridge", "ptp", "macvlan", "ipvlan", "cilium-cni", "aws-cni", "tuning"];
+
+/// One place that declares an MTU, or could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Who declares it.
+    pub source: &'static str,
+    /// The file on the host; `None` where it is our own configuration.
+    pub file: Option<String>,
+    /// The key in it, where there is one.
+    pub key: Option<String>,
+    /// What it is about.
+    pub about: About,
+    /// What it says.
+    pub says: Says,
+    /// Why nothing heeds it; `None` if it counts.
+    pub unused: Option<String>,
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// The network between the nodes.
+    Underlay,
+    /// Tunnels, and pods where there is none.
+    Overlay,
+    /// Tunnels of one CNI.
+    Tunnel,
+    /// The links of pods.
+    Pods,
+}
+
+impl About {
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Underlay => "underlay",
+            Self::Overlay => "overlay",
+            Self::Tunnel => "tunnel",
+            Self::Pods => "pods",
+        }
+    }
+}
+
+/// What a place says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// This size.
+    Mtu(IpSize),
+    /// That the size is to be found out: `"mtu": 0`, or none at all.
+    Automatic,
+    /// Nobody knows, and why.
+    Unknown(String),
+}
+
+impl Line {
+    fn new(source: &'static str, file: &str, says: Says) -> Self {
+        Self { source, file: Some(file.to_owned()), key: None, about: About::Pods, says, unused: None }
+    }
+
+    fn at(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    /// The place, as an operator would look for it.
+    pub fn written(&self) -> String {
+        match (&self.file, &self.key) {
+            (Some(file), Some(key)) => format!("{file}: {key}"),
+            (Some(one), None) | (None, Some(one)) => one.clone(),
+            (None, None) => self.source.to_owned(),
+        }
+    }
+
+    /// The size, where it counts.
+    pub fn counts(&self) -> Option<IpSize> {
+        match self.says {
+            Says::Mtu(mtu) if self.unused.is_none() => Some(mtu),
+            Says::Mtu(_) | Says::Automatic | Says::Unknown(_) => None,
+        }
+    }
+}
+
+/// Every place: the sizes that count, the operator's first, then what else the files say.
+pub fn lines(node: &Snapshot) -> Vec<Line> {
+    let mut lines: Vec<Line> = super::all(node).into_iter().map(declared).collect();
+    let files = of_files(&node.tables.declared);
+    let is_told = |line: &Line| lines.iter().any(|told| told.file == line.file && line.counts().is_some());
+    let others: Vec<_> = files.into_iter().filter(|line| !is_told(line)).collect();
+    lines.extend(others);
+    lines
+}
+
+fn declared(declared: Declared) -> Line {
+    let about = match declared.network {
+        Network::Underlay => About::Underlay,
+        Network::Overlay => About::Overlay,
+    };
+    let (file, key) = match declared.written.split_once(": ") {
+        Some((file, key)) => (Some(file.to_owned()), Some(key.to_owned())),
+        None if declared.written.starts_with('/') => (Some(declared.written), None),
+        None => (None, Some(declared.written)),
+    };
+    Line { source: declared.source, file, key, about, says: Says::Mtu(declared.mtu), unused: None }
+}
+
+fn of_files(files: &Files) -> Vec<Line> {
+    let mut lines = cni_lines(&files.cni);
+    let network = network(&files.cni);
+    lines.extend(calico_line(&files.calico_mtu, network));
+    lines.extend(flannel_line(&files.flannel, network));
+    lines
+}
+
+/// The file that pods get their network from, where that is certain.
+fn network(files: &Fact<Vec<ConfigFile>>) -> Option<&Configured> {
+    files.known()?.first()?.read.as_ref().ok()?.as_ref().ok()
+}
+
+fn cni_lines(files: &Fact<Vec<ConfigFile>>) -> Vec<Line> {
+    let files = match files {
+        Fact::Known(files) => files,
+        Fact::Absent => return Vec::new(),
+        Fact::Unread(why) => return vec![Line::new(CNI_FILE, cni::FOLDER, unread(why))],
+    };
+    let (mut lines, mut before): (Vec<Line>, Option<Before<'_>>) = (Vec::new(), None);
+    for file in files {
+        let heeded = !matches!(before, Some(Before::Taken(_)));
+        match &file.read {
+            Ok(Ok(network)) => {
+                let unused = before.as_ref().map(Before::unused);
+                let all = network.plugins.iter().enumerate().filter_map(|at| plugin_line(file, at));
+                let all = all.filter(|line| heeded || line.says != Says::Automatic);
+                lines.extend(all.map(|line| Line { unused: unused.clone().or(line.unused), ..line }));
+                before = before.or(Some(Before::Taken(&file.path)));
+            }
+            Ok(Err(invalid)) if heeded => {
+                lines.push(Line::new(CNI_FILE, &file.path, broken(invalid)));
+                before = Some(Before::Broken(&file.path, "is broken"));
+            }
+            Err(why) if heeded => {
+                lines.push(Line::new(CNI_FILE, &file.path, unread(why)));
+                before = Some(Before::Broken(&file.path, "could not be read"));
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    lines
+}
+
+/// What came before a file.
+enum Before<'f> {
+    Taken(&'f str),
+    Broken(&'f str, &'static str),
+}
+
+impl Before<'_> {
+    fn unused(&self) -> String {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        match self {
+            Self::Taken(path) => format!("{} comes first", name(path)),
+            Self::Broken(path, what) => format!("{} comes first and {what}", name(path)),
+        }
+    }
+}
+
+fn unread(why: &Unread) -> Says {
+    Says::Unknown(why.to_string())
+}
+
+fn broken(Invalid { why, line }: &Invalid) -> Says {
+    Says::Unknown(line.map_or_else(|| why.clone(), |line| format!("line {line}: {why}")))
+}
+
+/// What a plugin says; of those that only change what another made, a size.
+fn plugin_line(file: &ConfigFile, (at, plugin): (usize, &Plugin)) -> Option<Line> {
+    let own = if plugin.kind == FLANNEL { "delegate.mtu" } else { "mtu" };
+    let key = format!("{own} of {}", plugin.kind);
+    let line = |says| Line::new(CNI_FILE, &file.path, says);
+    let is_known = GIVERS.contains(&plugin.kind.as_str());
+    let unused = || (!is_known).then(|| format!("what {} does with it is not known", plugin.kind));
+    match size(plugin) {
+        Some(Value::Number(zero)) if zero.as_u64() == Some(0) => (at == 0).then(|| line(Says::Automatic).at(key)),
+        Some(value) => Some(Line { unused: unused(), ..line(mtu(value)).at(key) }),
+        None => (at == 0 && plugin.kind != FLANNEL).then(|| line(Says::Automatic)),
+    }
+}
+
+fn size(plugin: &Plugin) -> Option<&Value> {
+    match plugin.kind.as_str() {
+        FLANNEL => plugin.fields.get("delegate")?.get("mtu"),
+        _ => plugin.fields.get("mtu"),
+    }
+}
+
+fn mtu(value: &Value) -> Says {
+    let number = value.as_u64().and_then(|mtu| u32::try_from(mtu).ok());
+    number.map_or_else(
+        || Says::Unknown(format!("{} is no MTU", value.to_string().chars().take(40).collect::<String>())),
+        |mtu| Says::Mtu(IpSize::new(mtu)),
+    )
+}
+
+fn calico_line(mtu: &Fact<IpSize>, network: Option<&Configured>) -> Option<Line> {
+    let says = match mtu {
+        Fact::Known(mtu) => Says::Mtu(*mtu),
+        Fact::Absent => return None,
+        Fact::Unread(why) => unread(why),
+    };
+    let left = |plugin: &Plugin| size(plugin).is_none_or(|mtu| mtu.as_u64() == Some(0));
+    Some(Line { about: taken(network, CALICO, left), ..Line::new(CALICO, calico::MTU, says) })
+}
+
+fn flannel_line(subnet: &Fact<flannel::Subnet>, network: Option<&Configured>) -> Option<Line> {
+    let says = match subnet {
+        Fact::Known(subnet) => Says::Mtu(subnet.mtu?),
+        Fact::Absent => return None,
+        Fact::Unread(why) => unread(why),
+    };
+    let about = taken(network, FLANNEL, |plugin| size(plugin).is_none());
+    Some(Line { about, ..Line::new(FLANNEL, flannel::SUBNET, says) }.at("FLANNEL_MTU"))
+}
+
+/// What a note is about: pods, where the plugin that would take it does, or where it is not known who gives them theirs.
+fn taken(network: Option<&Configured>, kind: &str, left: impl Fn(&Plugin) -> bool) -> About {
+    let takes = |network: &Configured| network.plugins.iter().any(|plugin| plugin.kind == kind && left(plugin));
+    if network.is_none_or(takes) { About::Pods } else { About::Tunnel }
+}
+
+#[cfg(test)]
+pub(crate) mod example {
+    use super::cni;
+    use crate::declared::Files;
+    use crate::declared::host::{Entry, EntryKind, Found, RawHost};
+    use crate::fact::{Reason, Source, Unread};
+
+    pub(crate) fn denied() -> Unread {
+        Unread::new(Source::HostFiles, Reason::Denied { needs: "a right".into() })
+    }
+
+    /// A host with these CNI files, by name, and these other files, by path; it has no others.
+    pub(crate) fn host(configured: &[(&str, Result<&str, Unread>)], texts: &[(&str, &str)]) -> Files {
+        let mut host = RawHost::nothing();
+        let entry = |(name, text): &(&str, Result<&str, Unread>)| Entry {
+            name: (*name).into(),
+            kind: EntryKind::File { executable: false, text: Some(text.clone().map(str::to_owned)) },
+        };
+        if !configured.is_empty() {
+            host.take(cni::FOLDER.into(), Ok(Some(Found::Folder(configured.iter().map(entry).collect()))));
+        }
+        for (path, text) in texts {
+            host.take((*path).into(), Ok(Some(Found::Text((*text).into()))));
+        }
+        Files::parse(&host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::example::{denied, host};
+    use super::*;
+    use crate::declared::host::RawHost;
+    use crate::snapshot::example::Example;
+
+    /// Each on a line: source, place, and what it says.
+    fn told(files: &Files) -> Vec<String> {
+        let told = |line: &Line| {
+            let says = match &line.says {
+                Says::Mtu(mtu) => mtu.to_string(),
+                Says::Automatic => "automatic".into(),
+                Says::Unknown(why) => format!("? {why}"),
+            };
+            let unused = line.unused.as_ref().map(|why| format!(" (not used: {why})")).unwrap_or_default();
+            format!("{} {}: {} {says}{unused}", line.source, line.about.name(), line.written())
+        };
+        of_files(files).iter().map(told).collect()
+    }
+
+    const CALICO_AUTOMATIC: &str =
+        r#"{"name": "k", "plugins": [{"type": "calico", "mtu": 0}, {"type": "portmap", "mtu": 0}]}"#;
+    const CALICO_1450: &str = r#"{"name": "k", "plugins": [{"type": "calico", "mtu": 1450}, {"type": "portmap"}]}"#;
+    const FLANNEL_LIST: &str =
+        r#"{"name": "cbr0", "plugins": [{"type": "flannel", "delegate": {"hairpinMode": true}}]}"#;
+    const BRIDGE: &str = r#"{"name": "b", "type": "bridge", "mtu": 9000}"#;
+
+    #[test]
+    fn a_machine_with_none_of_the_files_declares_nothing() {
+        assert_eq!(lines(&Example::reference().snapshot()), []);
+    }
+
+    #[test]
+    fn calicos_note_is_the_pods_where_its_file_leaves_the_size_to_it() {
+        let automatic = host(&[("10-calico.conflist", Ok(CALICO_AUTOMATIC))], &[(calico::MTU, "1450")]);
+        assert_eq!(
+            told(&automatic),
+            [
+                "cni-file pods: /etc/cni/net.d/10-calico.conflist: mtu of calico automatic",
+                "calico pods: /var/lib/calico/mtu 1450"
+            ]
+        );
+        let own = host(&[("10-calico.conflist", Ok(CALICO_1450))], &[(calico::MTU, "1400")]);
+        assert_eq!(
+            told(&own),
+            [
+                "cni-file pods: /etc/cni/net.d/10-calico.conflist: mtu of calico 1450",
+                "calico tunnel: /var/lib/calico/mtu 1400"
+            ]
+        );
+    }
+
+    #[test]
+    fn flannels_note_is_the_pods_unless_its_delegate_names_a_size() {
+        let env = (flannel::SUBNET, "FLANNEL_MTU=1450\n");
+        let line = |about: &str| format!("flannel {about}: /run/flannel/subnet.env: FLANNEL_MTU 1450");
+        assert_eq!(told(&host(&[("10-flannel.conflist", Ok(FLANNEL_LIST))], &[env])), [line("pods")]);
+        assert_eq!(told(&host(&[], &[env])), [line("pods")], "whose CNI files are elsewhere");
+        for (own, says) in [("1400", "1400"), ("0", "automatic")] {
+            let text = format!(r#"{{"name": "f", "type": "flannel", "delegate": {{"mtu": {own}}}}}"#);
+            let file = format!("cni-file pods: /etc/cni/net.d/10-flannel.conf: delegate.mtu of flannel {says}");
+            assert_eq!(told(&host(&[("10-flannel.conf", Ok(&text))], &[env])), [file, line("tunnel")]);
+        }
+        let canal = host(&[("10-canal.conflist", Ok(CALICO_1450))], &[env]);
+        assert_eq!(told(&canal)[1], line("tunnel"), "the pods are Calico's, the tunnel is Flannel's");
+        assert_eq!(told(&host(&[], &[(flannel::SUBNET, "FLANNEL_SUBNET=10.42.0.1/24\n")])), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_file_comes_before_is_told_only_with_a_size() {
+        let files = host(&[("10-calico.conflist", Ok(CALICO_1450)), ("87-podman.conf", Ok(BRIDGE))], &[]);
+        assert_eq!(
+            told(&files)[1..],
+            [
+                "cni-file pods: /etc/cni/net.d/87-podman.conf: mtu of bridge 9000 (not used: 10-calico.conflist comes first)"
+            ]
+        );
+        assert_eq!(of_files(&files).iter().map(Line::counts).collect::<Vec<_>>(), [Some(IpSize::new(1450)), None]);
+        let none = r#"{"name": "p", "type": "bridge"}"#;
+        for behind in [Ok(none), Ok("{"), Err(denied())] {
+            let files = host(&[("10-calico.conflist", Ok(CALICO_1450)), ("87-podman.conf", behind)], &[]);
+            assert_eq!(told(&files).len(), 1);
+        }
+    }
+
+    #[test]
+    fn behind_a_file_that_is_broken_or_unread_nothing_counts_for_certain() {
+        for (first, why, what) in [
+            (Ok("{\n,"), "? line 2: key must be a string at line 2 column 1", "is broken"),
+            (Err(denied()), "? host_files: denied, needs a right", "could not be read"),
+        ] {
+            let files = host(&[("05-a.conf", first), ("10-b.conf", Ok(BRIDGE))], &[(calico::MTU, "1450")]);
+            let unused = format!("(not used: 05-a.conf comes first and {what})");
+            assert_eq!(
+                told(&files),
+                [
+                    format!("cni-file pods: /etc/cni/net.d/05-a.conf {why}"),
+                    format!("cni-file pods: /etc/cni/net.d/10-b.conf: mtu of bridge 9000 {unused}"),
+                    "calico pods: /var/lib/calico/mtu 1450".to_owned(),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_none_is_told_as_it_stands() {
+        for value in [r#""__CNI_MTU__""#, "-1", "1450.5", "99999999999"] {
+            let text = format!(r#"{{"name": "x", "type": "calico", "mtu": {value}}}"#);
+            assert_eq!(
+                told(&host(&[("10-calico.conf", Ok(&text))], &[])),
+                [format!("cni-file pods: /etc/cni/net.d/10-calico.conf: mtu of calico ? {value} is no MTU")]
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_plugin_that_is_not_known_does_with_it_is_not_known() {
+        let files = host(&[("10-x.conf", Ok(r#"{"name": "x", "type": "weft", "mtu": 1376}"#))], &[]);
+        assert_eq!(
+            told(&files),
+            [
+                "cni-file pods: /etc/cni/net.d/10-x.conf: mtu of weft 1376 (not used: what weft does with it is not known)"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plugin_behind_the_first_speaks_up_with_a_size_alone() {
+        let list = r#"{"name": "x", "plugins": [{"type": "cilium-cni"}, {"type": "tuning", "mtu": 1400}]}"#;
+        assert_eq!(
+            told(&host(&[("05-cilium.conflist", Ok(list))], &[])),
+            [
+                "cni-file pods: /etc/cni/net.d/05-cilium.conflist automatic",
+                "cni-file pods: /etc/cni/net.d/05-cilium.conflist: mtu of tuning 1400"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_a_line_of_its_own() {
+        let why = "? host_files: denied, needs a right";
+        assert_eq!(
+            told(&Files::parse(&RawHost::unread(denied()))),
+            [
+                format!("cni-file pods: /etc/cni/net.d {why}"),
+                format!("calico pods: /var/lib/calico/mtu {why}"),
+                format!("flannel pods: /run/flannel/subnet.env: FLANNEL_MTU {why}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_operators_sizes_come_first() {
+        let mut node = Example::reference().snapshot();
+        node.expect.underlay_mtu = Some(IpSize::new(1500));
+        node.expect.overlay_mtu = Some(IpSize::new(1450));
+        node.tables.declared = host(&[("10-calico.conflist", Ok(CALICO_1450))], &[]);
+        let about: Vec<_> = lines(&node).into_iter().map(|line| (line.about.name(), line.written())).collect();
+        assert_eq!(
+            about,
+            [
+                ("underlay", "expect.underlay_mtu".to_owned()),
+                ("overlay", "expect.overlay_mtu".to_owned()),
+                ("pods", "/etc/cni/net.d/10-calico.conflist: mtu of calico".to_owned()),
+            ]
+        );
+    }
+}
