@@ -203,8 +203,11 @@ fn broken(Invalid { why, line }: &Invalid) -> Says {
     Says::Unknown(line.map_or_else(|| why.clone(), |line| format!("line {line}: {why}")))
 }
 
-/// What a plugin says; of those that only change what another made, a size.
+/// What a plugin says; of those behind the first only `tuning` changes what it made.
 fn plugin_line(file: &ConfigFile, (at, plugin): (usize, &Plugin)) -> Option<Line> {
+    if at > 0 && plugin.kind != "tuning" {
+        return None;
+    }
     let own = if plugin.kind == FLANNEL { "delegate.mtu" } else { "mtu" };
     let key = format!("{own} of {}", plugin.kind);
     let line = |says| Line::new(CNI_FILE, &file.path, says);
@@ -212,7 +215,7 @@ fn plugin_line(file: &ConfigFile, (at, plugin): (usize, &Plugin)) -> Option<Line
     let unused = || (!is_known).then(|| format!("what {} does with it is not known", plugin.kind));
     match size(plugin) {
         Some(Value::Number(zero)) if zero.as_u64() == Some(0) => (at == 0).then(|| line(Says::Automatic).at(key)),
-        Some(value) => Some(Line { unused: unused(), ..line(mtu(value)).at(key) }),
+        Some(value) => Some(Line { unused: unused(), ..line(mtu(plugin, value)).at(key) }),
         None => (at == 0 && plugin.kind != FLANNEL).then(|| line(Says::Automatic)),
     }
 }
@@ -224,8 +227,10 @@ fn size(plugin: &Plugin) -> Option<&Value> {
     }
 }
 
-fn mtu(value: &Value) -> Says {
-    let number = value.as_u64().and_then(|mtu| u32::try_from(mtu).ok());
+/// A plugin's number; `aws-cni` writes it as text.
+fn mtu(plugin: &Plugin, value: &Value) -> Says {
+    let text = value.as_str().filter(|_| plugin.kind == "aws-cni");
+    let number = value.as_u64().or_else(|| text?.parse().ok()).and_then(|mtu| u32::try_from(mtu).ok());
     number.map_or_else(
         || Says::Unknown(format!("{} is no MTU", value.to_string().chars().take(40).collect::<String>())),
         |mtu| Says::Mtu(IpSize::new(mtu)),
@@ -411,6 +416,15 @@ mod tests {
                 "cni-file pods: /etc/cni/net.d/10-x.conf: mtu of weft 1376 (not used: what weft does with it is not known)"
             ]
         );
+    }
+
+    #[test]
+    fn a_number_in_quotes_is_one_to_aws_alone() {
+        let list = r#"{"name": "aws-cni", "plugins": [{"type": "aws-cni", "mtu": "9001"}, {"type": "egress-cni", "mtu": "9001"}]}"#;
+        let files = host(&[("10-aws.conflist", Ok(list))], &[]);
+        assert_eq!(told(&files), ["cni-file pods: /etc/cni/net.d/10-aws.conflist: mtu of aws-cni 9001"]);
+        let files = host(&[("10-x.conf", Ok(&BRIDGE.replace("9000", "\"9000\"")))], &[]);
+        assert!(told(&files)[0].ends_with("? \"9000\" is no MTU"), "{:?}", told(&files));
     }
 
     #[test]
