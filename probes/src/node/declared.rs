@@ -69,7 +69,10 @@ fn places(node: &Snapshot, line: &Line) -> Vec<DeclaredPlace> {
     let mut places = match line.about {
         About::Underlay => underlay(node, declared),
         About::Overlay => overlay(node, declared),
-        About::Tunnel => one_enough(tunnels(node, |tunnel| is_of(line.source, tunnel)), declared),
+        About::Tunnel => {
+            let own = node.topology.tunnels().iter().filter(|tunnel| is_of(line.source, &tunnel.name));
+            one_enough(sized(own), declared)
+        }
         About::Pods => of_pods(node, declared),
     };
     places.iter_mut().for_each(|place| place.differs &= declared.is_some());
@@ -128,19 +131,22 @@ fn pod_tunnels(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
 }
 
 fn overlay(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
-    let own = one_enough(tunnels(node, |_| true), declared);
+    let own = one_enough(sized(pod_tunnels(node)), declared);
     let sized = if own.is_empty() { in_routes(node, declared) } else { own };
     if sized.is_empty() { pods(node, declared) } else { sized }
 }
 
+/// Where the size of what leaves a pod stands in routes, they are told, and bound nothing: its link may have more.
 fn of_pods(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
     let smaller = |tunnel: DeclaredPlace| DeclaredPlace { differs: Some(tunnel.mtu) < declared, ..tunnel };
-    tunnels(node, |_| true).into_iter().map(smaller).chain(pods(node, declared)).collect()
+    let tunnels = sized(pod_tunnels(node)).into_iter().map(smaller);
+    let routes = in_routes(node, declared).into_iter().map(|route| DeclaredPlace { differs: false, ..route });
+    tunnels.chain(routes).chain(pods(node, declared)).collect()
 }
 
-/// Tunnels that carry pods and have an MTU of their own, by name.
-fn tunnels(node: &Snapshot, takes: impl Fn(&str) -> bool) -> Vec<DeclaredPlace> {
-    let own = pod_tunnels(node).filter(|tunnel| !tunnel.external && takes(&tunnel.name));
+/// Tunnels that have an MTU of their own.
+fn sized<'n>(tunnels: impl Iterator<Item = &'n TunnelView>) -> Vec<DeclaredPlace> {
+    let own = tunnels.filter(|tunnel| !tunnel.external);
     own.map(|tunnel| place(PlaceKind::Tunnel, &tunnel.name, tunnel.mtu.carries(), false)).collect()
 }
 
@@ -209,7 +215,8 @@ fn measured(node: &Snapshot, about: About, places: &[DeclaredPlace]) -> Option<D
     let gateways: BTreeSet<_> = node.peers.iter().filter(|peer| peer.gateway).map(|peer| &peer.name).collect();
     let paths = node.paths.iter().filter(|(key, path)| {
         let of_plane = (key.plane == Plane::Underlay) == (about == About::Underlay);
-        let through = links.is_empty() || path.via.iter().any(|link| links.contains(link));
+        let anywhere = links.is_empty() && about != About::Tunnel;
+        let through = anywhere || path.via.iter().any(|link| links.contains(link));
         of_plane && through && !gateways.contains(&key.peer)
     });
     let sized = paths.filter_map(|(key, path)| Some((path.verdict().ok().and_then(Verdict::path_mtu)?, key)));

@@ -61,13 +61,11 @@ fn what_there_is(rows: &[&DeclaredRow]) -> String {
     let narrowest = rows.iter().filter_map(|row| row.measured.as_ref()).min_by_key(|path| path.mtu);
     let measured = narrowest.map(|path| format!(", measured {}", path.mtu)).unwrap_or_default();
     let fits = rows.iter().filter_map(|row| row.recommended).min();
-    let fits = fits.filter(|fits| sizes.iter().any(|(mtu, _)| mtu != fits) || counted(rows).any(|mtu| mtu != *fits));
+    let least = sizes.iter().map(|(mtu, _)| *mtu).min();
+    let fits =
+        fits.filter(|fits| least != Some(*fits) || rows.iter().any(|row| row.counts().is_some_and(|mtu| mtu != *fits)));
     let fits = fits.map(|fits| format!(", {fits} would fit")).unwrap_or_default();
     format!("kernel {kernel}{measured}{fits}")
-}
-
-fn counted<'r>(rows: &'r [&DeclaredRow]) -> impl Iterator<Item = IpSize> + 'r {
-    rows.iter().filter_map(|row| row.counts())
 }
 
 fn name(place: &DeclaredPlace) -> String {

@@ -112,6 +112,11 @@ fn a_note_that_pods_do_not_get_is_of_its_own_tunnel_or_left_over() {
     let rows = declared(&with_file(Example::reference(), files));
     assert_eq!((rows[1].subject.as_str(), kernel(&rows[1])), ("tunnel", vec!["vxlan.calico 1450".to_owned()]));
     assert_eq!((rows[2].unused.as_deref(), rows[2].kernel.len()), (Some("flannel has no tunnel here"), 0));
+    let mut apart = Example::reference();
+    apart.peers.clear();
+    let files = host(&[(CONFLIST, Ok(text))], &[(calico::MTU, "1450")]);
+    let row = declared(&with_file(apart, files)).swap_remove(1);
+    assert_eq!((kernel(&row), row.measured), (vec!["vxlan.calico 1450".to_owned()], None), "it leads to nobody now");
     let smaller = host(&[(CONFLIST, Ok(text))], &[(calico::MTU, "1410")]);
     assert_eq!(kernel(&declared(&with_file(Example::reference(), smaller))[1]), ["vxlan.calico 1450 ≠"]);
 }
@@ -145,6 +150,9 @@ fn cilium_has_the_overlays_size_in_routes_and_without_a_tunnel_it_is_the_pods() 
     let Fact::Known(routes) = &mut node.tables.routes else { panic!("routes") };
     routes.last_mut().unwrap().mtu = Some(IpSize::new(1450));
     assert_eq!(kernel(&declared(&expecting(&node, None, Some(1400)))[0]), ["10.244.2.0/26 1450 ≠"]);
+    let file = host(&[("05-cilium.conf", Ok(r#"{"name": "c", "type": "cilium-cni", "mtu": 1500}"#))], &[]);
+    let both = kernel(&declared(&with_file(node, file))[0]);
+    assert_eq!(both, ["10.244.2.0/26 1450", "cali1a2b3c4d5e6 1450 ≠ x2"], "a route may say less than the pods' links");
     let bare = Example::empty()
         .device("eth0", "device", 1500)
         .address("eth0", "172.20.0.2", 16)

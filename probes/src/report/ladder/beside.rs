@@ -69,7 +69,7 @@ fn configured(row: &DeclaredRow, rung: &Rung, declared: IpSize) -> Option<bool> 
     match rung.layer {
         Layer::Path | Layer::InnerPath => None,
         Layer::Pods => of(PlaceKind::Pods, false),
-        Layer::Route if row.subject == "underlay" => None,
+        Layer::Route if row.subject != "overlay" => None,
         Layer::Route => of(PlaceKind::Route, false).map(|_| mtu != declared),
         Layer::Tunnel => of(PlaceKind::Tunnel, true),
         Layer::Nic | Layer::Bond | Layer::Vlan | Layer::Bridge | Layer::Link => of(PlaceKind::Device, true),
