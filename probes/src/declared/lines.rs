@@ -7,26 +7,17 @@
 //! - Of the CNI's files the first is the network of every pod. What comes after one that can be used is not heeded,
 //!   and is told only where it names a size. After one that is broken nobody can tell here: containerd stops at it,
 //!   CRI-O goes on.
-//! - Calico's plugin takes Felix's note where its own file leaves the size to it; Flannel's takes `subnet.env` unless
-//!   its `delegate` names a size. Where pods get theirs elsewhere, the note says what tunnels of that CNI have.
+//! - What of a file has the last word, and what Felix and Flannel wrote, is worked out in [`sizes`](super::sizes).
 //! - What a plugin that is not known does with its `mtu` is not known either.
 
 use serde_json::Value;
 
-use super::cni::{ConfigFile, Invalid, Network as Configured, Plugin};
-use super::{Declared, Files, Network, calico, cni, flannel};
+use super::cni::{ConfigFile, Invalid, Plugin};
+use super::sizes::LEAST;
+use super::{CALICO, CNI_FILE, Declared, FLANNEL, Files, Network, calico, cni, flannel};
 use crate::fact::{Fact, Unread};
 use crate::snapshot::Snapshot;
 use crate::units::IpSize;
-
-/// The source that is the CNI's configuration.
-pub const CNI_FILE: &str = "cni-file";
-
-/// The source that is what Felix wrote.
-pub const CALICO: &str = "calico";
-
-/// The source that is what Flannel wrote.
-pub const FLANNEL: &str = "flannel";
 
 /// Plugins that are known to give their `mtu` to pods.
 const GIVERS: [&str; 9] =
@@ -42,36 +33,11 @@ pub struct Line {
     /// The key in it, where there is one.
     pub key: Option<String>,
     /// What it is about.
-    pub about: About,
+    pub about: Network,
     /// What it says.
     pub says: Says,
     /// Why nothing heeds it; `None` if it counts.
     pub unused: Option<String>,
-}
-
-/// What a line is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum About {
-    /// The network between the nodes.
-    Underlay,
-    /// Tunnels, and pods where there is none.
-    Overlay,
-    /// Tunnels of one CNI.
-    Tunnel,
-    /// The links of pods.
-    Pods,
-}
-
-impl About {
-    /// The name used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Underlay => "underlay",
-            Self::Overlay => "overlay",
-            Self::Tunnel => "tunnel",
-            Self::Pods => "pods",
-        }
-    }
 }
 
 /// What a place says.
@@ -87,7 +53,7 @@ pub enum Says {
 
 impl Line {
     fn new(source: &'static str, file: &str, says: Says) -> Self {
-        Self { source, file: Some(file.to_owned()), key: None, about: About::Pods, says, unused: None }
+        Self { source, file: Some(file.to_owned()), key: None, about: Network::Pods, says, unused: None }
     }
 
     fn at(self, key: impl Into<String>) -> Self {
@@ -115,37 +81,43 @@ impl Line {
 /// Every place: the sizes that count, the operator's first, then what else the files say.
 pub fn lines(node: &Snapshot) -> Vec<Line> {
     let mut lines: Vec<Line> = super::all(node).into_iter().map(declared).collect();
-    let files = of_files(&node.tables.declared);
-    let is_told = |line: &Line| lines.iter().any(|told| told.file == line.file && line.counts().is_some());
-    let others: Vec<_> = files.into_iter().filter(|line| !is_told(line)).collect();
+    let others: Vec<Line> =
+        of_files(&node.tables.declared).into_iter().filter_map(|line| beside(&lines, line)).collect();
     lines.extend(others);
     lines
 }
 
+/// What a file says where another number has the last word; nothing where it says what was told.
+fn beside(told: &[Line], line: Line) -> Option<Line> {
+    match told.iter().find(|told| told.file == line.file) {
+        Some(told) if told.key == line.key || line.says == Says::Automatic => None,
+        Some(_) if line.counts().is_some() => {
+            Some(Line { unused: Some("a plugin behind it has the last word".into()), ..line })
+        }
+        _ => Some(line),
+    }
+}
+
 fn declared(declared: Declared) -> Line {
-    let about = match declared.network {
-        Network::Underlay => About::Underlay,
-        Network::Overlay => About::Overlay,
-    };
     let (file, key) = match declared.written.split_once(": ") {
         Some((file, key)) => (Some(file.to_owned()), Some(key.to_owned())),
         None if declared.written.starts_with('/') => (Some(declared.written), None),
         None => (None, Some(declared.written)),
     };
-    Line { source: declared.source, file, key, about, says: Says::Mtu(declared.mtu), unused: None }
+    let says = Says::Mtu(declared.mtu);
+    Line { source: declared.source, file, key, about: declared.network, says, unused: None }
 }
 
 fn of_files(files: &Files) -> Vec<Line> {
     let mut lines = cni_lines(&files.cni);
-    let network = network(&files.cni);
-    lines.extend(calico_line(&files.calico_mtu, network));
-    lines.extend(flannel_line(&files.flannel, network));
+    let note = |source, file, why| Line::new(source, file, unread(why));
+    if let Fact::Unread(why) = &files.calico_mtu {
+        lines.push(note(CALICO, calico::MTU, why));
+    }
+    if let Fact::Unread(why) = &files.flannel {
+        lines.push(note(FLANNEL, flannel::SUBNET, why).at("FLANNEL_MTU"));
+    }
     lines
-}
-
-/// The file that pods get their network from, where that is certain.
-fn network(files: &Fact<Vec<ConfigFile>>) -> Option<&Configured> {
-    files.known()?.first()?.read.as_ref().ok()?.as_ref().ok()
 }
 
 fn cni_lines(files: &Fact<Vec<ConfigFile>>) -> Vec<Line> {
@@ -231,36 +203,10 @@ fn size(plugin: &Plugin) -> Option<&Value> {
 fn mtu(plugin: &Plugin, value: &Value) -> Says {
     let text = value.as_str().filter(|_| plugin.kind == "aws-cni");
     let number = value.as_u64().or_else(|| text?.parse().ok()).and_then(|mtu| u32::try_from(mtu).ok());
-    number.map_or_else(
+    number.filter(|&mtu| mtu >= LEAST).map_or_else(
         || Says::Unknown(format!("{} is no MTU", value.to_string().chars().take(40).collect::<String>())),
         |mtu| Says::Mtu(IpSize::new(mtu)),
     )
-}
-
-fn calico_line(mtu: &Fact<IpSize>, network: Option<&Configured>) -> Option<Line> {
-    let says = match mtu {
-        Fact::Known(mtu) => Says::Mtu(*mtu),
-        Fact::Absent => return None,
-        Fact::Unread(why) => unread(why),
-    };
-    let left = |plugin: &Plugin| size(plugin).is_none_or(|mtu| mtu.as_u64() == Some(0));
-    Some(Line { about: taken(network, CALICO, left), ..Line::new(CALICO, calico::MTU, says) })
-}
-
-fn flannel_line(subnet: &Fact<flannel::Subnet>, network: Option<&Configured>) -> Option<Line> {
-    let says = match subnet {
-        Fact::Known(subnet) => Says::Mtu(subnet.mtu?),
-        Fact::Absent => return None,
-        Fact::Unread(why) => unread(why),
-    };
-    let about = taken(network, FLANNEL, |plugin| size(plugin).is_none());
-    Some(Line { about, ..Line::new(FLANNEL, flannel::SUBNET, says) }.at("FLANNEL_MTU"))
-}
-
-/// What a note is about: pods, where the plugin that would take it does, or where it is not known who gives them theirs.
-fn taken(network: Option<&Configured>, kind: &str, left: impl Fn(&Plugin) -> bool) -> About {
-    let takes = |network: &Configured| network.plugins.iter().any(|plugin| plugin.kind == kind && left(plugin));
-    if network.is_none_or(takes) { About::Pods } else { About::Tunnel }
 }
 
 #[cfg(test)]
@@ -298,6 +244,12 @@ mod tests {
     use crate::declared::host::RawHost;
     use crate::snapshot::example::Example;
 
+    fn of(files: &Files) -> Vec<Line> {
+        let mut node = Example::reference().snapshot();
+        node.tables.declared = files.clone();
+        lines(&node)
+    }
+
     /// Each on a line: source, place, and what it says.
     fn told(files: &Files) -> Vec<String> {
         let told = |line: &Line| {
@@ -309,14 +261,12 @@ mod tests {
             let unused = line.unused.as_ref().map(|why| format!(" (not used: {why})")).unwrap_or_default();
             format!("{} {}: {} {says}{unused}", line.source, line.about.name(), line.written())
         };
-        of_files(files).iter().map(told).collect()
+        of(files).iter().map(told).collect()
     }
 
     const CALICO_AUTOMATIC: &str =
         r#"{"name": "k", "plugins": [{"type": "calico", "mtu": 0}, {"type": "portmap", "mtu": 0}]}"#;
     const CALICO_1450: &str = r#"{"name": "k", "plugins": [{"type": "calico", "mtu": 1450}, {"type": "portmap"}]}"#;
-    const FLANNEL_LIST: &str =
-        r#"{"name": "cbr0", "plugins": [{"type": "flannel", "delegate": {"hairpinMode": true}}]}"#;
     const BRIDGE: &str = r#"{"name": "b", "type": "bridge", "mtu": 9000}"#;
 
     #[test]
@@ -325,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn calicos_note_is_the_pods_where_its_file_leaves_the_size_to_it() {
+    fn a_file_that_leaves_the_size_open_stands_beside_the_note_that_has_it() {
         let automatic = host(&[("10-calico.conflist", Ok(CALICO_AUTOMATIC))], &[(calico::MTU, "1450")]);
         assert_eq!(
             told(&automatic),
             [
-                "cni-file pods: /etc/cni/net.d/10-calico.conflist: mtu of calico automatic",
-                "calico pods: /var/lib/calico/mtu 1450"
+                "calico pods: /var/lib/calico/mtu 1450",
+                "cni-file pods: /etc/cni/net.d/10-calico.conflist: mtu of calico automatic"
             ]
         );
         let own = host(&[("10-calico.conflist", Ok(CALICO_1450))], &[(calico::MTU, "1400")]);
@@ -345,19 +295,40 @@ mod tests {
     }
 
     #[test]
-    fn flannels_note_is_the_pods_unless_its_delegate_names_a_size() {
+    fn a_delegate_of_flannels_speaks_with_or_without_a_size() {
         let env = (flannel::SUBNET, "FLANNEL_MTU=1450\n");
         let line = |about: &str| format!("flannel {about}: /run/flannel/subnet.env: FLANNEL_MTU 1450");
-        assert_eq!(told(&host(&[("10-flannel.conflist", Ok(FLANNEL_LIST))], &[env])), [line("pods")]);
-        assert_eq!(told(&host(&[], &[env])), [line("pods")], "whose CNI files are elsewhere");
-        for (own, says) in [("1400", "1400"), ("0", "automatic")] {
-            let text = format!(r#"{{"name": "f", "type": "flannel", "delegate": {{"mtu": {own}}}}}"#);
-            let file = format!("cni-file pods: /etc/cni/net.d/10-flannel.conf: delegate.mtu of flannel {says}");
-            assert_eq!(told(&host(&[("10-flannel.conf", Ok(&text))], &[env])), [file, line("tunnel")]);
-        }
-        let canal = host(&[("10-canal.conflist", Ok(CALICO_1450))], &[env]);
-        assert_eq!(told(&canal)[1], line("tunnel"), "the pods are Calico's, the tunnel is Flannel's");
-        assert_eq!(told(&host(&[], &[(flannel::SUBNET, "FLANNEL_SUBNET=10.42.0.1/24\n")])), [""; 0]);
+        let list = r#"{"name": "cbr0", "plugins": [{"type": "flannel", "delegate": {"hairpinMode": true}}]}"#;
+        assert_eq!(told(&host(&[("10-flannel.conflist", Ok(list))], &[env])), [line("pods")]);
+        let with = |mtu: &str| {
+            let text = format!(r#"{{"name": "f", "type": "flannel", "delegate": {{"mtu": {mtu}}}}}"#);
+            told(&host(&[("10-flannel.conf", Ok(&text))], &[env]))
+        };
+        let file =
+            |says: &str| format!("cni-file pods: /etc/cni/net.d/10-flannel.conf: delegate.mtu of flannel {says}");
+        assert_eq!(with("1400"), [file("1400"), line("tunnel")]);
+        assert_eq!(with("0"), [line("tunnel"), file("automatic")]);
+    }
+
+    #[test]
+    fn a_number_that_a_plugin_behind_makes_smaller_is_told_and_counts_for_nothing() {
+        let list = r#"{"name": "k", "plugins": [{"type": "calico", "mtu": 1450}, {"type": "tuning", "mtu": 1400}]}"#;
+        assert_eq!(
+            told(&host(&[("10-calico.conflist", Ok(list))], &[])),
+            [
+                "cni-file pods: /etc/cni/net.d/10-calico.conflist: mtu of tuning 1400".to_owned(),
+                "cni-file pods: /etc/cni/net.d/10-calico.conflist: mtu of calico 1450 (not used: a plugin behind it has \
+                 the last word)"
+                    .to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_wrapped_network_the_delegate_alone_is_told() {
+        let text = r#"{"name": "m", "type": "multus", "delegates": [{"type": "calico", "mtu": 1450}]}"#;
+        let written = "cni-file pods: /etc/cni/net.d/00-multus.conf: mtu of calico 1450";
+        assert_eq!(told(&host(&[("00-multus.conf", Ok(text))], &[])), [written]);
     }
 
     #[test]
@@ -369,7 +340,7 @@ mod tests {
                 "cni-file pods: /etc/cni/net.d/87-podman.conf: mtu of bridge 9000 (not used: 10-calico.conflist comes first)"
             ]
         );
-        assert_eq!(of_files(&files).iter().map(Line::counts).collect::<Vec<_>>(), [Some(IpSize::new(1450)), None]);
+        assert_eq!(of(&files).iter().map(Line::counts).collect::<Vec<_>>(), [Some(IpSize::new(1450)), None]);
         let none = r#"{"name": "p", "type": "bridge"}"#;
         for behind in [Ok(none), Ok("{"), Err(denied())] {
             let files = host(&[("10-calico.conflist", Ok(CALICO_1450)), ("87-podman.conf", behind)], &[]);
@@ -383,14 +354,13 @@ mod tests {
             (Ok("{\n,"), "? line 2: key must be a string at line 2 column 1", "is broken"),
             (Err(denied()), "? host_files: denied, needs a right", "could not be read"),
         ] {
-            let files = host(&[("05-a.conf", first), ("10-b.conf", Ok(BRIDGE))], &[(calico::MTU, "1450")]);
+            let files = host(&[("05-a.conf", first), ("10-b.conf", Ok(BRIDGE))], &[]);
             let unused = format!("(not used: 05-a.conf comes first and {what})");
             assert_eq!(
                 told(&files),
                 [
                     format!("cni-file pods: /etc/cni/net.d/05-a.conf {why}"),
                     format!("cni-file pods: /etc/cni/net.d/10-b.conf: mtu of bridge 9000 {unused}"),
-                    "calico pods: /var/lib/calico/mtu 1450".to_owned(),
                 ]
             );
         }
@@ -398,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_size_that_is_none_is_told_as_it_stands() {
-        for value in [r#""__CNI_MTU__""#, "-1", "1450.5", "99999999999"] {
+        for value in [r#""__CNI_MTU__""#, "-1", "60", "1450.5", "99999999999"] {
             let text = format!(r#"{{"name": "x", "type": "calico", "mtu": {value}}}"#);
             assert_eq!(
                 told(&host(&[("10-calico.conf", Ok(&text))], &[])),

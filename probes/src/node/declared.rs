@@ -11,7 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checks::{Area, by_code};
-use crate::declared::lines::{self, About, CALICO, FLANNEL, Line, Says};
+use crate::declared::lines::{self, Line, Says};
+use crate::declared::{CALICO, FLANNEL, Network};
 use crate::kernel::{LinkIndex, Route, RouteKind};
 use crate::path::{Plane, Verdict};
 use crate::report::{DeclaredPath, DeclaredPlace, DeclaredRow, Finding, PlaceKind, Role};
@@ -26,7 +27,7 @@ pub(super) fn rows(node: &Snapshot, recommended: &BTreeMap<String, IpSize>, find
 
 fn row(node: &Snapshot, recommended: &BTreeMap<String, IpSize>, findings: &[Finding], line: Line) -> DeclaredRow {
     let kernel = places(node, &line);
-    let left_over = line.about == About::Tunnel && kernel.is_empty();
+    let left_over = line.about == Network::Tunnel && kernel.is_empty();
     let unused = line.unused.or_else(|| left_over.then(|| format!("{} has no tunnel here", line.source)));
     let mut row = DeclaredRow {
         source: line.source.into(),
@@ -67,13 +68,13 @@ fn codes(row: &DeclaredRow, findings: &[Finding]) -> Vec<&'static str> {
 fn places(node: &Snapshot, line: &Line) -> Vec<DeclaredPlace> {
     let declared = line.counts();
     let mut places = match line.about {
-        About::Underlay => underlay(node, declared),
-        About::Overlay => overlay(node, declared),
-        About::Tunnel => {
+        Network::Underlay => underlay(node, declared),
+        Network::Overlay => overlay(node, declared),
+        Network::Tunnel => {
             let own = node.topology.tunnels().iter().filter(|tunnel| is_of(line.source, &tunnel.name));
             one_enough(sized(own), declared)
         }
-        About::Pods => of_pods(node, declared),
+        Network::Pods => of_pods(node, declared),
     };
     places.iter_mut().for_each(|place| place.differs &= declared.is_some());
     places
@@ -208,14 +209,14 @@ fn by_size(
 }
 
 /// The narrowest path measured: between nodes, or inside the tunnels in question where there are some.
-fn measured(node: &Snapshot, about: About, places: &[DeclaredPlace]) -> Option<DeclaredPath> {
-    let kind = if about == About::Underlay { PlaceKind::Device } else { PlaceKind::Tunnel };
+fn measured(node: &Snapshot, about: Network, places: &[DeclaredPlace]) -> Option<DeclaredPath> {
+    let kind = if about == Network::Underlay { PlaceKind::Device } else { PlaceKind::Tunnel };
     let links = places.iter().filter(|place| place.kind == kind);
     let links: BTreeSet<_> = links.filter_map(|place| node.topology.index_of(&place.name)).collect();
     let gateways: BTreeSet<_> = node.peers.iter().filter(|peer| peer.gateway).map(|peer| &peer.name).collect();
     let paths = node.paths.iter().filter(|(key, path)| {
-        let of_plane = (key.plane == Plane::Underlay) == (about == About::Underlay);
-        let anywhere = links.is_empty() && about != About::Tunnel;
+        let of_plane = (key.plane == Plane::Underlay) == (about == Network::Underlay);
+        let anywhere = links.is_empty() && about != Network::Tunnel;
         let through = anywhere || path.via.iter().any(|link| links.contains(link));
         of_plane && through && !gateways.contains(&key.peer)
     });
