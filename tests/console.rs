@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Output, Stdio};
 
 use lab::cluster::Cluster;
-use lab::fault::{Broken, Fault};
+use lab::fault::{Broken, Fault, HostFile, Odd, OddFile};
 use lab::harness::{self, test};
-use lab::recipe::{JUMBO, PLAIN, REFERENCE, ROUTED, Recipe, Role};
-use lab::report::{Ladder, Report, Rung};
+use lab::recipe::{BRIDGED, JUMBO, PLAIN, REFERENCE, ROUTED, Recipe, Role};
+use lab::report::{Declared, Ladder, Report, Rung};
 use lab::{Error, Result, service};
 use nix::pty::openpty;
 
@@ -25,6 +25,9 @@ fn main() -> ExitCode {
             test("the ladder breaks at the path where a hop shrinks", small_hop),
             test("the ladder allows for the four bytes that a veth lets through", small_port),
             test("without a tunnel the ladder ends at the link", no_tunnel),
+            test("what a node's files declare stands beside what there is", files_agree),
+            test("a number that was forgotten in a file marks the ladder and breaks nothing", forgotten_number),
+            test("a file that nobody can read is a row, and healing brings back what it says", unreadable_file),
             test("the exit status of probe follows its verdicts", probe_statuses),
             test("report and probe outlive their readers and tell of a full disk", streams),
             test("a progress bar is for terminals", progress),
@@ -54,9 +57,13 @@ impl<'c> Console<'c> {
         service::run(self.cluster.host(0), &[&["report", "--config", &config], arguments].concat())
     }
 
-    fn ladder(&self) -> Result<Ladder> {
+    fn report(&self) -> Result<Report> {
         let output = self.run(&["--output", "json"])?;
-        let report = Report::parse(&String::from_utf8_lossy(&output.stdout))?;
+        Report::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn ladder(&self) -> Result<Ladder> {
+        let report = self.report()?;
         let first = report.ladders.first().cloned();
         first.ok_or_else(|| Error::new("looking for a ladder", format!("there is none: {report}")))
     }
@@ -150,6 +157,65 @@ fn no_tunnel() -> Result<()> {
     let cluster = Cluster::build(PLAIN)?;
     let ladder = Console::new(&cluster)?.ladder()?;
     assert_eq!(sizes(&ladder), [("nic", "ens3", Some(1500)), ("path", "db-2", Some(1500))]);
+    Ok(())
+}
+
+/// Rows of what a node's files and its operator declare that count.
+fn counting(report: &Report) -> Vec<&Declared> {
+    report.declared.iter().filter(|row| row.mtu.is_some() && row.unused.is_none()).collect()
+}
+
+/// Would fail if a recipe's own files were held against what they are not about, or a machine without any had noise.
+fn files_agree() -> Result<()> {
+    for recipe in [REFERENCE, BRIDGED, PLAIN] {
+        let cluster = Cluster::build(recipe)?;
+        let console = Console::new(&cluster)?;
+        let report = console.report()?;
+        let rows = counting(&report);
+        assert_eq!(rows.is_empty(), recipe.overlay.is_none(), "{}: {:?}", recipe.name, report.declared);
+        for row in &rows {
+            let whole = !row.kernel.is_empty() && row.measured.is_some();
+            assert!(whole && row.kernel.iter().all(|place| !place.differs), "{}: {row:?}", recipe.name);
+        }
+        let beside: Vec<_> =
+            report.ladders.iter().flat_map(|ladder| &ladder.rungs).flat_map(|rung| &rung.declared).collect();
+        assert_eq!(beside.is_empty(), rows.is_empty(), "{}: {beside:?}", recipe.name);
+        assert!(beside.iter().all(|one| !one.differs), "{}: {beside:?}", recipe.name);
+        let text = console.run(&[])?;
+        let text = String::from_utf8_lossy(&text.stdout);
+        assert_eq!(text.contains("DECLARED"), !rows.is_empty(), "{}: {text}", recipe.name);
+    }
+    Ok(())
+}
+
+/// The CNI's file gives new pods more than their tunnel takes. Nothing that runs is broken by it.
+fn forgotten_number() -> Result<()> {
+    let (path, text) = ("{cni_file}", r#"{"name": "k", "plugins": [{"type": "calico", "mtu": {= tunnel + 50}}]}"#);
+    let fault = Fault::HostFile(HostFile { node: 0, path: path.into(), text: text.into() });
+    broken(REFERENCE, &fault, |ladder| {
+        assert_eq!((breaks(ladder), ladder.verdict.as_str()), (Vec::new(), "ok"), "{ladder:?}");
+        let marked: Vec<_> = ladder.rungs.iter().filter(|rung| rung.declared.iter().any(|one| one.differs)).collect();
+        let marked: Vec<_> = marked.iter().map(|rung| (rung.layer.as_str(), rung.mtu, rung.declared[0].mtu)).collect();
+        let wanted = ["tunnel", "inner_path", "pods"].map(|layer| (layer, Some(1450), 1500));
+        assert_eq!(marked, wanted, "{ladder:?}");
+    })
+}
+
+fn unreadable_file() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let console = Console::new(&cluster)?;
+    let file = "/var/lib/calico/mtu";
+    let row = || -> Result<Declared> {
+        let row = console.report()?.declared.into_iter().find(|row| row.file.as_deref() == Some(file));
+        row.ok_or_else(|| Error::new("looking for a row", format!("there is none of {file}")))
+    };
+    assert_eq!(row()?.mtu, Some(1450));
+    let fault = Fault::OddFile(OddFile { node: 0, path: file.into(), is: Odd::Unreadable });
+    let made = fault.make(&cluster)?;
+    let unread = row()?;
+    assert!(unread.mtu.is_none() && unread.unknown.as_deref().is_some_and(|why| why.contains(file)), "{unread:?}");
+    made.heal()?;
+    assert_eq!(row()?.mtu, Some(1450));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ pub mod host;
 pub mod host_local;
 pub mod kubelet;
 pub mod kubevip;
+pub mod lines;
 pub mod network;
 pub mod ranges;
 pub mod runtime;

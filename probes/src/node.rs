@@ -13,6 +13,7 @@
 //! ground that a measurement stands on, the next round comes early.
 
 mod cache;
+mod declared;
 mod devices;
 mod encapsulation;
 mod ground;

@@ -2,6 +2,7 @@
 //!
 //! A value that is not known is absent, never zero.
 
+pub mod declared;
 pub mod ladder;
 pub mod spread;
 pub mod vip;
@@ -21,6 +22,7 @@ use crate::transfer::Direction;
 use crate::transfer::admission::Guests;
 use crate::units::{Family, IpSize, LinkMtu};
 
+pub use declared::{DeclaredPath, DeclaredPlace, DeclaredRow, PlaceKind};
 pub use ladder::Ladder;
 pub use spread::SpreadRow;
 pub use vip::VipRow;
@@ -73,7 +75,8 @@ pub struct Report {
     pub settings: Vec<SettingRow>,
     /// The neighbour table.
     pub neighbours: NeighboursRow,
-    /// MTUs that files and the operator declare.
+    /// MTUs that files and the operator declare, each beside what the kernel has and what was measured. A place that
+    /// could not be read has a row too.
     pub declared: Vec<DeclaredRow>,
     /// kube-vip's manifests on this node.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -487,17 +490,6 @@ pub struct NeighbourRow {
     pub link: String,
     /// State.
     pub state: NeighbourState,
-}
-
-/// An MTU that somebody declared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct DeclaredRow {
-    /// Who declares it.
-    pub source: String,
-    /// Of what.
-    pub subject: String,
-    /// In bytes.
-    pub mtu: IpSize,
 }
 
 /// One thing that is wrong.

@@ -30,6 +30,8 @@ pub struct Report {
     pub paths: Vec<Path>,
     /// Which layer says which MTU.
     pub ladders: Vec<Ladder>,
+    /// Places that declare an MTU.
+    pub declared: Vec<Declared>,
     /// Findings.
     pub findings: Vec<Finding>,
     /// Checks that could not conclude.
@@ -247,6 +249,63 @@ pub struct Rung {
     pub follows: bool,
     /// Codes of the findings about it.
     pub findings: Vec<String>,
+    /// What is declared of it.
+    #[serde(default)]
+    pub declared: Vec<Beside>,
+}
+
+/// A declared size beside a rung.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Beside {
+    /// The file and the key in it.
+    pub written: String,
+    /// The size, in bytes.
+    pub mtu: u32,
+    /// Whether the rung has another.
+    pub differs: bool,
+}
+
+/// A place that declares an MTU.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Declared {
+    /// Who declares it.
+    pub source: String,
+    /// Of what.
+    pub subject: String,
+    /// In bytes.
+    pub mtu: Option<u32>,
+    /// The file.
+    pub file: Option<String>,
+    /// Whether it leaves the size open.
+    pub automatic: bool,
+    /// Why it is not known what it says.
+    pub unknown: Option<String>,
+    /// Why nothing heeds it.
+    pub unused: Option<String>,
+    /// What the kernel has.
+    pub kernel: Vec<DeclaredPlace>,
+    /// What was measured.
+    pub measured: Option<DeclaredPath>,
+}
+
+/// Something in the kernel that a declared size is about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DeclaredPlace {
+    /// `device`, `tunnel`, `route` or `pods`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// In bytes.
+    pub mtu: u32,
+    /// Whether it is not as declared.
+    pub differs: bool,
+}
+
+/// What was measured for a declared size.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DeclaredPath {
+    /// The largest packet that passed, in bytes.
+    pub mtu: u32,
 }
 
 /// A finding.

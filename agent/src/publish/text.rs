@@ -1,11 +1,12 @@
 //! The report for people: an engineer who reads three lines at three in the morning knows what to do.
 //!
 //! The verdict comes first, the worst finding and its first fix right below it, what it causes folded into it. Then the
-//! ladder: which layer says which MTU, and where it breaks. Tables come after that, and what could not be judged last,
+//! ladder: which layer says which MTU, and where it breaks; and who wrote down which. Tables come after that, and what could not be judged last,
 //! because it limits what the rest means. Colour marks what needs a look and nothing else, and every colour has a word
 //! or a sign beside it. Commands are never wrapped: they are there to be copied.
 
 mod catalogue;
+mod declared;
 mod findings;
 mod ladder;
 mod probe;
@@ -28,6 +29,7 @@ pub fn report(report: &Report, style: Style) -> String {
     let mut text = headline(report, style);
     text.push_str(&findings::loud(report, style));
     text.push_str(&ladder::ladders(report, style));
+    text.push_str(&declared::declared(report, style));
     text.push_str(&tables::paths(report, style));
     text.push_str(&tables::links(report, style));
     text.push_str(&tables::tunnels(report, style));

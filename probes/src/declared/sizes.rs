@@ -54,7 +54,7 @@ pub enum Giver {
 const DEFAULT_BRIDGE: &str = "cni0";
 
 /// The least that a kernel takes for IPv4 (`ETH_MIN_MTU`).
-const LEAST: u32 = 68;
+pub(super) const LEAST: u32 = 68;
 
 /// The plugins that make and change the links of pods that are born now, and the file that lists them; `None` where there
 /// is no such file.

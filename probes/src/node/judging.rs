@@ -20,7 +20,7 @@ use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 
 use super::turns::Turns;
-use super::{Node, Output, rows, settings};
+use super::{Node, Output, declared, rows, settings};
 
 impl Node {
     pub(super) fn judge(&mut self, occasion: Occasion, now: Now) {
@@ -116,7 +116,7 @@ impl Node {
             ladders: Vec::new(),
             settings: settings::rows(node),
             neighbours: rows::neighbours(node),
-            declared: rows::declared(node),
+            declared: declared::rows(node, &recommended, &findings),
             vips: vip::rows(node),
             conntrack: rows::conntrack(node),
             counters: rows::counters(node),

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::checks::words;
-use crate::declared::{self, Declared};
 use crate::fact::Fact;
 use crate::kernel::{Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    ConntrackRow, DeclaredRow, LinkRow, NeighbourRow, NeighbourTableRow, NeighboursRow, OuterRow, PathRow, PodEnd,
-    RouteRow, SpreadRow, TransferResult, TransferRow, TunnelRow,
+    ConntrackRow, LinkRow, NeighbourRow, NeighbourTableRow, NeighboursRow, OuterRow, PathRow, PodEnd, RouteRow,
+    SpreadRow, TransferResult, TransferRow, TunnelRow,
 };
 #[cfg(test)]
 use crate::report::{FindingCounts, Report, SCHEMA, Status, Summary, Vantage};
@@ -196,15 +195,6 @@ pub(super) fn conntrack(node: &Snapshot) -> Option<ConntrackRow> {
     node.tables.conntrack.known().map(|table| ConntrackRow { entries: table.entries, limit: table.limit })
 }
 
-pub(super) fn declared(node: &Snapshot) -> Vec<DeclaredRow> {
-    let row = |declared: Declared| DeclaredRow {
-        source: declared.source.into(),
-        subject: declared.network.name().into(),
-        mtu: declared.mtu,
-    };
-    declared::all(node).into_iter().map(row).collect()
-}
-
 pub(super) fn counters(node: &Snapshot) -> BTreeMap<String, u64> {
     let counters = node.tables.counters.known().into_iter().flatten();
     counters.map(|(name, value)| ((*name).to_owned(), *value)).collect()
@@ -234,7 +224,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         ladders: Vec::new(),
         settings: super::settings::rows(node),
         neighbours: neighbours(node),
-        declared: declared(node),
+        declared: super::declared::rows(node, &BTreeMap::new(), &[]),
         vips: Vec::new(),
         conntrack: conntrack(node),
         counters: counters(node),

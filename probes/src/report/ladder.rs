@@ -11,7 +11,10 @@
 //! - What is *measured* is held against what it was expected to carry. A shortfall that a rung below explains says so
 //!   (`follows`), and is not another thing to mend.
 //! - What was not measured is `unknown`, and one unanswered path makes its rung so: it may be the narrowest.
+//! - What is *declared* stands beside a rung and never decides whether it fits: a number that differs breaks nothing by
+//!   itself, and what it does break shows where it breaks.
 
+mod beside;
 mod bound;
 mod climb;
 mod facts;
@@ -25,6 +28,7 @@ use crate::checks::{Area, Check, by_code};
 use crate::report::{Finding, Report};
 use crate::units::IpSize;
 
+pub use beside::Beside;
 use climb::Climb;
 use facts::Facts;
 
@@ -68,6 +72,9 @@ pub struct Rung {
     pub why: Option<String>,
     /// Codes of the findings about this break.
     pub findings: Vec<&'static str>,
+    /// What is declared of it, and counts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub declared: Vec<Beside>,
 }
 
 /// What a rung is.
@@ -135,6 +142,7 @@ pub fn of(report: &Report) -> Vec<Ladder> {
     for rung in ladders.iter_mut().flat_map(|ladder| &mut ladder.rungs).filter(|rung| rung.verdict == Fit::Break) {
         rung.findings = codes(rung, &report.findings);
     }
+    ladders.iter_mut().for_each(|ladder| beside::put(&report.declared, ladder));
     ladders
 }
 

@@ -27,6 +27,12 @@ pub(super) const fn tone(severity: Severity) -> Tone {
     }
 }
 
+/// The colour of the worst finding of these codes; `None` if there is none.
+pub(super) fn worst(report: &Report, codes: &[&str]) -> Option<Tone> {
+    let of = report.findings.iter().filter(|finding| codes.contains(&finding.code));
+    of.map(|finding| finding.severity).max().map(tone)
+}
+
 /// Every loud finding, worst first.
 pub(super) fn loud(report: &Report, style: Style) -> String {
     let mut kinds: Vec<Vec<&Finding>> = Vec::new();

@@ -2,9 +2,13 @@
 //!
 //! An engineer in a hurry looks for `◄`; one who explains the network to another reads the lines from top to bottom and
 //! has the sum in front of them. `↑` marks what follows from a break above it, `?` what is not known.
+//! Beside a size stands what is declared of it: `=`, `≥` where it may have more, `≠` where it is not what somebody means it
+//! to be. That is no break: whose number it is stands there once, and where the packet is lost has its own sign.
 
-use probes::report::ladder::{Fit, Ladder, Layer, Rung};
-use probes::report::{Finding, Report, Severity};
+use std::collections::BTreeSet;
+
+use probes::report::ladder::{Beside, Fit, Ladder, Layer, Rung};
+use probes::report::{Report, Severity};
 
 use super::findings;
 use super::style::{Style, Tone, clean};
@@ -28,13 +32,39 @@ pub(super) fn ladders(report: &Report, style: Style) -> String {
 }
 
 fn one(report: &Report, ladder: &Ladder, style: Style) -> String {
-    let lines: Vec<Line> = ladder.rungs.iter().map(|rung| Line::new(report, ladder, rung)).collect();
+    let mut told = BTreeSet::new();
+    let lines: Vec<Line> = ladder.rungs.iter().map(|rung| Line::new(report, ladder, rung, &mut told)).collect();
     let widest = |width: fn(&Line) -> usize| lines.iter().map(width).max().unwrap_or(0);
-    let widths = [widest(|line| count(line.label)), widest(|line| count(&line.name)), widest(|line| count(&line.mtu))];
-    let mut text =
-        style.heading(&format!("LADDER {}", clean(&ladder.link)), "each line must fit into the one above it");
-    lines.iter().for_each(|line| text.push_str(&line.show(widths, style)));
+    let widths = Widths {
+        label: widest(|line| count(line.label)),
+        name: widest(|line| count(&line.name)),
+        mtu: widest(|line| count(&line.mtu)),
+        declared: widest(|line| count(&line.declared)),
+    };
+    let explained = if widths.declared == 0 {
+        "each line must fit into the one above it"
+    } else {
+        "each must fit into the one above; = ≥ ≠ what is declared"
+    };
+    let mut text = style.heading(&format!("LADDER {}", clean(&ladder.link)), explained);
+    lines.iter().for_each(|line| text.push_str(&line.show(&widths, style)));
     text
+}
+
+/// Columns that each part of a line has.
+struct Widths {
+    label: usize,
+    name: usize,
+    mtu: usize,
+    declared: usize,
+}
+
+impl Widths {
+    /// Columns before the words.
+    const fn used(&self) -> usize {
+        let declared = if self.declared == 0 { 0 } else { self.declared + 2 };
+        2 + self.label + 2 + self.name + 2 + self.mtu + 2 + declared
+    }
 }
 
 fn count(text: &str) -> usize {
@@ -46,45 +76,66 @@ struct Line {
     name: String,
     mtu: String,
     tone: Option<Tone>,
+    declared: String,
+    declared_tone: Option<Tone>,
     sign: &'static str,
     words: String,
 }
 
 impl Line {
-    fn new(report: &Report, ladder: &Ladder, rung: &Rung) -> Self {
+    /// `told` are the places whose number was said to differ further down.
+    fn new<'r>(report: &Report, ladder: &Ladder, rung: &'r Rung, told: &mut BTreeSet<&'r str>) -> Self {
         let (sign, tone) = match rung.verdict {
             Fit::Ok => ("", None),
             Fit::Break if rung.follows => ("↑", None),
             Fit::Break => ("◄", Some(tone(report, rung))),
             Fit::Unknown => ("?", Some(Tone::Warning)),
         };
-        let codes = if rung.findings.is_empty() { String::new() } else { format!(" ({})", rung.findings.join(", ")) };
+        let why = rung.why.iter().map(|why| format!("{why}{}", codes(&rung.findings)));
+        // What a path falls short of is said by its own words.
+        let is_measured = matches!(rung.layer, Layer::Path | Layer::InnerPath);
+        let differs = rung.declared.iter().filter(|one| one.differs && !is_measured && told.insert(&one.written));
+        let words: Vec<String> = why.chain(differs.map(|one| said_by(rung, one))).collect();
+        let found: Vec<&str> = rung.declared.iter().flat_map(|one| one.findings.iter().copied()).collect();
         Self {
             label: label(ladder, rung),
             name: clean(&name(rung)),
             mtu: rung.mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string()),
             tone,
+            declared: declared(rung),
+            declared_tone: findings::worst(report, &found),
             sign,
-            words: clean(&format!("{}{codes}", rung.why.as_deref().unwrap_or_default())),
+            words: clean(&words.join("; ")),
         }
     }
 
-    fn show(&self, [label, name, mtu]: [usize; 3], style: Style) -> String {
+    fn show(&self, widths: &Widths, style: Style) -> String {
         let gap = |width: usize, text: &str| " ".repeat(width - count(text));
-        let size = self.tone.map_or_else(|| self.mtu.clone(), |tone| style.paint(tone, &self.mtu));
-        let rung = format!(
-            "  {}{}  {}{}  {}{size}",
+        let paint =
+            |tone: Option<Tone>, text: &str| tone.map_or_else(|| text.to_owned(), |tone| style.paint(tone, text));
+        let mut rung = format!(
+            "  {}{}  {}{}  {}{}",
             self.label,
-            gap(label, self.label),
+            gap(widths.label, self.label),
             self.name,
-            gap(name, &self.name),
-            gap(mtu, &self.mtu)
+            gap(widths.name, &self.name),
+            gap(widths.mtu, &self.mtu),
+            paint(self.tone, &self.mtu),
         );
-        let used = 2 + label + 2 + name + 2 + mtu + 2;
-        match self.words.trim() {
+        let used = widths.used();
+        let words = self.words.trim();
+        let beside = !words.is_empty() && used + BESIDE <= style.width;
+        if !self.declared.is_empty() {
+            rung.push_str(&format!("  {}", paint(self.declared_tone, &self.declared)));
+        }
+        if beside && widths.declared > 0 {
+            let empty = if self.declared.is_empty() { 2 } else { 0 };
+            rung.push_str(&" ".repeat(empty + widths.declared - count(&self.declared)));
+        }
+        match words {
             "" => format!("{rung}\n"),
-            _ if used + BESIDE > style.width => format!("{rung}\n{}", self.said(4, style)),
-            _ => format!("{rung}{}", self.said(used, style).split_off(used - 2)),
+            _ if beside => format!("{rung}{}", self.said(used, style).split_off(used - 2)),
+            _ => format!("{rung}\n{}", self.said(4, style)),
         }
     }
 
@@ -100,11 +151,37 @@ impl Line {
     }
 }
 
+/// The codes of findings, in brackets.
+fn codes(codes: &[&str]) -> String {
+    if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
+}
+
+/// What is declared of a rung, each size once.
+fn declared(rung: &Rung) -> String {
+    let sign = |one: &Beside| match rung.mtu {
+        _ if one.differs => "≠",
+        Some(mtu) if mtu == one.mtu => "=",
+        Some(_) | None => "≥",
+    };
+    let mut sizes: Vec<String> = Vec::new();
+    for one in &rung.declared {
+        let size = format!("{} {}", sign(one), one.mtu);
+        if !sizes.contains(&size) {
+            sizes.push(size);
+        }
+    }
+    sizes.join(" ")
+}
+
+/// Whose number differs. What is said of the break is not said again.
+fn said_by(rung: &Rung, one: &Beside) -> String {
+    let new: Vec<&str> = one.findings.iter().copied().filter(|code| !rung.findings.contains(code)).collect();
+    format!("{} says {}{}", one.written, one.mtu, codes(&new))
+}
+
 /// The colour of the worst finding about a break.
 fn tone(report: &Report, rung: &Rung) -> Tone {
-    let about = |finding: &&Finding| rung.findings.contains(&finding.code);
-    let worst = report.findings.iter().filter(about).map(|finding| finding.severity).max();
-    findings::tone(worst.unwrap_or(Severity::Warning))
+    findings::worst(report, &rung.findings).unwrap_or_else(|| findings::tone(Severity::Warning))
 }
 
 fn label(ladder: &Ladder, rung: &Rung) -> &'static str {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use probes::path::{Hole, HopAt, Limit, Plane, VerdictName, Way};
-use probes::report::{FindingCounts, Role, ScheduleRow, Severity};
+use probes::report::{DeclaredRow, FindingCounts, PlaceKind, Role, ScheduleRow, Severity};
 use probes::units::IpSize;
 use serde_json::json;
 
 use super::super::example;
 use super::*;
-use node::{Node, Told, black_hole, clear, limited, silent};
+use node::{Node, Says, Told, black_hole, clear, has, limited, silent};
 
 const PLAIN: Style = Style { colour: false, width: 100 };
 
@@ -62,6 +62,90 @@ fn jumbo_mismatch() -> Node {
         .measured("rack2-node3", Plane::Pod, black_hole(1454))
         .finding("path-black-hole", Severity::Critical, "rack2-node3", told)
         .recommends(8950)
+}
+
+const CONFLIST: &str = "/etc/cni/net.d/10-calico.conflist: mtu of calico";
+
+/// Calico as its operator installs it, and a file that podman left.
+fn calico_files() -> Node {
+    let underlay = [has(PlaceKind::Device, "enp5s0", 1500, "="), has(PlaceKind::Device, "vmbr1", 1500, "=")];
+    let pods = [has(PlaceKind::Tunnel, "vxlan.calico", 1450, "="), has(PlaceKind::Pods, "cali0", 1450, "=")];
+    let unused = Says::Unused(9000, "10-calico.conflist comes first");
+    Node::reference()
+        .recommends(1450)
+        .declares("underlay", "expect.underlay_mtu", &underlay, Says::Mtu(1500))
+        .declares("pods", CONFLIST, &pods, Says::Automatic)
+        .declares("pods", "/var/lib/calico/mtu", &pods, Says::Mtu(1450))
+        .declares("pods", "/etc/cni/net.d/87-podman-bridge.conflist: mtu of bridge", &pods, unused)
+}
+
+/// The operator means jumbo frames, and a file gives pods more than their tunnel takes.
+fn forgotten_numbers() -> Node {
+    let code = "declared-mtu-differs";
+    let underlay = [has(PlaceKind::Device, "enp5s0", 1500, "≠"), has(PlaceKind::Device, "vmbr1", 1500, "≠")];
+    let pods = [has(PlaceKind::Tunnel, "vxlan.calico", 1450, "≠"), has(PlaceKind::Pods, "cali0", 1450, "≠")];
+    let told = |summary| Told::of(summary, &["Raise one or lower the other."]);
+    let nic = "enp5s0 has an MTU of 1500 B, and vmbr1 above it follows; expect.underlay_mtu in the configuration says \
+               9000 B.";
+    let born = "Pods are born with 1500 B by 10-calico.conflist, 50 B more than vxlan.calico takes.";
+    Node::reference()
+        .recommends(1450)
+        .finding(code, Severity::Warning, "enp5s0", told(nic))
+        .finding(code, Severity::Warning, "pods", told(born))
+        .declares("underlay", "expect.underlay_mtu", &underlay, Says::Found(9000, code))
+        .declares("pods", CONFLIST, &pods, Says::Found(1500, code))
+}
+
+fn declared_part(node: Node, width: usize) -> String {
+    let report = node.report();
+    format!("{}{}", ladder::ladders(&report, wide(width)), declared::declared(&report, wide(width)))
+}
+
+#[test]
+fn what_is_declared_and_so_it_is() {
+    for width in [80, 120] {
+        assert_snapshot!(format!("declared_{width}"), declared_part(calico_files(), width));
+    }
+}
+
+#[test]
+fn what_is_declared_and_is_not_so_breaks_nothing_by_itself() {
+    for width in [60, 80, 120] {
+        assert_snapshot!(format!("forgotten_{width}"), declared_part(forgotten_numbers(), width));
+    }
+    let coloured = report(&forgotten_numbers().report(), Style { colour: true, width: 100 });
+    assert!(coloured.contains("\u{1b}[33m≠ 9000\u{1b}[0m") && !coloured.contains('◄'), "{coloured}");
+}
+
+#[test]
+fn a_break_and_a_number_that_differs_stand_on_one_line() {
+    let node = small_nic();
+    let underlay = [has(PlaceKind::Device, "enp5s0", 1400, "≠"), has(PlaceKind::Device, "vmbr1", 1400, "≠")];
+    let pods = [has(PlaceKind::Tunnel, "vxlan.calico", 1450, "="), has(PlaceKind::Pods, "cali0", 1450, "=")];
+    let node = node.declares("underlay", "expect.underlay_mtu", &underlay, Says::Mtu(1500)).declares(
+        "pods",
+        CONFLIST,
+        &pods,
+        Says::Mtu(1450),
+    );
+    assert_snapshot!(declared_part(node, 100));
+}
+
+#[test]
+fn files_that_could_not_be_read_for_one_reason_share_a_line() {
+    let why = Says::Unknown;
+    let denied = "host_files: denied, needs read permission on /etc/cni/net.d";
+    let node = ["/etc/cni/net.d", "/var/lib/calico/mtu", "/run/flannel/subnet.env: FLANNEL_MTU"]
+        .into_iter()
+        .fold(Node::reference(), |node, file| node.declares("pods", file, &[], why(denied)));
+    let node = node.declares("pods", "/etc/cni/net.d/10-x.conf: mtu of x", &[], why("\"__MTU__\" is no MTU"));
+    assert_snapshot!(declared_part(node, 80));
+}
+
+#[test]
+fn nothing_declared_is_no_noise() {
+    let text = report(&Node::reference().report(), PLAIN);
+    assert!(!text.contains("DECLARED") && !text.contains(['≥', '≠']), "{text}");
 }
 
 #[test]
@@ -251,7 +335,15 @@ fn every_width_has_its_layout() {
 
 #[test]
 fn nothing_but_commands_is_wider_than_the_terminal() {
-    let nodes = [small_nic(), jumbo_mismatch(), two_hundred(150), Node::reference().blind()].map(Node::report);
+    let nodes = [
+        small_nic(),
+        jumbo_mismatch(),
+        two_hundred(150),
+        Node::reference().blind(),
+        calico_files(),
+        forgotten_numbers(),
+    ]
+    .map(Node::report);
     let rich = Arc::unwrap_or_clone(example::published().report);
     for node in nodes.iter().chain([&rich]) {
         for width in [60, 80, 100, 140] {
@@ -270,7 +362,7 @@ fn colour_marks_what_has_a_word_or_a_sign() {
 
 #[test]
 fn colour_changes_nothing_but_colour() {
-    for node in [small_nic(), jumbo_mismatch(), Node::reference().blind()].map(Node::report) {
+    for node in [small_nic(), jumbo_mismatch(), Node::reference().blind(), forgotten_numbers()].map(Node::report) {
         for width in [60, 100] {
             let coloured = report(&node, Style { colour: true, width });
             let mut plain = String::new();
@@ -315,6 +407,11 @@ fn without_colour_there_is_no_escape_and_names_cannot_bring_one() {
     report.ladders[0].link = "evil\u{1b}".into();
     report.ladders[0].rungs[0].name = "evil\u{1b}".into();
     report.ladders[0].rungs[1].why = Some("evil\u{1b}".into());
+    let (file, unknown) = (Some("/evil\u{1b}".to_owned()), Some("evil\u{1b}".to_owned()));
+    report.declared = vec![
+        DeclaredRow { file: file.clone(), ..DeclaredRow::default() },
+        DeclaredRow { file, unknown, ..DeclaredRow::default() },
+    ];
     let text = super::report(report, PLAIN);
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
     let coloured = super::report(&example::published().report, Style { colour: true, width: 100 });

@@ -215,6 +215,7 @@ impl Rung {
             follows: false,
             why: None,
             findings: Vec::new(),
+            declared: Vec::new(),
         }
     }
 

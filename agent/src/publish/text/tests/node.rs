@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use probes::path::{Limit, Plane, VerdictName};
 use probes::report::{
-    Finding, FindingCounts, LinkRow, NotConcluded, PathRow, Report, Role, RouteRow, SettingRow, Severity, Status,
-    TunnelRow, ladder,
+    DeclaredPath, DeclaredPlace, DeclaredRow, Finding, FindingCounts, LinkRow, NotConcluded, PathRow, PlaceKind,
+    Report, Role, RouteRow, SettingRow, Severity, Status, TunnelRow, ladder,
 };
 use probes::units::{IpSize, LinkMtu};
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ impl Node {
         report.paths.clear();
         report.findings.clear();
         report.not_concluded.clear();
+        report.declared.clear();
         report.summary.recommended_overlay_mtu = None;
         report.settings =
             vec![SettingRow { name: "ip_forward".into(), link: String::new(), value: 1, wanted: Some("1".into()) }];
@@ -142,6 +143,37 @@ impl Node {
         self
     }
 
+    /// A place that declares something, and what the kernel has of it.
+    pub(super) fn declares(mut self, subject: &str, written: &str, kernel: &[DeclaredPlace], says: Says<'_>) -> Self {
+        let (file, key) = match written.split_once(": ") {
+            Some((file, key)) => (Some(file.to_owned()), Some(key.to_owned())),
+            None if written.starts_with('/') => (Some(written.to_owned()), None),
+            None => (None, Some(written.to_owned())),
+        };
+        let planes = if subject == "underlay" { &[Plane::Underlay][..] } else { &[Plane::Overlay, Plane::Pod] };
+        let paths = self.0.paths.iter().filter(|path| planes.contains(&path.plane));
+        let narrowest = paths.filter_map(|path| Some((path.path_mtu?, path))).min_by_key(|(mtu, _)| *mtu);
+        let mut row = DeclaredRow {
+            source: if file.is_none() { "configuration".into() } else { "cni-file".into() },
+            subject: subject.into(),
+            file,
+            key,
+            kernel: kernel.to_vec(),
+            measured: narrowest.map(|(mtu, path)| DeclaredPath { plane: path.plane, peer: path.peer.clone(), mtu }),
+            recommended: self.0.summary.recommended_overlay_mtu.filter(|_| subject != "underlay"),
+            ..DeclaredRow::default()
+        };
+        match says {
+            Says::Mtu(mtu) => row.mtu = Some(IpSize::new(mtu)),
+            Says::Found(mtu, code) => (row.mtu, row.findings) = (Some(IpSize::new(mtu)), vec![code]),
+            Says::Unused(mtu, why) => (row.mtu, row.unused) = (Some(IpSize::new(mtu)), Some(why.into())),
+            Says::Automatic => row.automatic = true,
+            Says::Unknown(why) => row.unknown = Some(why.into()),
+        }
+        self.0.declared.push(row);
+        self
+    }
+
     /// Without the right to probe.
     pub(super) fn blind(mut self) -> Self {
         for path in &mut self.0.paths {
@@ -184,6 +216,22 @@ impl Node {
         report.ladders = ladder::of(&report);
         report
     }
+}
+
+/// What a place says.
+pub(super) enum Says<'s> {
+    Mtu(u32),
+    /// A size that a finding is about.
+    Found(u32, &'static str),
+    Unused(u32, &'s str),
+    Automatic,
+    Unknown(&'s str),
+}
+
+/// Something in the kernel that has a size; `≠` where it differs.
+pub(super) fn has(kind: PlaceKind, name: &str, mtu: u32, sign: &str) -> DeclaredPlace {
+    let count = if kind == PlaceKind::Pods { 12 } else { 1 };
+    DeclaredPlace { kind, name: name.into(), count, mtu: IpSize::new(mtu), differs: sign == "≠" }
 }
 
 /// What a finding says.
