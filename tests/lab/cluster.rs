@@ -50,7 +50,7 @@ pub struct Node {
     /// Its pod, where there is a pod network.
     pub pod: Option<Namespace>,
     /// Its files.
-    files: HostTree,
+    pub(crate) files: HostTree,
     /// Pods that came later, each with the node whose block its addresses are of.
     pub(crate) later: Mutex<Vec<(NewPod, usize, Namespace)>>,
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::cluster::{Cluster, Memory};
 use crate::fault::{Fault, make_all};
 use crate::recipe::Recipe;
+use crate::remedy::Followed;
 use crate::report::{Finding, Report};
 use crate::scenario::{Agents, NearMiss, Remedy, Scenario};
 use crate::service::{self, Service};
@@ -144,7 +145,7 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     let several = scenario.several_on(&cluster.recipe);
     matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, several, &settled)?;
     if scenario.is_mended_on(&cluster.recipe) {
-        mended(scenario, &subject, &report, &before, service)?;
+        mended(scenario, &subject, &report, &before, service)?.undo()?;
         broken.heal_what_is_left();
         // A remedy may have gone another way than back.
         before.put_back()?;
@@ -162,19 +163,20 @@ fn mended(
     report: &Report,
     before: &Memory<'_>,
     service: &mut Service<'_>,
-) -> Result<()> {
+) -> Result<Followed> {
     let is_it = |finding: &&Finding| finding.code == scenario.code && finding.subject == subject;
     let found = report.findings.iter().find(is_it);
     let remedy = found.map(|finding| finding.remedy.as_slice()).unwrap_or_default();
     let cluster = before.cluster();
     let after = || format!("after following the remedy\n{}\n", remedy.join("\n"));
-    let followed = remedy::follow(remedy, cluster, before).and_then(|()| match scenario.remedy {
+    let followed = remedy::follow(remedy, cluster, before).map_err(|error| error.while_doing(after()))?;
+    let seen = match scenario.remedy {
         Remedy::Clears(_) => {
             service.until("the finding to go", |report| !report.findings.iter().any(|one| is_it(&one)))
         }
         _ => healthy(service, &cluster.recipe, scenario.agents),
-    });
-    followed.map(drop).map_err(|error| error.while_doing(after()))
+    };
+    seen.map(|_| followed).map_err(|error| error.while_doing(after()))
 }
 
 fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Result<Report> {

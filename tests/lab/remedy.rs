@@ -3,15 +3,16 @@
 //! A remedy is lines of text, and this reads them as an operator does. Every `ip`, `bridge` and `sysctl` command that
 //! changes something is run, in order, on the node that the sentence before it names. Commands for what the lab does not
 //! have are acted out as far as they touch the kernel: a CNI that is told an MTU gives it to its tunnel on every node and
-//! to pods that are born from then on; one that is restarted writes its routes and entries again; so does whatever
+//! to pods that are born from then on, and writes it into its files; one that is restarted writes its routes and entries again; so does whatever
 //! manages the host's network. Pods that are to be recreated are.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use probes::remedy::INSTEAD;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Memory};
+use crate::cluster::{Cluster, Memory, Swaps, host_tree};
 use crate::family::Family;
 use crate::{Error, Result};
 
@@ -70,12 +71,27 @@ impl Place {
     }
 }
 
+/// Files that were changed by the way.
+#[derive(Debug, Default)]
+#[must_use = "files stay as they are until this is undone"]
+pub struct Followed(Vec<Swaps>);
+
+impl Followed {
+    /// Puts the files back; the kernel stays as it is.
+    ///
+    /// # Errors
+    /// If they cannot be.
+    pub fn undo(self) -> Result<()> {
+        self.0.into_iter().rev().try_for_each(Swaps::undo)
+    }
+}
+
 /// Follows a remedy: the first of its ways that has something to do in a kernel. `before` is what the nodes' CNI and
 /// network managers want.
 ///
 /// # Errors
 /// If a command fails, or there is nothing to do.
-pub fn follow(remedy: &[String], cluster: &Cluster, before: &Memory<'_>) -> Result<()> {
+pub fn follow(remedy: &[String], cluster: &Cluster, before: &Memory<'_>) -> Result<Followed> {
     let acts =
         |way: &Vec<Step>| way.iter().any(|step| matches!(step, Step::Run { .. } | Step::Tell(_) | Step::Recreate));
     let ways = ways(remedy);
@@ -83,21 +99,25 @@ pub fn follow(remedy: &[String], cluster: &Cluster, before: &Memory<'_>) -> Resu
         Error::new("following a remedy", format!("it changes nothing in a kernel:\n{}", remedy.join("\n")))
             .check("the scenario says why: `remedy = \"elsewhere: …\"`")
     })?;
-    let mut told = None;
+    let (mut told, mut followed) = (None, Followed::default());
     for step in way {
         match step {
             Step::Run { place, words } => run(place, words, cluster)?,
             Step::Tell(mtu) => {
                 told = Some(*mtu);
+                write(*mtu, cluster, &mut followed)?;
                 tell(*mtu, cluster)?;
             }
-            Step::Bear(mtu) => told = Some(*mtu),
+            Step::Bear(mtu) => {
+                told = Some(*mtu);
+                write(*mtu, cluster, &mut followed)?;
+            }
             Step::Restart => before.tunnels_again(0)?,
             Step::Reload => before.underlay_again(0)?,
             Step::Recreate => (0..cluster.nodes.len()).try_for_each(|node| cluster.recreate_pods(node, told))?,
         }
     }
-    Ok(())
+    Ok(followed)
 }
 
 fn run(place: &Place, words: &[String], cluster: &Cluster) -> Result<()> {
@@ -125,6 +145,17 @@ fn filled_in(word: &str, cluster: &Cluster, node: usize) -> Result<String> {
 
 fn is_left_open(word: &str) -> bool {
     word.len() > 1 && word.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+}
+
+/// The CNI's files say what it is told, on every node.
+fn write(mtu: u32, cluster: &Cluster, followed: &mut Followed) -> Result<()> {
+    for (node, number) in cluster.nodes.iter().zip(0..) {
+        for file in cluster.recipe.files_told(number, mtu) {
+            let make = |path: &Path| host_tree::write(path, file.text.as_bytes(), file.mode);
+            followed.0.push(node.files.put(&node.host, &file.path, make)?);
+        }
+    }
+    Ok(())
 }
 
 /// Felix gives its tunnels the MTU that it is told.
@@ -186,7 +217,9 @@ fn run_of(words: &[&str], place: &Place) -> Step {
 
 /// What files that the lab does not have are to say.
 fn pods_mtu(sentence: &str) -> Option<u32> {
-    let (_, after) = sentence.split_once("FLANNEL_MTU is ").or_else(|| sentence.split_once("`\"mtu\": "))?;
+    let (_, after) = ["FLANNEL_MTU is ", "from which Flannel takes the tunnel's overhead to get ", "`\"mtu\": "]
+        .iter()
+        .find_map(|before| sentence.split_once(before))?;
     after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 

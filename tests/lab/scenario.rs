@@ -247,6 +247,9 @@ fn parse(text: &str) -> Result<Vec<Scenario>> {
         if one.recipes().is_empty() {
             return Err(broken("no recipe has the things that it names"));
         }
+        if one.agents == Agents::Report && !matches!(one.remedy, Remedy::Elsewhere(_)) {
+            return Err(broken("no agent runs that could see its remedy work: `remedy` says why it is not applied"));
+        }
     }
     Ok(scenario)
 }

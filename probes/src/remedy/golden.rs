@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fix, PortAt, render};
+use super::{AddressesFault, Fix, PortAt, render};
 use crate::snapshot::Setup;
 use crate::snapshot::setup::{Cni, Host};
 use crate::units::{IpSize, LinkMtu};
 
 const CALICO_OPERATOR: &str = "operator api/v1/installation_types.go";
 const CALICO_MANIFEST: &str = "calico manifests/calico-vxlan.yaml";
+const CALICOCTL: &str = "calico calicoctl/calicoctl/commands/ipam_command.go";
 const FLANNEL_MANIFEST: &str = "flannel Documentation/kube-flannel.yml";
 const CILIUM_DAEMON: &str = "cilium install/kubernetes/cilium/templates/cilium-agent/daemonset.yaml";
 const KUBECTL_RESTART: &str = "kubernetes staging/src/k8s.io/kubectl/pkg/cmd/rollout/rollout_restart.go";
@@ -89,6 +90,19 @@ const PROOF: &[(&str, &str, &str)] = &[
     ("kubectl -n NAMESPACE rollout restart deployment,statefulset,daemonset", KUBECTL_RESTART, KUBECTL),
     ("kubectl get pods --all-namespaces -o wide", KUBECTL_GET, KUBECTL),
     ("kubectl get networkpolicy --all-namespaces", KUBECTL_GET, KUBECTL),
+    ("kubectl get pods -A -o wide --field-selector spec.nodeName=THIS_NODE", KUBECTL_GET, KUBECTL),
+    ("kubectl get node THIS_NODE -o jsonpath=", KUBECTL_GET, KUBECTL),
+    ("kubectl cordon THIS_NODE", "kubernetes staging/src/k8s.io/kubectl/pkg/cmd/drain/drain.go", KUBECTL),
+    ("kubectl uncordon THIS_NODE", "kubernetes staging/src/k8s.io/kubectl/pkg/cmd/drain/drain.go", KUBECTL),
+    ("\"mtuIfacePattern\":\"", "calico felix/config/config_params.go", CALICO),
+    ("calicoctl ipam show --show-blocks", CALICOCTL, CALICO),
+    ("calicoctl ipam show --show-borrowed", CALICOCTL, CALICO),
+    ("calicoctl ipam check --show-problem-ips", CALICOCTL, CALICO),
+    ("calicoctl ipam check -o report.json", CALICOCTL, CALICO),
+    ("calicoctl ipam release --from-report report.json", CALICOCTL, CALICO),
+    ("calicoctl ipam configure --strictaffinity=true --max-blocks-per-host=", CALICOCTL, CALICO),
+    ("calicoctl datastore migrate lock", "calico calicoctl/calicoctl/commands/datastore_command.go", CALICO),
+    ("calicoctl datastore migrate unlock", "calico calicoctl/calicoctl/commands/datastore_command.go", CALICO),
     ("qm config", QM, PROXMOX),
     ("qm set ID --netN LINE,mtu=1", QM, PROXMOX),
     ("qm set ID --netN LINE,queues=", QM, PROXMOX),
@@ -191,6 +205,7 @@ fn besides() -> Vec<Fix> {
             reaches: Some(address("10.0.0.12")),
             elsewhere: vec!["10.0.0.13".into()],
         },
+        Fix::Addresses(AddressesFault::Blocks { most: Some(20) }),
         Fix::SysctlLine {
             key: "net.ipv4.ip_forward".into(),
             value: "1".into(),
@@ -236,7 +251,7 @@ fn every_fix_is_worded_for_every_set_up() {
 }
 
 /// Programs that the lab does not have: what they take was looked up.
-const PROGRAMS: [&str; 7] = ["kubectl ", "helm ", "qm ", "ifreload", "netplan ", "networkctl ", "nmcli "];
+const PROGRAMS: [&str; 8] = ["kubectl ", "calicoctl ", "helm ", "qm ", "ifreload", "netplan ", "networkctl ", "nmcli "];
 
 #[test]
 fn every_command_was_checked_against_its_project() {
@@ -245,8 +260,10 @@ fn every_command_was_checked_against_its_project() {
         for program in PROGRAMS {
             for (at, _) in line.match_indices(program) {
                 let starts = line[..at].chars().next_back().is_none_or(|before| matches!(before, ' ' | '`'));
-                let named =
-                    line[..at].ends_with(['`', '$']) || line[..at].ends_with("$ ") || line[..at].ends_with("&& ");
+                let named = line[..at].ends_with(['`', '$'])
+                    || line[..at].ends_with("$ ")
+                    || line[..at].ends_with("&& ")
+                    || line[..at].ends_with("; ");
                 assert!(!starts || !named || proven(&line[at..]), "nothing proves `{}`", &line[at..]);
             }
         }

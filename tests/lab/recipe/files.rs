@@ -81,6 +81,21 @@ impl Recipe {
         of_cni.into_iter().chain(plugins).chain(self.kubernetes(overlay, node)).collect()
     }
 
+    /// The files of a node that its CNI writes anew once it is told this MTU for pods, and what they say then.
+    pub(crate) fn files_told(&self, node: usize, mtu: u32) -> Vec<HostFile> {
+        let mut told = *self;
+        if let Some(overlay) = &mut told.overlay {
+            overlay.mtu = mtu;
+            // Calico's list names what it is told; Flannel's note does, and its list only where it names one already.
+            overlay.declared |= overlay.by == Cni::Calico;
+            if let Some(six) = &mut overlay.six {
+                six.mtu = mtu;
+            }
+        }
+        let before = self.files(node);
+        told.files(node).into_iter().filter(|file| !before.contains(file)).collect()
+    }
+
     /// Where a node's CNI configuration is.
     pub fn cni_file(&self) -> Option<&'static str> {
         Some(match self.overlay?.by {
