@@ -79,9 +79,9 @@ pub fn winner(files: &Files) -> Result<Option<(&str, Vec<Plugin>)>, Unread> {
 pub fn pods(files: &Files) -> Result<Option<Pods>, Unread> {
     let Some((path, plugins)) = winner(files)? else { return Ok(None) };
     let Some(given) = given(files, path, &plugins[0])? else { return Ok(None) };
-    let tuned =
+    let mut tuned =
         plugins[1..].iter().filter(|plugin| plugin.kind == "tuning").filter_map(|plugin| number(&plugin.fields));
-    let smaller = tuned.last().filter(|&mtu| mtu < given.mtu);
+    let smaller = tuned.next_back().filter(|&mtu| mtu < given.mtu);
     Ok(Some(match smaller {
         Some(mtu) => Pods { mtu, by: Giver::CniFile, written: format!("{path}: mtu of tuning"), ..given },
         None => given,
