@@ -5,6 +5,9 @@
 //! - What cannot be read is told in a few words, whatever the text's length, and never read as zero.
 //! - What sysctl files say of a setting stands where it is said to stand, and nothing is said of it behind a file that
 //!   could not be read.
+//! - YAML of any bytes is read in bounded memory, or refused by a line that is there. What is read and written as JSON
+//!   reads as the same.
+//! - A flag of the kubelet stands in a file and line that there is.
 #![no_main]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +15,10 @@ use std::sync::LazyLock;
 
 use harness::bounded;
 use libfuzzer_sys::fuzz_target;
+use probes::declared::host::{Entry, EntryKind, Found, RawHost};
 use probes::declared::sysctl::{self, KNOWN, Key, RawFile, RawFiles, Written, alike};
-use probes::fact::{Reason, Source, Unread};
+use probes::declared::{host, kubelet, kubevip, yaml};
+use probes::fact::{Fact, Reason, Source, Unread};
 use probes::kernel::{Counters, conntrack, proc, socket};
 use probes::units::Family;
 
@@ -31,6 +36,10 @@ fuzz_target!(|bytes: &[u8]| {
     sockets(first);
     per_processor(first);
     files(&parts);
+    // Aliases may stand for a mebibyte, whatever the input's length, and be built more than once on the way.
+    bounded(bytes.len() + 32_768, 512, || document(first));
+    manifests(&parts);
+    flags(first, second);
 });
 
 /// How a file that counts is read, what it names, and the same file the other way round.
@@ -221,6 +230,80 @@ fn files(parts: &[&str]) {
     }
     for key in sysctl::to_read(Ok(&raw), []) {
         assert!(KNOWN.iter().any(|setting| setting.keys().contains(&key)), "{key}");
+    }
+}
+
+fn document(text: &str) {
+    match yaml::first(text) {
+        Ok(value) => {
+            let json = value.to_string();
+            assert!(json.len() < 16 << 20, "{} bytes", json.len());
+            // JSON's own escapes of characters that YAML has no place for are left aside.
+            if json.len() < 4096 && json.bytes().all(|byte| byte.is_ascii() && byte != b'\\') {
+                assert_eq!(yaml::first(&json).as_ref(), Ok(&value), "{json}");
+            }
+        }
+        Err(broken) => {
+            assert!(broken.why.len() < 400 && broken.line <= text.split(['\n', '\r']).count() + 1, "{broken:?}");
+        }
+    }
+}
+
+/// A machine on which every ask is answered by `found`.
+fn machine(found: impl Fn(&str) -> Option<Found>) -> RawHost {
+    let mut read = RawHost::new();
+    for round in 0.. {
+        let asks = host::asks(&read);
+        if asks.is_empty() {
+            break;
+        }
+        assert!(round < 4 && asks.len() < 256, "{} asks in round {round}", asks.len());
+        for ask in asks {
+            assert!(ask.path.starts_with('/'), "{}", ask.path);
+            let found = found(&ask.path);
+            read.take(ask.path, Ok(found));
+        }
+    }
+    read
+}
+
+/// Each part is a file among the static pods, the first one the kubelet's configuration too.
+fn manifests(parts: &[&str]) {
+    let entry = |(number, text): (usize, &&str)| {
+        let kind = EntryKind::File { executable: false, text: Some(Ok((*text).to_owned())) };
+        Entry { name: format!("{number}"), kind }
+    };
+    let read = machine(|path| match path {
+        "/etc/kubernetes/manifests" => Some(Found::Folder(parts.iter().take(8).enumerate().map(entry).collect())),
+        "/var/lib/kubelet/config.yaml" => Some(Found::Text(parts[0].to_owned())),
+        _ => None,
+    });
+    let Fact::Known(pods) = kubevip::static_pods(&read) else { return };
+    for pod in &pods.kube_vip {
+        assert!(pod.links().count() <= 2 && pod.addresses().len() <= parts.concat().len());
+    }
+    for unread in pods.unread {
+        short(&unread.to_string());
+    }
+}
+
+/// The first text is a drop-in, the second the file of variables that kubeadm writes.
+fn flags(unit: &str, variables: &str) {
+    const FILE: &str = "/var/lib/kubelet/kubeadm-flags.env";
+    const PART: &str = "/etc/systemd/system/kubelet.service.d";
+    let read = machine(|path| match path {
+        FILE => Some(Found::Text(variables.to_owned())),
+        PART => {
+            let kind = EntryKind::File { executable: false, text: Some(Ok(unit.to_owned())) };
+            Some(Found::Folder(vec![Entry { name: "1.conf".into(), kind }]))
+        }
+        _ => None,
+    });
+    let Fact::Known(flags) = kubelet::flags(&read) else { return };
+    for flag in flags.flags {
+        let text = if flag.file == FILE { variables } else { unit };
+        assert!(flag.line >= 1 && flag.line <= text.lines().count().max(1), "{flag:?}");
+        assert!(!flag.name.contains('_') && !flag.name.contains('='), "{flag:?}");
     }
 }
 
