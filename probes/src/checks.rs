@@ -9,6 +9,7 @@
 //! network never hides trouble on another. `silences` names entries, not text: a cycle does not compile. The codes
 //! about path sizes silence each other and themselves, on planes further in, and are named by constants for that.
 
+mod class;
 pub mod declared;
 #[cfg(test)]
 mod golden;
@@ -21,6 +22,7 @@ pub(crate) mod words;
 
 use std::fmt;
 
+pub use class::{Class, Story};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
@@ -62,18 +64,57 @@ pub struct Entry {
     pub area: Area,
     /// Every severity that it can have, mildest first.
     pub severities: &'static [Severity],
+    /// When it has which: a phrase for each of `severities`, in their order.
+    pub when: &'static [&'static str],
     /// A few words.
     pub title: &'static str,
     /// What it means and whom it hurts.
     pub meaning: &'static str,
-    /// How to look by hand.
-    pub look: &'static [&'static str],
+    /// What looks like it and is left alone on purpose: a phrase.
+    pub quiet: &'static str,
+    /// How to look by hand, in the order in which to do it.
+    pub look: &'static [Look],
+    /// What to query beside `mtuscope_finding` and `mtuscope_findings`: expressions that begin with a family's name.
+    pub metrics: &'static [&'static str],
+    /// The kind of incident.
+    pub class: Class,
     /// Codes that are its consequences.
     pub silences: &'static [&'static str],
     /// How much evidence it takes.
     pub confirm: Confirm,
     /// Whether somebody is alerted.
     pub alert: Alert,
+}
+
+#[cfg(test)]
+impl Entry {
+    /// An entry for tests, in which only what is given by name matters.
+    pub(crate) const fn made_up(code: &'static str) -> Self {
+        Self {
+            code,
+            area: Area::Paths,
+            severities: &[Severity::Warning],
+            when: &["always"],
+            title: "",
+            meaning: "",
+            quiet: "",
+            look: &[],
+            metrics: &[],
+            class: Class::NoThread { why: "made up" },
+            silences: &[],
+            confirm: Confirm::AtOnce,
+            alert: Alert::None { why: "made up" },
+        }
+    }
+}
+
+/// One thing to look at by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Look {
+    /// A command; names to fill in stand in capitals.
+    pub run: &'static str,
+    /// What in its output shows the fault: a phrase.
+    pub see: &'static str,
 }
 
 /// Parts of the catalogue.
@@ -382,6 +423,20 @@ mod tests {
             if let Alert::Named { name, .. } = entry.alert {
                 assert!(name.starts_with("Mtuscope"), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn entries_say_when_they_have_which_severity_and_what_to_see() {
+        for check in ALL {
+            let Entry { code, severities, when, quiet, look, metrics, class, .. } = check.entry;
+            assert_eq!(when.len(), severities.len(), "{code}: a phrase for each severity");
+            let no_thread = if let Class::NoThread { why } = class { Some(*why) } else { None };
+            let seen = look.iter().flat_map(|look| [look.run, look.see]);
+            for phrase in when.iter().copied().chain([*quiet]).chain(seen).chain(no_thread) {
+                assert!(!phrase.is_empty() && !phrase.ends_with('.'), "{code}: a phrase: {phrase}");
+            }
+            assert!(metrics.iter().all(|query| query.contains("mtuscope_")), "{code}: {metrics:?}");
         }
     }
 

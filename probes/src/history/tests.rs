@@ -1,20 +1,10 @@
 use super::*;
-use crate::checks::{Alert, Area, Causes, Entry};
+use crate::checks::{Causes, Entry};
 use crate::fact::{Reason, Source, Unread};
 use crate::report::Severity;
 
 const fn entry(code: &'static str, confirm: Confirm) -> Entry {
-    Entry {
-        code,
-        area: Area::Paths,
-        severities: &[Severity::Warning],
-        title: "",
-        meaning: "",
-        look: &[],
-        silences: &[],
-        confirm,
-        alert: Alert::None { why: "test" },
-    }
+    Entry { confirm, ..Entry::made_up(code) }
 }
 
 static MEASURED: Entry = entry("measured", Confirm::Rounds);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::*;
-use crate::checks::{Alert, Area, Candidate, Confirm, Entry};
+use crate::checks::{Candidate, Entry};
 use crate::config::Expect;
 use crate::kernel::ethtool::Devices;
 use crate::path::Plane;
@@ -14,17 +14,7 @@ use crate::units::Family;
 use crate::windows::Windows;
 
 const fn entry(code: &'static str, severities: &'static [Severity], silences: &'static [&'static str]) -> Entry {
-    Entry {
-        code,
-        area: Area::Paths,
-        severities,
-        title: "",
-        meaning: "",
-        look: &[],
-        silences,
-        confirm: Confirm::AtOnce,
-        alert: Alert::None { why: "test" },
-    }
+    Entry { severities, silences, ..Entry::made_up(code) }
 }
 
 static CAUSE: Entry = entry("cause", &[Severity::Warning, Severity::Critical], &["middle", "effect"]);

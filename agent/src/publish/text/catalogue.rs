@@ -24,7 +24,7 @@ pub struct Explained {
     /// What it means and whom it hurts.
     pub meaning: &'static str,
     /// How to look by hand.
-    pub look: &'static [&'static str],
+    pub look: Vec<&'static str>,
     /// Codes that are its consequences.
     pub silences: &'static [&'static str],
     /// The alert's name, or why there is none.
@@ -45,6 +45,7 @@ impl Explained {
             Alert::None { why } => format!("none: {why}"),
         };
         let remedy = remedy::render(&example.fixes, Setup::default());
+        let look = look.iter().map(|look| look.run).collect();
         Self { code, area: *area, severities, title, meaning, look, silences, alert, example: example.summary, remedy }
     }
 }
@@ -94,7 +95,7 @@ mod tests {
             severities: &[Severity::Warning, Severity::Critical],
             title: "A link that traffic needs is down",
             meaning: "Nothing leaves through it, although the configuration above it looks right.",
-            look: &["ip -br link", "ethtool LINK"],
+            look: vec!["ip -br link", "ethtool LINK"],
             silences: &["peer-unreachable", "overlay-unreachable"],
             alert: "MtuscopeLinkDown, after 2 min".into(),
             example: "enp5s0 has no carrier.".into(),

@@ -28,7 +28,7 @@ use serde::Serialize;
 use crate::checks::links::{BridgePortMtu, PodMtuMixed, PodMtuTooLarge, TunnelNoHeadroom};
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
 use crate::checks::paths::{PathBlackHole, PathLimited};
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::declared::{self, Network};
 use crate::fact::Unread;
 use crate::remedy::Fix;
@@ -90,11 +90,23 @@ impl Check for DeclaredMtuDiffers {
         code: "declared-mtu-differs",
         area: Area::Declared,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["another size than was declared", "and packets of that size vanish, or pods are cut off from it"],
         title: "MTU differs from what is declared",
         meaning: "A link, a tunnel, a route or pods have another MTU than somebody wrote down that they are to have. \
                   Nodes that differ lose each other's full packets, and what was sized by the declared value does not \
                   fit.",
-        look: &["ip -br link", "ip -d link show dev LINK", "ip route get ADDRESS"],
+        quiet: "what a NIC under the link has more than was declared; `mtu: 0` in a CNI's file, which means automatic; \
+                a link that is down",
+        look: &[
+            Look { run: "ip -br link", see: "`mtu` is another number than the source says" },
+            Look { run: "ip -d link show dev LINK", see: "its `mtu`, and that of the link below" },
+            Look {
+                run: "ip route get ADDRESS",
+                see: "`mtu` of a route, which is in force where it is smaller than the link's",
+            },
+        ],
+        metrics: &["mtuscope_link_mtu_bytes", "mtuscope_pod_links"],
+        class: Class::Mixed,
         silences: &[
             BridgePortMtu::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::PeerUnreachable;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Fact, Unread};
 use crate::kernel::{Address, Link, LinkIndex, Route, RouteKind};
 use crate::path::PathKey;
@@ -88,14 +88,25 @@ impl Check for AcceptRaOff {
         code: "accept-ra-off",
         area: Area::Kernel,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["addresses or default route will run out", "there is no IPv6 route to a peer any more"],
         title: "a link that forwards no longer listens to its router",
         meaning: "IPv6 addresses and default route of a link came from router advertisements, which the kernel leaves \
                   aside on a link that forwards unless accept_ra is 2. They run out and IPv6 stops working.",
+        quiet: "0 is set on purpose, by whatever listens in the kernel's stead; a node with addresses and routes of \
+                its own has lost nothing",
         look: &[
-            "sysctl net.ipv6.conf.LINK.accept_ra net.ipv6.conf.LINK.forwarding",
-            "ip -6 route show default",
-            "ip -6 address show dev LINK",
+            Look {
+                run: "sysctl net.ipv6.conf.LINK.accept_ra net.ipv6.conf.LINK.forwarding",
+                see: "accept_ra 1 with forwarding 1; 2 listens",
+            },
+            Look {
+                run: "ip -6 route show default",
+                see: "`proto ra` with `expires`, which is not renewed; or no line",
+            },
+            Look { run: "ip -6 address show dev LINK", see: "`dynamic` with a `valid_lft` that runs down" },
         ],
+        metrics: &["mtuscope_setting{name=\"ipv6.accept_ra\"}"],
+        class: Class::NoThread { why: "no public thread known: it takes half an hour to a month to show" },
         silences: &[PeerUnreachable::ENTRY.code, OverlayUnreachable::ENTRY.code, PodUnreachable::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeAcceptRaOff", minutes: 5 },

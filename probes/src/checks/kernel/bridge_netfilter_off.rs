@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::kernel::SysctlDrift;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Fact, Unread};
 use crate::kernel::{BridgeFilter, Link};
 use crate::remedy::Fix;
@@ -48,15 +48,23 @@ impl Check for BridgeNetfilterOff {
         code: "bridge-netfilter-off",
         area: Area::Kernel,
         severities: &[Severity::Warning],
+        when: &["pods hang on a bridge that shows nothing to iptables"],
         title: "bridged pods bypass the filters",
         meaning: "Packets between pods on one bridge bypass iptables and nft. A pod that uses a Service which a pod of \
                   the same node serves gets no answer, and network policies between the two do not hold.",
+        quiet: "it matters only where pods hang on a Linux bridge (Flannel, kubenet, the bridge plugin); a bridge that \
+                is switched on by itself is fine",
         look: &[
-            "sysctl net.bridge.bridge-nf-call-iptables",
-            "lsmod | grep -w br_netfilter",
-            "ip -d link show type bridge",
-            "bridge link",
+            Look {
+                run: "sysctl net.bridge.bridge-nf-call-iptables",
+                see: "0, or `No such file or directory`: the module is not loaded",
+            },
+            Look { run: "lsmod | grep -w br_netfilter", see: "no line: not loaded" },
+            Look { run: "ip -d link show type bridge", see: "`nf_call_iptables 0` of the pods' bridge" },
+            Look { run: "bridge link", see: "pods' links with that bridge as `master`" },
         ],
+        metrics: &["mtuscope_setting{name=\"bridge-nf-call-iptables\"} == 0"],
+        class: Class::Forwarding,
         silences: &[SysctlDrift::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeBridgeNetfilterOff", minutes: 5 },

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::PathLossy;
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::fact::Unread;
 use crate::remedy::{CounterFault, Fix};
 use crate::report::Severity;
@@ -56,14 +56,28 @@ impl Check for ConntrackFull {
         code: "conntrack-full",
         area: Area::Kernel,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["four fifths of the limit are taken", "and entries are given up early, or packets dropped"],
         title: "connection tracking is full or nearly so",
         meaning: "The node tracks nearly as many connections as it may. Once it cannot take another one, packets of new \
                   connections are dropped at random, of any size.",
+        quiet: "the counter of drops rises on an empty table as well (two connections that clash); only with a full \
+                table it counts",
         look: &[
-            "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max",
-            "conntrack -S",
-            "dmesg | grep 'nf_conntrack: table full'",
+            Look {
+                run: "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max",
+                see: "count near max",
+            },
+            Look { run: "conntrack -S", see: "`drop` and `early_drop` rise" },
+            Look { run: "dmesg | grep 'nf_conntrack: table full'", see: "a line: packets were dropped" },
         ],
+        metrics: &[
+            "mtuscope_conntrack_entries / mtuscope_conntrack_limit",
+            "rate(mtuscope_kernel_events_total{name=~\"conntrack_.*drops\"}[5m])",
+        ],
+        class: Class::NoThread {
+            why: "no public thread known by number: `nf_conntrack: table full` is a known ceiling of \
+                                   busy nodes",
+        },
         silences: &[PathLossy::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeConntrackFull", minutes: 5 },

@@ -22,7 +22,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::Df;
 use crate::remedy::{CounterFault, Fix};
@@ -90,14 +90,32 @@ impl Check for FragmentationFailing {
         code: "fragmentation-failing",
         area: Area::Kernel,
         severities: &[Severity::Info, Severity::Warning],
+        when: &[
+            "errors are sent, and packets of that size keep coming",
+            "packets are dropped and nobody is told, or over 1 % of datagrams in fragments never become whole",
+        ],
         title: "packets too large to pass are dropped, or fragments do not become whole",
         meaning: "This node drops packets that are too large for the next link and must not be cut, or gets fragments \
                   from which parts are missing. Whoever sent them hears nothing, or does not listen, and hangs.",
+        quiet: "a sender that learns its path MTU loses ten packets or so, and no more; our own probes' packets are \
+                taken off",
         look: &[
-            "nstat -az IpFragFails IpReasmFails Ip6FragFails Ip6ReasmFails IcmpOutDestUnreachs Icmp6OutPktTooBigs",
-            "ip -s -d link",
-            "tcpdump -ni any 'icmp[icmptype] = icmp-unreach or icmp6 and ip6[40] = 2'",
+            Look {
+                run: "nstat -az IpFragFails IpReasmFails Ip6FragFails Ip6ReasmFails IcmpOutDestUnreachs Icmp6OutPktTooBigs",
+                see: "FragFails rises faster than the errors sent (IcmpOutDestUnreachs, Icmp6OutPktTooBigs): nobody is \
+                      told",
+            },
+            Look { run: "ip -s -d link", see: "the link whose `mtu` is too small" },
+            Look {
+                run: "tcpdump -ni any 'icmp[icmptype] = icmp-unreach or icmp6 and ip6[40] = 2'",
+                see: "who is told, of which size, again and again",
+            },
         ],
+        metrics: &[
+            "rate(mtuscope_kernel_events_total{name=~\"fragmentation_failed.*\"}[5m])",
+            "rate(mtuscope_kernel_events_total{name=~\"reassembly_failed.*\"}[5m])",
+        ],
+        class: Class::Fragments,
         silences: &[],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeFragmentationFailing", minutes: 15 },

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::kernel::SysctlDrift;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Link;
 use crate::remedy::Fix;
@@ -60,15 +60,26 @@ impl Check for IpForwardOff {
         code: "ip-forward-off",
         area: Area::Kernel,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "one link does not forward, which only answers from the world come in by",
+            "nothing is forwarded, or not what comes in by a link of pods or of the tunnel",
+        ],
         title: "forwarding is off",
         meaning: "The kernel forwards nothing between pods, tunnel and network, or nothing of what comes in by one of \
                   their links, so pods of this node do not reach other nodes or are not reached from them. Packets are \
                   dropped without an ICMP error.",
+        quiet: "a machine without pods and without a tunnel for them forwards for nobody; IPv6 counts only where pods \
+                speak it",
         look: &[
-            "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
-            "sysctl -a --pattern 'net.ipv4.conf.*.forwarding'",
-            "nstat -az IpInAddrErrors Ip6InAddrErrors",
+            Look { run: "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding", see: "0" },
+            Look {
+                run: "sysctl -a --pattern 'net.ipv4.conf.*.forwarding'",
+                see: "0 at the link that packets of pods come in by, although `all` is 1",
+            },
+            Look { run: "nstat -az IpInAddrErrors Ip6InAddrErrors", see: "rises while pods send" },
         ],
+        metrics: &["mtuscope_setting{name=\"ip_forward\"} == 0"],
+        class: Class::Forwarding,
         silences: &[SysctlDrift::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeIpForwardOff", minutes: 1 },

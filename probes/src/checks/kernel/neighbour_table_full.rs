@@ -12,7 +12,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::fact::Unread;
 use crate::kernel::neighbour_table::refusals;
 use crate::remedy::{CounterFault, Fix};
@@ -57,14 +57,31 @@ impl Check for NeighbourTableFull {
         code: "neighbour-table-full",
         area: Area::Kernel,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["four fifths of the limit are taken", "entries are refused"],
         title: "the machine's neighbour table is full or nearly so",
         meaning: "The kernel keeps a limited number of neighbours for the whole machine, pods' among them. Once it is \
                   reached, packets to new ones fail, on the node and in every pod.",
+        quiet: "permanent entries and those that a routing daemon made do not count: garbage collection spares them, \
+                and the limit does not apply",
         look: &[
-            "ip ntable show name arp_cache; ip ntable show name ndisc_cache",
-            "dmesg | grep 'neighbor table overflow'",
-            "ip -4 neigh show nud all | wc -l; ip -6 neigh show nud all | wc -l",
+            Look {
+                run: "ip ntable show name arp_cache; ip ntable show name ndisc_cache",
+                see: "`thresh3` is the limit, `table_fulls` the refusals",
+            },
+            Look { run: "dmesg | grep 'neighbor table overflow'", see: "a line: the table was full" },
+            Look {
+                run: "ip -4 neigh show nud all | wc -l; ip -6 neigh show nud all | wc -l",
+                see: "near thresh3; pods' own neighbours count too, and are not listed here",
+            },
         ],
+        metrics: &[
+            "mtuscope_neighbour_entries / mtuscope_neighbour_limit",
+            "rate(mtuscope_neighbour_table_full_total[5m])",
+        ],
+        class: Class::NoThread {
+            why: "no public thread known by number: `neighbour table overflow` is a known ceiling of \
+                                   large clusters",
+        },
         silences: &[],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeNeighbourTableFull", minutes: 5 },

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::checks::kernel::SysctlDrift;
 use crate::checks::paths::PathMtuCacheStale;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::Df;
 use crate::remedy::Fix;
@@ -63,14 +63,18 @@ impl Check for PmtuDiscoveryOff {
         code: "pmtu-discovery-off",
         area: Area::Kernel,
         severities: &[Severity::Info, Severity::Warning],
+        when: &["3: only TCP, SCTP and DCCP listen", "1 or 2: nobody does; or 3 under a tunnel that sets DF"],
         title: "path MTU discovery is off",
         meaning: "The kernel does not learn what a path carries: it ignores \"fragmentation needed\" or takes it for \
                   552 B. The node's own packets may be fragmented on the way, and tunnels that set DF lose what is too large.",
+        quiet: "a machine without an IPv4 address has no use for it; IPv6 has no such setting",
         look: &[
-            "sysctl net.ipv4.ip_no_pmtu_disc net.ipv4.route.min_pmtu",
-            "ip route show cache",
-            "nstat -az IpFragCreates",
+            Look { run: "sysctl net.ipv4.ip_no_pmtu_disc net.ipv4.route.min_pmtu", see: "anything but 0" },
+            Look { run: "ip route show cache", see: "`mtu lock 552`: pinned" },
+            Look { run: "nstat -az IpFragCreates", see: "rises: this node fragments what it sends" },
         ],
+        metrics: &["mtuscope_setting{name=\"ip_no_pmtu_disc\"} > 0"],
+        class: Class::BlackHole,
         silences: &[PathMtuCacheStale::ENTRY.code, SysctlDrift::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePmtuDiscoveryOff", minutes: 15 },

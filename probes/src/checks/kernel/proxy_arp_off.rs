@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::{LinkIndex, Route};
 use crate::remedy::Fix;
@@ -54,10 +54,23 @@ impl Check for ProxyArpOff {
         code: "proxy-arp-off",
         area: Area::Kernel,
         severities: &[Severity::Critical],
+        when: &["a Calico pod's link has proxy_arp off"],
         title: "nobody answers for the pods' gateway",
         meaning: "Calico's pods send everything to 169.254.1.1, for which the node's end of their link answers only with \
                   proxy_arp on. It is off, so these pods are cut off as soon as they ask for their gateway again.",
-        look: &["sysctl -a --pattern 'net.ipv4.conf.(all|cali.*).proxy_arp$'", "kubectl exec POD -- cat /proc/net/arp"],
+        quiet: "a node that has 169.254.1.1 itself, or proxy_arp for `all`, answers all the same; IPv6 needs none",
+        look: &[
+            Look {
+                run: "sysctl -a --pattern 'net.ipv4.conf.(all|cali.*).proxy_arp$'",
+                see: "0 for `all` and for a pod's link",
+            },
+            Look {
+                run: "kubectl exec POD -- cat /proc/net/arp",
+                see: "169.254.1.1 has no hardware address, or `00:00:00:00:00:00`",
+            },
+        ],
+        metrics: &["mtuscope_setting{name=\"proxy_arp\"} == 0"],
+        class: Class::NoThread { why: "no public thread known: hardening scripts that write to all of net.ipv4.conf" },
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeProxyArpOff", minutes: 1 },

@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::checks::kernel::SysctlDrift;
 use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex, Query, Route, RouteKind};
 use crate::path::{PathKey, Plane, Verdict};
@@ -102,14 +102,27 @@ impl Check for RpFilterStrict {
         code: "rp-filter-strict",
         area: Area::Kernel,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "a peer's packets can come in by another link than the kernel would answer by",
+            "a peer fails, and the drop counter rose since",
+        ],
         title: "strict reverse-path filter on a machine with two ways to a peer",
         meaning: "Packets that a peer sends come in by a link that the kernel would not answer by, and strict \
                   filtering drops them without a trace but a counter.",
+        quiet: "strict is right on a machine with one way to each peer; loose (2) and off (0) drop nothing",
         look: &[
-            "sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.LINK.rp_filter",
-            "ip route get ADDRESS",
-            "nstat -az TcpExtIPReversePathFilter",
+            Look {
+                run: "sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.LINK.rp_filter",
+                see: "the larger of the two is in force: 1 is strict",
+            },
+            Look { run: "ip route get ADDRESS", see: "`dev` is another link than the one that its packets come in by" },
+            Look { run: "nstat -az TcpExtIPReversePathFilter", see: "rises while the peer sends" },
         ],
+        metrics: &[
+            "mtuscope_setting{name=\"rp_filter\"} == 1",
+            "rate(mtuscope_kernel_events_total{name=\"reverse_path_filter\"}[5m])",
+        ],
+        class: Class::ReversePath,
         silences: &[
             PeerUnreachable::ENTRY.code,
             OverlayUnreachable::ENTRY.code,

@@ -28,7 +28,7 @@ mod tests;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::declared::sysctl::{BOOT, Line, SYSTEM};
 use crate::fact::Unread;
 use crate::remedy::Fix;
@@ -65,15 +65,27 @@ impl Check for SysctlDrift {
         code: "sysctl-drift",
         area: Area::Kernel,
         severities: &[Severity::Info, Severity::Warning],
+        when: &[
+            "nobody is hurt by it now, or the files contradict each other",
+            "pods need the setting, or the operator asked for it",
+        ],
         title: "a setting is not what is written",
         meaning: "The kernel has another value than the configuration or the machine's sysctl files say. Either \
                   something changed it since, and what was meant is not in force, or the files will take a value back \
                   that works now, at the next boot or `sysctl --system`.",
+        quiet: "what the CNI or kube-proxy keeps is no drift; a setting that the kernel does not have is none from a \
+                file",
         look: &[
-            "sysctl KEY",
-            "grep -rsn KEY /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d",
-            "systemd-analyze cat-config sysctl.d",
+            Look { run: "sysctl KEY", see: "another value than was written" },
+            Look {
+                run: "grep -rsn KEY /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d /usr/lib/sysctl.d",
+                see: "the last file in lexical order wins, of whatever folder; /etc/sysctl.conf is read last by \
+                      `sysctl --system`",
+            },
+            Look { run: "systemd-analyze cat-config sysctl.d", see: "what systemd applies at boot, in its order" },
         ],
+        metrics: &["mtuscope_setting"],
+        class: Class::Forwarding,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeSysctlDrift", minutes: 15 },

@@ -12,7 +12,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::remedy::{CounterFault, Fix};
 use crate::report::Severity;
@@ -54,14 +54,24 @@ impl Check for UdpChecksumErrors {
         code: "udp-checksum-errors",
         area: Area::Kernel,
         severities: &[Severity::Warning],
+        when: &["5 and more came in a window, through all of it"],
         title: "UDP keeps coming in with wrong checksums",
         meaning: "Datagrams reach this node with a wrong checksum and are dropped without a word, which is what a tunnel \
                   or NIC does whose checksum offload is broken. Pings pass, and names are not resolved.",
+        quiet: "stray ones (under 5 a window), and a burst that is over",
         look: &[
-            "nstat -az UdpInCsumErrors Udp6InCsumErrors TcpInCsumErrors",
-            "ethtool -k TUNNEL | grep checksum",
-            "tcpdump -Q in -ni any -vv udp | grep -B1 'bad udp cksum'",
+            Look { run: "nstat -az UdpInCsumErrors Udp6InCsumErrors TcpInCsumErrors", see: "UdpInCsumErrors rises" },
+            Look {
+                run: "ethtool -k TUNNEL | grep checksum",
+                see: "`tx-checksum-ip-generic: on` at the sender's tunnel: switch it off to confirm",
+            },
+            Look {
+                run: "tcpdump -Q in -ni any -vv udp | grep -B1 'bad udp cksum'",
+                see: "who sends them: the address above `bad udp cksum`",
+            },
         ],
+        metrics: &["rate(mtuscope_kernel_events_total{name=~\"udp_checksum_errors.*\"}[5m])"],
+        class: Class::Offload,
         silences: &[],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeUdpChecksumErrors", minutes: 10 },

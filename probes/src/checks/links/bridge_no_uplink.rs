@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::PeerUnreachable;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex};
 use crate::path::{Plane, Verdict};
@@ -62,10 +62,23 @@ impl Check for BridgeNoUplink {
         code: "bridge-no-uplink",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["some peers behind the bridge answer and some do not", "none answers, or the bridge has no carrier"],
         title: "bridge without a way to the wire",
         meaning: "A bridge holds the address and the tunnel that lead to other nodes, and no NIC is a port of it. It \
                   looks configured; nothing that leaves by it leaves the machine.",
-        look: &["bridge link", "ip -br link show master BRIDGE", "ip -br addr", "ip -br link"],
+        quiet: "a bridge that joins guests or pods alone needs no uplink: with carrier, and all peers behind it \
+                answering, nothing is said",
+        look: &[
+            Look { run: "bridge link", see: "no line of a NIC has `master BRIDGE`" },
+            Look { run: "ip -br link show master BRIDGE", see: "only tap, veth and the like are listed, or nothing" },
+            Look { run: "ip -br addr", see: "BRIDGE has the address of the cluster's network" },
+            Look {
+                run: "ip -br link",
+                see: "a NIC that is UP and has no master is the one that is missed, perhaps under a new name",
+            },
+        ],
+        metrics: &["mtuscope_link_up", "mtuscope_path_up == 0"],
+        class: Class::NoThread { why: "no public thread known: found on a Proxmox node after a change of hardware" },
         silences: &[
             PeerUnreachable::ENTRY.code,
             OverlayUnreachable::ENTRY.code,

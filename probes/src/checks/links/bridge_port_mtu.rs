@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::checks::kernel::{FragmentationFailing, fragmentation_failing};
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::paths::PathBlackHole;
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, small, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, small, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, LinkIndex};
 use crate::overhead::VLAN_HLEN;
@@ -69,10 +69,25 @@ impl Check for BridgePortMtu {
         code: "bridge-port-mtu",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "the port is more than 4 B smaller than its bridge",
+            "and packets of that size were measured to vanish",
+        ],
         title: "bridge port smaller than its bridge",
         meaning: "The machine sends packets as large as the bridge's MTU, and the port by which they leave drops the \
                   large ones without an error or a counter: pings work and transfers hang.",
-        look: &["ip -br link show master BRIDGE", "ip link show dev BRIDGE", "bridge fdb show br BRIDGE"],
+        quiet: "a port that is up to 4 B smaller loses nothing (room for a VLAN tag); a port that is larger loses \
+                nothing either",
+        look: &[
+            Look { run: "ip -br link show master BRIDGE", see: "a port's `mtu` is smaller than the bridge's" },
+            Look { run: "ip link show dev BRIDGE", see: "`mtu` is the size that the kernel sends" },
+            Look {
+                run: "bridge fdb show br BRIDGE",
+                see: "the port behind which the peer's hardware address was learned",
+            },
+        ],
+        metrics: &["mtuscope_link_mtu_bytes", "mtuscope_path_mtu_bytes < mtuscope_path_expected_mtu_bytes"],
+        class: Class::Mixed,
         silences: &[
             PathBlackHole::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,

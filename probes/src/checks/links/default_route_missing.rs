@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::{OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::PeerUnreachable;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Link, Route, RouteKind};
 use crate::remedy::Fix;
@@ -67,10 +67,25 @@ impl Check for DefaultRouteMissing {
         code: "default-route-missing",
         area: Area::Links,
         severities: &[Severity::Critical],
+        when: &["a Calico pod's gateway is not answered for"],
         title: "pods have no gateway",
         meaning: "Calico's pods send everything to 169.254.1.1, for which the node answers only while it has a route that \
                   covers it. It has none, so every pod here is cut off while the node itself answers.",
-        look: &["ip route get 169.254.1.1", "ip route show default", "ip rule", "in a pod: ip neigh show 169.254.1.1"],
+        quiet: "a route that is narrower than the default one and covers 169.254.1.1 is enough; where a policy table \
+                might do, nothing is concluded",
+        look: &[
+            Look {
+                run: "ip route get 169.254.1.1",
+                see: "`Network is unreachable`, or a route of type `unreachable`, `prohibit` or `blackhole`",
+            },
+            Look { run: "ip route show default", see: "no line" },
+            Look { run: "ip rule", see: "a rule that leads packets from pods to another table" },
+            Look { run: "in a pod: ip neigh show 169.254.1.1", see: "`FAILED` or `INCOMPLETE`" },
+        ],
+        metrics: &["mtuscope_setting{name=\"proxy_arp\"}"],
+        class: Class::NoThread {
+            why: "no public thread known: Calico's documentation of 169.254.1.1 tells why it happens",
+        },
         silences: &[PeerUnreachable::ENTRY.code, OverlayUnreachable::ENTRY.code, PodUnreachable::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeDefaultRouteMissing", minutes: 1 },

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Hop, Link, LinkIndex};
 use crate::path::{PathKey, Plane, Verdict};
@@ -80,10 +80,33 @@ impl Check for LinkDown {
         code: "link-down",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "it is a bond's or a route's spare, or a port of a bridge whose other ports work",
+            "nothing else carries what it carried",
+        ],
         title: "link down",
         meaning: "A link that carries a tunnel or the way to peers is set down or has no carrier. The bridge or tunnel \
                   above it may look configured all the same; nothing that leaves by it arrives.",
-        look: &["ip -br link", "ip -d link show dev LINK", "ethtool LINK", "bridge link"],
+        quiet: "a link that neither a tunnel nor a peer's route needs may be down; a bridge for pods alone may be \
+                without carrier",
+        look: &[
+            Look {
+                run: "ip -br link",
+                see: "the state is DOWN, or NO-CARRIER stands among the flags, of LINK or of what it stands on",
+            },
+            Look {
+                run: "ip -d link show dev LINK",
+                see: "`state DOWN` without `UP` in the flags: it was set down; with `NO-CARRIER`: the other end or the \
+                      cable",
+            },
+            Look { run: "ethtool LINK", see: "`Link detected: no`" },
+            Look {
+                run: "bridge link",
+                see: "the NIC's line has `state disabled`, or its line is missing: then it is no port of the bridge",
+            },
+        ],
+        metrics: &["mtuscope_link_up == 0"],
+        class: Class::NoThread { why: "no public thread known: a NIC that is down is mended without one" },
         silences: &[
             PeerUnreachable::ENTRY.code,
             PathBlackHole::ENTRY.code,

@@ -19,7 +19,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Link;
 use crate::kernel::ethtool::Channels;
@@ -62,15 +62,28 @@ impl Check for NicSingleQueue {
         code: "nic-single-queue",
         area: Area::Links,
         severities: &[Severity::Info],
+        when: &["a machine of 8 processors and more has one queue where it could have several"],
         title: "NIC has one queue on a machine of many processors",
         meaning: "One processor takes in all packets of the cluster's network and unwraps those of the tunnel. Once it is \
                   busy packets get lost, while the machine as a whole looks idle. A node that spreads them over processors \
                   by itself (RPS, `rps_cpus` is not 0) is fine.",
+        quiet: "a machine of fewer processors; a real NIC whose most is one; a driver that tells nothing of queues",
         look: &[
-            "ethtool -l NIC",
-            "cat /sys/class/net/NIC/queues/rx-0/rps_cpus",
-            "grep -e CPU -e NET_RX /proc/softirqs",
+            Look {
+                run: "ethtool -l NIC",
+                see: "`Combined: 1` under `Current hardware settings`, more under `Pre-set maximums`",
+            },
+            Look {
+                run: "cat /sys/class/net/NIC/queues/rx-0/rps_cpus",
+                see: "`0`: nothing spreads the packets; anything else: RPS does, and all is well",
+            },
+            Look {
+                run: "grep -e CPU -e NET_RX /proc/softirqs",
+                see: "NET_RX of one processor is far above the others'",
+            },
         ],
+        metrics: &[],
+        class: Class::NoThread { why: "no public thread known: it costs speed, and is found by profiling" },
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::None { why: "It bounds speed and breaks nothing." },

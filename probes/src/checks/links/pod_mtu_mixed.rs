@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::LinkIndex;
 use crate::remedy::Fix;
@@ -57,14 +57,19 @@ impl Check for PodMtuMixed {
         code: "pod-mtu-mixed",
         area: Area::Links,
         severities: &[Severity::Info],
+        when: &["pods of one network have two MTUs and more"],
         title: "pods of one node have different MTUs",
         meaning: "Pods keep the MTU that they were born with, so after a change of the CNI's MTU old and new ones \
                   differ until the old ones are recreated. Nothing is lost while all of them fit what they leave by.",
+        quiet: "pods of different networks (a second bridge for storage) are not compared; links that are set down are \
+                left out",
         look: &[
-            "ip -o link show type veth",
-            "ip route show dev LINK; bridge fdb show brport LINK",
-            "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
+            Look { run: "ip -o link show type veth", see: "more than one `mtu` among pods' links" },
+            Look { run: "ip route show dev LINK; bridge fdb show brport LINK", see: "which network the link is of" },
+            Look { run: "kubectl exec POD -- cat /sys/class/net/eth0/mtu", see: "the MTU that the pod was born with" },
         ],
+        metrics: &["mtuscope_pod_links"],
+        class: Class::Mixed,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::None {

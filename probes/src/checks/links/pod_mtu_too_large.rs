@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::kernel::FragmentationFailing;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::path::{Plane, Verdict};
 use crate::remedy::Fix;
@@ -70,15 +70,26 @@ impl Check for PodMtuTooLarge {
         code: "pod-mtu-too-large",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "the node answers with \"fragmentation needed\"",
+            "a path to other pods was measured to swallow large packets, or a transfer stalls",
+        ],
         title: "pod MTU above what pods leave by",
         meaning: "Pods send packets to other nodes that the tunnel, or the NIC and the route where there is none, does \
                   not take. Small requests work; large ones depend on an ICMP answer that is often filtered, and then \
                   uploads hang.",
+        quiet: "pods that fit to the byte; Cilium's, whose routes hold them smaller than their device; a bridge \
+                without an address",
         look: &[
-            "ip -d link show type veth",
-            "ip link show dev LINK; ip route show dev LINK",
-            "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
+            Look { run: "ip -d link show type veth", see: "`mtu` of the nodes' ends" },
+            Look {
+                run: "ip link show dev LINK; ip route show dev LINK",
+                see: "the smaller of both `mtu` is what the way takes",
+            },
+            Look { run: "kubectl exec POD -- cat /sys/class/net/eth0/mtu", see: "a larger number than that" },
         ],
+        metrics: &["mtuscope_pod_links", "mtuscope_link_mtu_bytes{role=\"tunnel\"}"],
+        class: Class::Overhead,
         silences: &[PodMtuMixed::ENTRY.code, FragmentationFailing::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePodMtuTooLarge", minutes: 10 },

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
 use crate::checks::paths::{PathBlackHole, PathLimited, PathMtuAsymmetric};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
 use crate::remedy::Fix;
@@ -66,10 +66,28 @@ impl Check for TunnelNoHeadroom {
         code: "tunnel-no-headroom",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "outer packets are fragmented, or pods are told to send less",
+            "outer packets with DF are dropped, or sizes were measured to vanish",
+        ],
         title: "tunnel MTU leaves no room for its own headers",
         meaning: "A full packet of the tunnel, once wrapped, is larger than the link below it takes. It is fragmented, \
                   or, where the outer DF bit is set, dropped without a word to the pod that sent it.",
-        look: &["ip -d link show dev TUNNEL", "ip link show dev LOWER", "nstat -az IpFragOKs IpFragFails"],
+        quiet: "a tunnel that fits the link below to the byte; one in collect-metadata mode, which has no MTU of its \
+                own",
+        look: &[
+            Look {
+                run: "ip -d link show dev TUNNEL",
+                see: "`mtu`, and `df set` or `df inherit`: then nothing is fragmented but dropped",
+            },
+            Look { run: "ip link show dev LOWER", see: "its `mtu` is smaller than the tunnel's plus the overhead" },
+            Look {
+                run: "nstat -az IpFragOKs IpFragFails",
+                see: "IpFragOKs rises: fragmented; IpFragFails rises: dropped",
+            },
+        ],
+        metrics: &["mtuscope_tunnel_headroom_bytes < 0", "mtuscope_tunnel_overhead_bytes"],
+        class: Class::Overhead,
         silences: &[
             OverlayMtuExceedsPath::ENTRY.code,
             OverlayFragmented::ENTRY.code,

@@ -24,7 +24,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::TunnelKind;
 use crate::path::PathKey;
@@ -95,11 +95,20 @@ impl Check for TunnelUndersized {
         code: "tunnel-undersized",
         area: Area::Links,
         severities: &[Severity::Info],
+        when: &["at least one byte more would fit everywhere that was measured"],
         title: "tunnel MTU is smaller than the network below allows",
         meaning: "Every packet of a pod could be larger than the tunnel lets it be, on its way to each peer that was \
                   measured. Nothing breaks; throughput is given away, the more the larger the network's MTU is. Where \
                   it is meant to be so, `expect.overlay_mtu` says so.",
-        look: &["ip -d link show dev TUNNEL", "ip link show dev LOWER", "mtuscope probe PEER"],
+        quiet: "20 B less are room for IPv6; a path to a peer that is not measured may be the reason; \
+                `expect.overlay_mtu` is the operator's word",
+        look: &[
+            Look { run: "ip -d link show dev TUNNEL", see: "its `mtu`" },
+            Look { run: "ip link show dev LOWER", see: "its `mtu`, less the overhead, is larger than the tunnel's" },
+            Look { run: "mtuscope probe PEER", see: "no path carries less than LOWER" },
+        ],
+        metrics: &["mtuscope_recommended_overlay_mtu_bytes - on (link) mtuscope_link_mtu_bytes"],
+        class: Class::Undersized,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::None { why: "It costs speed and breaks nothing." },

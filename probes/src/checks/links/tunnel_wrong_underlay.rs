@@ -31,7 +31,7 @@ use serde::Serialize;
 use crate::checks::declared::DeclaredMtuDiffers;
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathMtuAsymmetric, PeerUnreachable};
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::config::Prefix;
 use crate::fact::{Reason, Source, Unread};
 use crate::path::{PathKey, Plane};
@@ -123,16 +123,30 @@ impl Check for TunnelWrongUnderlay {
         code: "tunnel-wrong-underlay",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "the tunnel's link or address is not on the far ends' network",
+            "and peers behind it do not answer, or large packets vanish",
+        ],
         title: "tunnel on another network than its peers",
         meaning: "The tunnel is bound to a link, or sends from an address, that is not on the network of the ends it \
                   leads to: on nodes with two NICs, autodetection took the wrong one. Outer packets go astray, are \
                   refused as coming from elsewhere, or cross a network that was not made for them.",
+        quiet: "a tunnel that is bound to nothing; an address on `lo` or a dummy, which a routed fabric announces; \
+                policy routing and VRFs",
         look: &[
-            "ip -d link show dev TUNNEL",
-            "bridge fdb show dev TUNNEL",
-            "ip route get END",
-            "kubectl get nodes -o wide",
+            Look {
+                run: "ip -d link show dev TUNNEL",
+                see: "`dev` and `local`: the NIC and the address that were chosen",
+            },
+            Look { run: "bridge fdb show dev TUNNEL", see: "`dst` of the entries: the far ends" },
+            Look {
+                run: "ip route get END",
+                see: "`dev` is another link than the tunnel's, or `src` another address than its `local`",
+            },
+            Look { run: "kubectl get nodes -o wide", see: "INTERNAL-IP is not on the network that was meant" },
         ],
+        metrics: &["mtuscope_tunnel_info", "mtuscope_path_up{plane=\"overlay\"} == 0"],
+        class: Class::Detection,
         silences: &[
             PeerUnreachable::ENTRY.code,
             OverlayUnreachable::ENTRY.code,

@@ -29,7 +29,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::overhead::VLAN_HLEN;
 use crate::remedy::Fix;
@@ -93,14 +93,28 @@ impl Check for VethEndsDiffer {
         code: "veth-ends-differ",
         area: Area::Links,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "the node's end is larger: what is sent to the pod vanishes",
+            "the pod's end is larger: what the pod sends vanishes",
+        ],
         title: "the two ends of a pod's link have different MTUs",
         meaning: "What the larger end sends and the smaller one does not take is dropped between the two, without an \
                   error to anybody: small requests work and large packets of one direction vanish.",
+        quiet: "up to 4 B of difference lose nothing; where the right to read pods' ends is missing, nothing is \
+                concluded",
         look: &[
-            "ip -s link show dev LINK",
-            "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
-            "kubectl exec POD -- cat /sys/class/net/eth0/statistics/tx_dropped",
+            Look { run: "ip -s link show dev LINK", see: "its `mtu`, and TX `dropped` rising" },
+            Look {
+                run: "kubectl exec POD -- cat /sys/class/net/eth0/mtu",
+                see: "another number than the node's end has",
+            },
+            Look {
+                run: "kubectl exec POD -- cat /sys/class/net/eth0/statistics/tx_dropped",
+                see: "rises while the pod sends large packets",
+            },
         ],
+        metrics: &["mtuscope_pod_links"],
+        class: Class::Mixed,
         silences: &[PodMtuMixed::ENTRY.code],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeVethEndsDiffer", minutes: 10 },

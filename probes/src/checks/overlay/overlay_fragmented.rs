@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::OverlayTransferStalls;
 use crate::checks::paths::some_peer;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Df;
 use crate::overhead::VLAN_HLEN;
@@ -82,15 +82,28 @@ impl Check for OverlayFragmented {
         code: "overlay-fragmented",
         area: Area::Overlay,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["full packets arrive, in pieces", "and a transfer stalls for it"],
         title: "full packets of the tunnel arrive in fragments",
         meaning: "Full packets get through the tunnel, but wrapped they are larger than the network below carries and are \
                   cut on the way. That is slow, and turns into a black hole where fragments are filtered.",
+        quiet: "up to 4 B above a bridge's MTU are not concluded; what arrives whole is fine, whatever the MTUs say",
         look: &[
-            "mtuscope probe NODE_ADDRESS",
-            "ip -d link show dev TUNNEL",
-            "nstat -az IpFragCreates IpReasmReqds IpReasmFails",
-            "tcpdump -ni LOWER 'ip[6:2] & 0x3fff != 0'",
+            Look { run: "mtuscope probe NODE_ADDRESS", see: "smaller than the tunnel's MTU plus the overhead" },
+            Look { run: "ip -d link show dev TUNNEL", see: "`mtu`, and `df unset`" },
+            Look {
+                run: "nstat -az IpFragCreates IpReasmReqds IpReasmFails",
+                see: "IpFragCreates rises here, IpReasmReqds where they arrive; IpReasmFails: some are lost",
+            },
+            Look {
+                run: "tcpdump -ni LOWER 'ip[6:2] & 0x3fff != 0'",
+                see: "outer packets with `flags [+]` or an `offset`",
+            },
         ],
+        metrics: &[
+            "mtuscope_kernel_events_total{name=\"reassembly_failed\"}",
+            "mtuscope_path_mtu_bytes{plane=\"underlay\"}",
+        ],
+        class: Class::Fragments,
         silences: &[OverlayTransferStalls::ENTRY.code, FragmentationFailing::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayFragmented", minutes: 15 },

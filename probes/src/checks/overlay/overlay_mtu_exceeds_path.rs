@@ -22,7 +22,7 @@ use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::OverlayTransferStalls;
 use crate::checks::paths::fit::{BLACK_HOLE, LIMITED};
 use crate::checks::paths::some_peer;
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::{Df, Tunnel};
 use crate::path::{PathKey, Plane, Verdict, VerdictName, Way};
@@ -79,10 +79,25 @@ impl Check for OverlayMtuExceedsPath {
         code: "overlay-mtu-exceeds-path",
         area: Area::Overlay,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "outer packets are fragmented on the way",
+            "they are dropped: DF is set outside, or the underlay swallows them",
+        ],
         title: "tunnel MTU too large for the way to a peer",
         meaning: "Full packets of the tunnel do not fit the path between the nodes once they are wrapped. They are \
                   fragmented on the way, which is slow and often filtered, or lost.",
-        look: &["ip -d link show dev TUNNEL", "mtuscope probe ADDRESS", "nstat -az IpFragCreates IpReasmFails"],
+        quiet: "a tunnel that fits the measured path to the byte; where full packets arrive all the same it is \
+                `overlay-fragmented`",
+        look: &[
+            Look {
+                run: "ip -d link show dev TUNNEL",
+                see: "`mtu`; `df set` or `inherit` means dropped instead of fragmented",
+            },
+            Look { run: "mtuscope probe ADDRESS", see: "the path MTU is smaller than the tunnel's plus the overhead" },
+            Look { run: "nstat -az IpFragCreates IpReasmFails", see: "both rise while large packets are sent" },
+        ],
+        metrics: &["mtuscope_path_mtu_bytes{plane=\"underlay\"}", "mtuscope_recommended_overlay_mtu_bytes"],
+        class: Class::Overhead,
         silences: &[BLACK_HOLE, LIMITED, OverlayTransferStalls::ENTRY.code, FragmentationFailing::ENTRY.code],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeOverlayMtuExceedsPath", minutes: 2 },

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::checks::kernel::{UdpChecksumErrors, udp_checksum_errors};
 use crate::checks::paths::some_peer;
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::LinkIndex;
 use crate::kernel::ethtool::Features;
@@ -85,16 +85,33 @@ impl Check for OverlayTransferStalls {
         code: "overlay-transfer-stalls",
         area: Area::Overlay,
         severities: &[Severity::Critical],
+        when: &["64 KiB do not get through, on a path that carries ICMP of every size"],
         title: "TCP hangs in the tunnel while ICMP passes",
         meaning: "Pings of every size pass the tunnel while TCP in it does not connect, or connects and then stands \
                   still: the tunnel's checksum or segmentation offload breaks packets, or a filter drops them. Pods \
                   hang the same.",
+        quiet: "a stall on a path that loses large packets is that path's matter; a peer without agent, or one that \
+                lets nobody transfer, tells nothing",
         look: &[
-            "curl -m 10 -o /dev/null http://TUNNEL_ADDRESS:9747/transfer",
-            "head -c 65536 /dev/zero | curl -m 10 --data-binary @- http://TUNNEL_ADDRESS:9747/transfer",
-            "nstat -az TcpInCsumErrors TcpRetransSegs",
-            "ethtool -k TUNNEL | grep -e checksum -e segmentation",
+            Look {
+                run: "curl -m 10 -o /dev/null http://TUNNEL_ADDRESS:9747/transfer",
+                see: "it hangs, after a connection or before it",
+            },
+            Look {
+                run: "head -c 65536 /dev/zero | curl -m 10 --data-binary @- http://TUNNEL_ADDRESS:9747/transfer",
+                see: "the other way",
+            },
+            Look {
+                run: "nstat -az TcpInCsumErrors TcpRetransSegs",
+                see: "TcpInCsumErrors rises at the receiver: checksums; TcpRetransSegs here: lost",
+            },
+            Look {
+                run: "ethtool -k TUNNEL | grep -e checksum -e segmentation",
+                see: "`tx-checksum-ip-generic: on`, or segmentation on: suspects that can be switched off",
+            },
         ],
+        metrics: &["mtuscope_transfer_stalls_total", "mtuscope_kernel_events_total{name=\"tcp_checksum_errors\"}"],
+        class: Class::Offload,
         silences: &[UdpChecksumErrors::ENTRY.code],
         confirm: Confirm::Transfers,
         alert: Alert::Named { name: "MtuscopeOverlayTransferStalls", minutes: 2 },

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::checks::overlay::{OverlayTransferStalls, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, peer_unreachable, some_peer};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{Mac, Neighbour, NeighbourState, TunnelKind};
 use crate::path::{PathKey, Plane, Refusal, Unreachable, Verdict, VerdictName};
@@ -78,15 +78,30 @@ impl Check for OverlayUnreachable {
         code: "overlay-unreachable",
         area: Area::Overlay,
         severities: &[Severity::Critical],
+        when: &["the peer's node answers and its tunnel address does not"],
         title: "tunnel does not deliver",
         meaning: "The peer's node answers, its tunnel address does not: pods here and pods there cannot talk, while \
                   everything between the nodes themselves looks fine.",
+        quiet: "a peer whose node does not answer either is `peer-unreachable`; a plane that the set-up does not have \
+                is absent",
         look: &[
-            "ip route get TUNNEL_ADDRESS",
-            "ip neigh show dev TUNNEL",
-            "bridge fdb show dev TUNNEL",
-            "tcpdump -ni LOWER udp port PORT",
+            Look { run: "ip route get TUNNEL_ADDRESS", see: "`dev TUNNEL`" },
+            Look { run: "ip neigh show dev TUNNEL", see: "`PERMANENT` or `REACHABLE`; `FAILED` is the fault" },
+            Look {
+                run: "bridge fdb show dev TUNNEL",
+                see: "`dst` is the peer's node, for the neighbour's hardware address",
+            },
+            Look {
+                run: "tcpdump -ni LOWER udp port PORT",
+                see: "packets leave and none comes in: filtered on the way, or the peer lacks its entries; none \
+                      leaves: it is this node",
+            },
         ],
+        metrics: &[
+            "mtuscope_path_up{plane=\"overlay\"} == 0",
+            "mtuscope_paths{plane=\"overlay\",verdict=\"unreachable\"}",
+        ],
+        class: Class::Entries,
         silences: &[
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,

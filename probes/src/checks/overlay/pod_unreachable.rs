@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::{peer_unreachable, some_peer};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Fact, Unread};
 use crate::kernel::Hop;
 use crate::path::{PathKey, Plane, Unreachable, Verdict, VerdictName};
@@ -73,10 +73,24 @@ impl Check for PodUnreachable {
         code: "pod-unreachable",
         area: Area::Overlay,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "one pod is silent: it may be gone, or closed by a policy",
+            "several were asked and none answers: it is the peer",
+        ],
         title: "pods behind a peer do not answer",
         meaning: "The peer's node and its tunnel answer, pods on it do not: it does not forward, has no route to them, \
                   a policy lets nobody in, or they are gone.",
-        look: &["mtuscope probe POD", "on the peer: sysctl net.ipv4.ip_forward", "on the peer: ip route get POD"],
+        quiet: "a peer whose node or tunnel is silent too is explained by that; a pod that was deleted is forgotten",
+        look: &[
+            Look { run: "mtuscope probe POD", see: "`unreachable`, where the node and its tunnel address answer" },
+            Look { run: "on the peer: sysctl net.ipv4.ip_forward", see: "0 is the fault" },
+            Look {
+                run: "on the peer: ip route get POD",
+                see: "a link of that pod; the tunnel or the default route: the pod is gone",
+            },
+        ],
+        metrics: &["mtuscope_path_up{plane=\"pod\"} == 0"],
+        class: Class::Forwarding,
         silences: &[],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePodUnreachable", minutes: 5 },

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::checks::links::LinkDown;
 use crate::checks::paths::{PathBlackHole, PathLimited};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{BoundPort, Link, Tunnel, TunnelKind};
 use crate::path::{PathKey, Plane, Refusal, Unreachable, Verdict};
@@ -88,15 +88,25 @@ impl Check for TunnelPortClosed {
         code: "tunnel-port-closed",
         area: Area::Overlay,
         severities: &[Severity::Critical],
+        when: &["the port is taken here, or answered by \"port unreachable\""],
         title: "the tunnel's port is closed",
         meaning: "Outer packets of a tunnel come to a UDP port that nobody has open: here another program took it, so the \
                   tunnel cannot come up; at a peer its tunnel is down, has another port, or a filter rejects the packets.",
+        quiet: "a tunnel that was set down while its port is free is `link-down`; tunnels of this node share a port",
         look: &[
-            "ss -lunp 'sport = :PORT'",
-            "ip -d link show dev TUNNEL",
-            "nstat -az IcmpInDestUnreachs Icmp6InDestUnreachs",
-            "nft list ruleset | grep -w PORT",
+            Look {
+                run: "ss -lunp 'sport = :PORT'",
+                see: "the line names a process: it took the port; a kernel tunnel's socket has none",
+            },
+            Look { run: "ip -d link show dev TUNNEL", see: "`state DOWN`; `dstport` is the port" },
+            Look {
+                run: "nstat -az IcmpInDestUnreachs Icmp6InDestUnreachs",
+                see: "rises while pods send: somebody answers \"port unreachable\"",
+            },
+            Look { run: "nft list ruleset | grep -w PORT", see: "a rule with `reject`" },
         ],
+        metrics: &["mtuscope_link_up{role=\"tunnel\"} == 0", "mtuscope_path_up{plane=\"overlay\"} == 0"],
+        class: Class::NoThread { why: "no public thread known: the CNI's log says it, and nobody reads that" },
         silences: &[
             LinkDown::ENTRY.code,
             OverlayUnreachable::ENTRY.code,

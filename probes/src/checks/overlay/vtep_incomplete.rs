@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::{PathBlackHole, PathLimited, some_peer};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{Mac, NeighbourState};
 use crate::path::{PathKey, Plane};
@@ -93,10 +93,19 @@ impl Check for VtepIncomplete {
         code: "vtep-incomplete",
         area: Area::Overlay,
         severities: &[Severity::Critical],
+        when: &["a route, a neighbour or a forwarding entry is missing for a peer that is there"],
         title: "tunnel lacks an entry for a peer",
         meaning: "A VXLAN tunnel finds a peer by three entries: a route, a neighbour, a forwarding entry. One of them is \
                   missing here, so pods here do not reach pods there, while the peer reaches everybody else.",
-        look: &["ip route get TUNNEL_ADDRESS", "ip neigh show dev TUNNEL", "bridge fdb show dev TUNNEL"],
+        quiet: "tunnels that flood, learn or ask a daemon need no entries; a peer whose every entry is gone was \
+                removed; a route past the tunnel (CrossSubnet) is meant",
+        look: &[
+            Look { run: "ip route get TUNNEL_ADDRESS", see: "`dev TUNNEL`; any other link: the route is missing" },
+            Look { run: "ip neigh show dev TUNNEL", see: "no line, or `FAILED`, for TUNNEL_ADDRESS" },
+            Look { run: "bridge fdb show dev TUNNEL", see: "no `dst` for the neighbour's hardware address" },
+        ],
+        metrics: &["mtuscope_path_up{plane=\"overlay\"} == 0"],
+        class: Class::Entries,
         silences: &[
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,

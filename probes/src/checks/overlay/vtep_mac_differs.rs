@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::paths::{PathBlackHole, PathLimited, some_peer};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Fact, Unread};
 use crate::path::{Measured, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
@@ -94,10 +94,22 @@ impl Check for VtepMacDiffers {
         code: "vtep-mac-differs",
         area: Area::Overlay,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["the peer answers all the same, by a detour over another node", "nothing is answered"],
         title: "a peer's hardware address is not the one that is forwarded",
         meaning: "The tunnel's neighbour entry for a peer and its forwarding entry do not fit each other, or lead to \
                   another node. What pods here send to pods there is lost, and hardly anything counts it.",
-        look: &["ip neigh show dev TUNNEL", "bridge fdb show dev TUNNEL", "on the peer: ip link show dev TUNNEL"],
+        quiet: "two entries that agree are right as long as the peer answers; an address that no peer is known by \
+                proves nothing",
+        look: &[
+            Look { run: "ip neigh show dev TUNNEL", see: "the hardware address of the peer's TUNNEL_ADDRESS" },
+            Look {
+                run: "bridge fdb show dev TUNNEL",
+                see: "no line with that address, or one whose `dst` is another node",
+            },
+            Look { run: "on the peer: ip link show dev TUNNEL", see: "the peer's own: the one that is right" },
+        ],
+        metrics: &["mtuscope_path_up{plane=\"overlay\"} == 0"],
+        class: Class::Entries,
         silences: &[
             OverlayUnreachable::ENTRY.code,
             PodUnreachable::ENTRY.code,

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{Link, Mac, NeighbourState, Route, RouteKind};
 use crate::remedy::Fix;
@@ -82,10 +82,22 @@ impl Check for VtepStale {
         code: "vtep-stale",
         area: Area::Overlay,
         severities: &[Severity::Info, Severity::Warning],
+        when: &[
+            "an entry that nothing uses",
+            "two routes to one prefix by different gateways: one of two nodes gets nothing",
+        ],
         title: "tunnel keeps entries of nobody",
         meaning: "A VXLAN tunnel keeps entries that nothing uses, as they are left over when a node goes, or routes to \
                   one prefix by several nodes, of which one is never taken.",
-        look: &["bridge fdb show dev TUNNEL", "ip neigh show dev TUNNEL", "ip route show dev TUNNEL"],
+        quiet: "an entry that a peer uses, or that the kernel itself made and will drop; a node without pods yet \
+                (neighbour and forwarding entry, no route)",
+        look: &[
+            Look { run: "bridge fdb show dev TUNNEL", see: "a hardware address that no neighbour has" },
+            Look { run: "ip neigh show dev TUNNEL", see: "a permanent neighbour that no route goes by" },
+            Look { run: "ip route show dev TUNNEL", see: "one prefix twice, with different `via`" },
+        ],
+        metrics: &[],
+        class: Class::Entries,
         silences: &[],
         confirm: Confirm::Rounds,
         alert: Alert::None { why: "what is left over hurts nobody until its address is used again" },

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::overhead::likely_device_mtu;
 use crate::path::{Hole, HopAt, Limit, PathKey, Plane, Verdict, Way};
@@ -76,10 +76,29 @@ impl Check for PathBlackHole {
         code: BLACK_HOLE,
         area: Area::Paths,
         severities: &[Severity::Critical],
+        when: &["small packets are answered, larger ones at least three times not, and no error came"],
         title: "large packets vanish in silence",
         meaning: "Small packets to the peer arrive, larger ones are lost and nobody says so. Handshakes and pings work \
                   while transfers hang.",
-        look: &["mtuscope probe ADDRESS", "ping -M do -s SIZE ADDRESS", "ip -s link", "nft list ruleset"],
+        quiet: "one lost packet proves nothing: the edge is confirmed, in as many rounds as configured; a size that a \
+                hop refuses aloud is `path-limited`",
+        look: &[
+            Look {
+                run: "mtuscope probe ADDRESS",
+                see: "the size that passes, and the hop or the way on which larger ones are lost",
+            },
+            Look {
+                run: "ping -M do -s SIZE ADDRESS",
+                see: "answers at SIZE - 28 and below (ICMP and IP headers), silence above, no `Frag needed`",
+            },
+            Look { run: "ip -s link", see: "`dropped` rises on the link that is too small; a bridge counts nothing" },
+            Look { run: "nft list ruleset", see: "a rule that drops ICMP type 3 code 4, or ICMPv6 type 2" },
+        ],
+        metrics: &[
+            "mtuscope_path_mtu_bytes < mtuscope_path_expected_mtu_bytes",
+            "mtuscope_paths{verdict=\"black_hole\"}",
+        ],
+        class: Class::BlackHole,
         silences: &[
             BLACK_HOLE,
             LIMITED,

@@ -23,7 +23,7 @@ use crate::checks::overlay::{
     OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls, OverlayUnreachable, PodUnreachable,
 };
 use crate::checks::paths::PeerUnreachable;
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, Raised, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, Raised, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::path::spread::{self, Fate, Kind, Shares, Signalled, Swept, odds};
 use crate::path::{PathKey, Plane};
@@ -117,15 +117,26 @@ impl Check for PathEcmpMtu {
         code: CODE,
         area: Area::Paths,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["a hop on the smaller path says what it takes", "large packets vanish on some path"],
         title: "paths of equal cost differ in size",
         meaning: "Some flows to the peer carry full packets and others do not: routers or a bond spread them over \
                   several paths, and one of those is smaller or broken. Connections hang at random.",
+        quiet: "a port counts as bad only after it was confirmed; where no port carries the size, all paths are alike \
+                and another code speaks",
         look: &[
-            "mtuscope probe --ecmp ADDRESS",
-            "traceroute -n -F -U -p 33440 --sport=PORT ADDRESS SIZE",
-            "ip route get ADDRESS",
-            "sysctl net.ipv4.fib_multipath_hash_policy",
+            Look { run: "mtuscope probe --ecmp ADDRESS", see: "ports that pass beside ports that do not" },
+            Look {
+                run: "traceroute -n -F -U -p 33440 --sport=PORT ADDRESS SIZE",
+                see: "the hop after which answers end for a bad port and go on for a good one",
+            },
+            Look { run: "ip route get ADDRESS", see: "`nexthop` lines: this node itself spreads flows" },
+            Look {
+                run: "sysctl net.ipv4.fib_multipath_hash_policy",
+                see: "1: by ports (L4); 0: by addresses (L3), so that one peer has one path",
+            },
         ],
+        metrics: &["mtuscope_path_mtu_bytes < mtuscope_path_expected_mtu_bytes", "mtuscope_probe_packets_lost_total"],
+        class: Class::BlackHole,
         silences: &[
             CODE,
             LIMITED,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::checks::kernel::FragmentationFailing;
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::path::{Limit, PathKey, Plane, Verdict};
 use crate::remedy::{Fix, Lost};
@@ -58,10 +58,22 @@ impl Check for PathLimited {
         code: LIMITED,
         area: Area::Paths,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "each lost size was answered by \"fragmentation needed\", or refused by a local link",
+            "it is the cause of something critical: a tunnel's packets are dropped there",
+        ],
         title: "path carries less than expected",
         meaning: "A hop or a link of this machine takes only smaller packets and says so. Senders that obey lose some \
                   speed; those that never hear of it, because a filter or a tunnel is in between, hang.",
-        look: &["mtuscope probe ADDRESS", "tracepath -n ADDRESS", "ip route get ADDRESS", "ip route show cache"],
+        quiet: "a path that carries what its route says; a smaller route `mtu` is what is expected",
+        look: &[
+            Look { run: "mtuscope probe ADDRESS", see: "`limited by`: who says so, and what it takes" },
+            Look { run: "tracepath -n ADDRESS", see: "`pmtu` falls at the hop that is too small" },
+            Look { run: "ip route get ADDRESS", see: "`mtu` or `cache expires … mtu`: the kernel knows it" },
+            Look { run: "ip route show cache", see: "the same for every destination that it learned of" },
+        ],
+        metrics: &["mtuscope_path_mtu_bytes < mtuscope_path_expected_mtu_bytes", "mtuscope_paths{verdict=\"limited\"}"],
+        class: Class::Overhead,
         silences: &[
             LIMITED,
             BLACK_HOLE,

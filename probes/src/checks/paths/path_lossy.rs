@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
 use crate::fact::Unread;
 use crate::loss::Loss;
 use crate::path::{PathKey, Plane};
@@ -61,10 +61,25 @@ impl Check for PathLossy {
         code: LOSSY,
         area: Area::Paths,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["more than 1 in 100 is lost, beyond doubt", "at least 1 in 5 is lost"],
         title: "path loses packets",
         meaning: "Small packets to the peer, or their answers, get lost. TCP slows down with every loss, and the longer a \
                   transfer the surer it meets one.",
-        look: &["mtr --report --report-cycles 100 ADDRESS", "ip -s link show LINK", "ethtool -S LINK"],
+        quiet: "single losses: samples must leave no doubt that more than 1 % is lost; a path that answers nothing is \
+                unreachable",
+        look: &[
+            Look {
+                run: "mtr --report --report-cycles 100 ADDRESS",
+                see: "the first hop from which on all later ones lose packets",
+            },
+            Look { run: "ip -s link show LINK", see: "`errors` and `dropped` that rise: cable, duplex, queue" },
+            Look { run: "ethtool -S LINK", see: "`crc`, `fifo` or `missed` errors of the NIC" },
+        ],
+        metrics: &[
+            "rate(mtuscope_probe_packets_lost_total[5m]) / rate(mtuscope_probe_packets_sent_total[5m])",
+            "mtuscope_path_round_trip_seconds",
+        ],
+        class: Class::NoThread { why: "no public thread known: loss has as many causes as there are networks" },
         silences: &[LOSSY],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathLossy", minutes: 5 },

@@ -25,7 +25,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Causes, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::overhead::VLAN_HLEN;
 use crate::path::{PathKey, Plane, Verdict, Way};
@@ -85,15 +85,26 @@ impl Check for PathMtuAsymmetric {
         code: ASYMMETRIC,
         area: Area::Paths,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &["the way back was seen to carry less than the way there", "and a tunnel's packets are lost on it"],
         title: "way back carries less than the way there",
         meaning: "What is sent to the peer arrives in full size, what comes back from it is cut into fragments or lost: \
                   uploads work while downloads are slow or hang. Measuring from this side alone does not show it.",
+        quiet: "a way back that was merely not seen to carry more; sizes within 8 B of each other, which is how \
+                fragments are cut",
         look: &[
-            "mtuscope probe ADDRESS",
-            "on the peer: mtuscope probe THIS_NODE",
-            "on the peer: ip route get THIS_NODE",
-            "tcpdump -vni any 'icmp and (ip[6:2] & 0x3fff != 0)'",
+            Look { run: "mtuscope probe ADDRESS", see: "forward and reverse MTU differ" },
+            Look {
+                run: "on the peer: mtuscope probe THIS_NODE",
+                see: "the same the other way round: the small way is its forward one",
+            },
+            Look { run: "on the peer: ip route get THIS_NODE", see: "another link or hop than the way here" },
+            Look {
+                run: "tcpdump -vni any 'icmp and (ip[6:2] & 0x3fff != 0)'",
+                see: "answers come in fragments (`flags [+]`)",
+            },
         ],
+        metrics: &["mtuscope_path_reverse_mtu_bytes < mtuscope_path_forward_mtu_bytes"],
+        class: Class::BlackHole,
         silences: &[ASYMMETRIC, BLACK_HOLE],
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathMtuAsymmetric", minutes: 5 },

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::{Reason, Source, Unread};
 use crate::path::{PathKey, Plane};
 use crate::remedy::Fix;
@@ -60,16 +60,30 @@ impl Check for PathMtuCacheStale {
         code: "path-mtu-cache-stale",
         area: Area::Paths,
         severities: &[Severity::Warning],
+        when: &["the kernel's cached path MTU is below what the wire was measured to carry"],
         title: "kernel remembers a smaller path MTU than the path has",
         meaning: "The kernel has cached a path MTU for the peer that the wire does not bear out, and cuts what this \
                   node sends there to that size. It came from a hop that was mended since, from one bad path of \
                   several, or from a forged error.",
+        quiet: "what a limited path, or our own probing of it, taught the kernel before it was healed is left to \
+                expire",
         look: &[
-            "ip route get ADDRESS",
-            "ip route show cache",
-            "tcpdump -vni any 'icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 4'",
-            "sysctl net.ipv4.route.mtu_expires net.ipv4.route.min_pmtu",
+            Look {
+                run: "ip route get ADDRESS",
+                see: "`cache expires Ns mtu M` with M below what `mtuscope probe` measures",
+            },
+            Look { run: "ip route show cache", see: "the same for other destinations" },
+            Look {
+                run: "tcpdump -vni any 'icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 4'",
+                see: "who still sends the error, if it is renewed",
+            },
+            Look {
+                run: "sysctl net.ipv4.route.mtu_expires net.ipv4.route.min_pmtu",
+                see: "how long an entry stays, and how small it may be",
+            },
         ],
+        metrics: &["mtuscope_path_mtu_bytes"],
+        class: Class::Cache,
         silences: &[],
         confirm: Confirm::Rounds,
         // One that is not renewed is gone after ten minutes.

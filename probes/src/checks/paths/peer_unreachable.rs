@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checks::overlay::{OverlayMtuExceedsPath, OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
-use crate::checks::{Alert, Area, Check, Confirm, Entry, Judgement, words};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::kernel::{Hop, NeighbourState};
 use crate::path::{NotSent, PathKey, Plane, Refusal, Unreachable, Verdict};
@@ -54,15 +54,33 @@ impl Check for PeerUnreachable {
         code: "peer-unreachable",
         area: Area::Paths,
         severities: &[Severity::Warning, Severity::Critical],
+        when: &[
+            "the default gateway, asked for want of a peer, answers nothing though it resolves",
+            "a peer's node answers nothing",
+        ],
         title: "peer does not answer",
         meaning: "The peer's node address answers neither ICMP nor UDP nor TCP, so nothing that pods send there \
                   arrives.",
+        quiet: "a host that filters ICMP and answers UDP or TCP, even by RST, is no finding; a peer that was deleted \
+                is forgotten",
         look: &[
-            "ip route get ADDRESS",
-            "ip neigh show to ADDRESS",
-            "ping -c 3 ADDRESS",
-            "tcpdump -ni LINK host ADDRESS",
+            Look { run: "ip route get ADDRESS", see: "`dev` and `via` are those that were meant" },
+            Look {
+                run: "ip neigh show to ADDRESS",
+                see: "`FAILED`: nobody on that link answers for the address; `REACHABLE`: a filter, or answers that \
+                      come back another way",
+            },
+            Look {
+                run: "ping -c 3 ADDRESS",
+                see: "`100% packet loss`; `Destination Host Unreachable` from this node: no neighbour",
+            },
+            Look {
+                run: "tcpdump -ni LINK host ADDRESS",
+                see: "requests leave; answers come in by this link, by another, or not at all",
+            },
         ],
+        metrics: &["mtuscope_path_up{plane=\"underlay\"} == 0", "mtuscope_paths{verdict=\"unreachable\"}"],
+        class: Class::NoThread { why: "every kind of outage ends here: see what is named as its cause" },
         silences: &[
             OverlayUnreachable::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
