@@ -10,6 +10,7 @@
 //! about path sizes silence each other and themselves, on planes further in, and are named by constants for that.
 
 mod class;
+pub mod cluster;
 pub mod declared;
 #[cfg(test)]
 mod golden;
@@ -26,6 +27,7 @@ pub use class::{Class, Story};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+use crate::config::Work;
 use crate::fact::Unread;
 use crate::remedy::Fix;
 use crate::report::Severity;
@@ -36,6 +38,8 @@ use crate::subject::Subject;
 pub trait Check {
     /// What the catalogue says of it.
     const ENTRY: Entry;
+    /// Where it is judged.
+    const JUDGED: Judged = Judged::Everywhere;
     /// What a finding carries as proof.
     type Evidence: Serialize + JsonSchema;
 
@@ -131,6 +135,24 @@ pub enum Area {
     Kernel,
     /// What somebody wrote down.
     Declared,
+    /// What nodes have in common.
+    Cluster,
+}
+
+/// Where a check is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// By agents, and in reports that somebody asks for.
+    Everywhere,
+    /// Only in reports that somebody asks for on the host: agents neither judge it nor list it as not concluded.
+    Reports,
+}
+
+impl Judged {
+    /// Whether it is judged by who works like this.
+    pub const fn includes(self, work: Work) -> bool {
+        matches!((self, work), (Self::Everywhere, _) | (Self::Reports, Work::Report))
+    }
 }
 
 /// How much evidence a finding takes before it is raised.
@@ -278,6 +300,8 @@ pub struct Looked {
 pub struct Registered {
     /// What the catalogue says of it.
     pub entry: &'static Entry,
+    /// Where it is judged.
+    pub judged: Judged,
     judge: fn(&Snapshot) -> Outcome,
     example: fn() -> Candidate,
     schema: fn(&mut SchemaGenerator) -> Schema,
@@ -347,6 +371,8 @@ pub static ALL: &[Registered] = &[
     of::<kernel::NeighbourTableFull>(),
     of::<kernel::ConntrackFull>(),
     of::<declared::DeclaredMtuDiffers>(),
+    of::<declared::KubeletFlagRemoved>(),
+    of::<cluster::VipInterfaceMissing>(),
 ];
 
 /// The check of this code.
@@ -354,14 +380,15 @@ pub fn by_code(code: &str) -> Option<&'static Registered> {
     ALL.iter().find(|check| check.entry.code == code)
 }
 
-/// Runs every check.
-pub fn judge_all(node: &Snapshot) -> Vec<Outcome> {
-    ALL.iter().map(|check| check.judge(node)).collect()
+/// Runs every check that is judged by who works like this.
+pub fn judge_all(node: &Snapshot, work: Work) -> Vec<Outcome> {
+    ALL.iter().filter(|check| check.judged.includes(work)).map(|check| check.judge(node)).collect()
 }
 
 const fn of<C: Check>() -> Registered {
     Registered {
         entry: const { &C::ENTRY },
+        judged: C::JUDGED,
         judge: judge_erased::<C>,
         example: example_erased::<C>,
         schema: <C::Evidence as JsonSchema>::json_schema,

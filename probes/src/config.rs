@@ -16,6 +16,8 @@ pub struct Config {
     pub node: String,
     /// Whether this is a node's or a pod's view.
     pub vantage: Vantage,
+    /// Whether it goes on, or is asked for once.
+    pub work: Work,
     /// Peers.
     pub peers: Peers,
     /// Probing.
@@ -24,6 +26,15 @@ pub struct Config {
     pub expect: Expect,
     /// The TCP port of every node's agent, this one's included.
     pub port: u16,
+}
+
+/// What a node is at work for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// An agent, which goes on: most often in a pod of the very node that it looks at.
+    Agent,
+    /// A report that somebody asked for on this machine.
+    Report,
 }
 
 /// The port of agents where nobody says otherwise.
@@ -35,6 +46,7 @@ impl Config {
         Self {
             node: node.into(),
             vantage: Vantage::Node,
+            work: Work::Agent,
             peers: Peers::default(),
             probing: Probing::default(),
             expect: Expect::default(),

@@ -7,7 +7,10 @@ pub mod calico;
 pub mod cni;
 pub mod flannel;
 pub mod host;
+pub mod kubelet;
+pub mod kubevip;
 pub mod sysctl;
+pub mod yaml;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -25,12 +28,22 @@ pub struct Files {
     pub calico_mtu: Fact<IpSize>,
     /// What Flannel wrote for its plugin.
     pub flannel: Fact<flannel::Subnet>,
+    /// The command line that the kubelet is started with; absent where no file speaks of one.
+    pub kubelet: Fact<kubelet::Flags>,
+    /// kube-vip among the static pods; absent on a machine without a folder of them.
+    pub static_pods: Fact<kubevip::StaticPods>,
 }
 
 impl Files {
     /// Understands what was read.
     pub fn parse(read: &host::RawHost) -> Self {
-        Self { cni: cni::files(read), calico_mtu: calico::mtu(read), flannel: flannel::subnet(read) }
+        Self {
+            cni: cni::files(read),
+            calico_mtu: calico::mtu(read),
+            flannel: flannel::subnet(read),
+            kubelet: kubelet::flags(read),
+            static_pods: kubevip::static_pods(read),
+        }
     }
 }
 

@@ -120,6 +120,8 @@ pub struct Link {
     pub bus: Option<String>,
     /// IPv6 settings of the link; `None` where the dump did not carry them: the link does not speak IPv6.
     pub inet6: Option<Inet6>,
+    /// Other names that it answers to (`IFLA_ALT_IFNAME`).
+    pub other_names: Vec<String>,
 }
 
 impl Link {

@@ -13,6 +13,7 @@ mod counters;
 mod delivery;
 mod flannel;
 mod host;
+mod kubernetes;
 mod network;
 mod offload;
 mod pods;
@@ -332,6 +333,20 @@ pub enum Fix {
         /// The ends that are wrong; none if it is this node's.
         elsewhere: Vec<String>,
     },
+    /// kube-vip is told a link that this node has.
+    VipInterface {
+        /// Its manifest.
+        manifest: String,
+        /// The link that it is told.
+        interface: String,
+        /// Links whose network the address is of.
+        candidates: Vec<String>,
+    },
+    /// The kubelet is not given these flags.
+    KubeletFlags {
+        /// Each flag, and the file and line that gives it.
+        flags: Vec<(String, String)>,
+    },
     /// These instead of what stands before.
     Instead(Vec<Fix>),
 }
@@ -398,6 +413,10 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Counted(fault) => counters::mended(fault, setup),
+        Fix::VipInterface { manifest, interface, candidates } => {
+            kubernetes::vip_interface(manifest, interface, candidates)
+        }
+        Fix::KubeletFlags { flags } => kubernetes::kubelet_flags(flags),
         Fix::Instead(others) => {
             std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
         }
@@ -494,7 +513,8 @@ mod tests {
         let setups = [Cni::Calico, Cni::Flannel, Cni::Cilium, Cni::Unknown];
         for check in crate::checks::ALL {
             for cni in setups {
-                let all = render(&check.example().fixes, Setup { cni, host: Host::Proxmox }).join("\n");
+                let lines = render(&check.example().fixes, Setup { cni, host: Host::Proxmox });
+                let all = lines.into_iter().filter(|line| !line.starts_with("Delete ")).collect::<Vec<_>>().join("\n");
                 for refused in ["vxlanMTU", "FELIX_", "network-plugin-mtu", "ifdown"] {
                     assert!(!all.contains(refused), "{}: {refused}", check.entry.code);
                 }

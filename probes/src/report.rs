@@ -4,6 +4,7 @@
 
 pub mod ladder;
 pub mod spread;
+pub mod vip;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use crate::units::{Family, IpSize, LinkMtu};
 
 pub use ladder::Ladder;
 pub use spread::SpreadRow;
+pub use vip::VipRow;
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "mtuscope.report/v1";
@@ -73,6 +75,9 @@ pub struct Report {
     pub neighbours: NeighboursRow,
     /// MTUs that files and the operator declare.
     pub declared: Vec<DeclaredRow>,
+    /// kube-vip's manifests on this node.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub vips: Vec<VipRow>,
     /// Connection tracking; absent where nothing is tracked, or it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<ConntrackRow>,

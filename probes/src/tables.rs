@@ -164,6 +164,12 @@ impl Tables {
         self.links().iter().find(|link| link.name == name)
     }
 
+    /// The link that answers to a name, be it its first or another one: what a program is told to use.
+    pub fn link_called(&self, name: &str) -> Option<&Link> {
+        let other = || self.links().iter().find(|link| link.other_names.iter().any(|other| other == name));
+        self.link_named(name).or_else(other)
+    }
+
     /// The pod's end of a link; `None` if it is gone, or there is none.
     ///
     /// # Errors

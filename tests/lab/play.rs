@@ -1,5 +1,7 @@
 //! Plays one scenario on one recipe: a healthy node, each near miss, the fault, healing; one agent process for it all.
 
+mod asked;
+
 use jiff::Timestamp;
 
 use crate::cluster::Cluster;
@@ -25,6 +27,10 @@ const WINDOW_ROUNDS: usize = 8;
 pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let given = make_all(&scenario.given, &cluster)?;
+    if scenario.agents == Agents::Report {
+        asked::play(scenario, &cluster)?;
+        return given.heal();
+    }
     let (mut service, peers) = start(scenario, &cluster)?;
     let process = service.id();
     healthy(&mut service, &recipe, scenario.agents)?;
@@ -45,7 +51,7 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
 fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, Vec<Service<'c>>)> {
     let configuration = |node| configuration(scenario, cluster, node);
     match scenario.agents {
-        Agents::One => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
+        Agents::One | Agents::Report => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
         Agents::All => {
             let start = |node| Service::start_open(cluster, node, &configuration(node)?);
             let peers = cluster.peers(0).map(start).collect::<Result<_>>()?;
@@ -196,7 +202,7 @@ fn round(service: &mut Service<'_>, agents: Agents, mut look: impl FnMut(&Report
 }
 
 fn measured_since(report: &Report, since: Timestamp, agents: Agents) -> bool {
-    report.measured_since(since) && (agents == Agents::One || report.transferred_since(since))
+    report.measured_since(since) && (agents != Agents::All || report.transferred_since(since))
 }
 
 fn stop(service: Service<'_>) -> Result<()> {

@@ -24,12 +24,13 @@ use crate::size::Size;
 use crate::{Error, Result};
 
 /// The families' files.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("links", include_str!("../../probes/src/checks/links/lab.toml")),
     ("paths", include_str!("../../probes/src/checks/paths/lab.toml")),
     ("overlay", include_str!("../../probes/src/checks/overlay/lab.toml")),
     ("kernel", include_str!("../../probes/src/checks/kernel/lab.toml")),
     ("declared", include_str!("../../probes/src/checks/declared/lab.toml")),
+    ("cluster", include_str!("../../probes/src/checks/cluster/lab.toml")),
 ];
 
 /// One way to raise one code.
@@ -78,6 +79,8 @@ pub enum Agents {
     One,
     /// Every node: they make transfers with one another.
     All,
+    /// None: `mtuscope report` is run on node 0, time and again. An agent there must not speak of the code.
+    Report,
 }
 
 /// The finding that must appear.

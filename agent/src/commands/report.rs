@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use probes::config::StaticPeer;
+use probes::config::{StaticPeer, Work};
 use probes::report::{Conclusion, Published, Report};
 use probes::units::Dual;
 use probes::windows::WINDOW;
@@ -74,6 +74,7 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
 
 fn settings(args: &Args) -> Result<Settings, Failure> {
     let mut settings = args.config.load()?;
+    settings.probes.work = Work::Report;
     settings.probes.probing.interval = INTERVAL;
     settings.probes.probing.stable_peers = None;
     let configured = args.config.config.is_some();
@@ -159,6 +160,6 @@ mod tests {
         let settings = settings(&args(&["10.0.0.12", "10.0.0.12", "10.0.0.13"], None)).unwrap();
         let names: Vec<_> = settings.probes.peers.fixed.iter().map(|peer| peer.name.as_str()).collect();
         assert_eq!(names, ["10.0.0.12", "10.0.0.13"]);
-        assert_eq!(settings.probes.probing.interval, INTERVAL);
+        assert_eq!((settings.probes.probing.interval, settings.probes.work), (INTERVAL, Work::Report));
     }
 }

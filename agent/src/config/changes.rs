@@ -10,7 +10,7 @@ impl Settings {
     /// The keys, as in `probing.interval`, that have another value in `new`.
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
         let Self { probes, listen, host_root, metrics } = self;
-        let Config { node, vantage: _, peers, probing, expect, port: _ } = probes;
+        let Config { node, vantage: _, work: _, peers, probing, expect, port: _ } = probes;
         let Peers { kernel, gateway: _, fixed, this_machine: _ } = peers;
         let Probing { interval, confirm_rounds, packets_per_second, transfers, stable_peers, ecmp_ports } = probing;
         let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;

@@ -119,6 +119,7 @@ pub(crate) fn published() -> Published {
         settings: settings(),
         neighbours: neighbours(),
         declared: Vec::new(),
+        vips: Vec::new(),
         conntrack: Some(ConntrackRow { entries: 318, limit: 262_144 }),
         counters: BTreeMap::from([("fragmentation_failed".to_owned(), 17), ("reverse_path_filter".to_owned(), 0)]),
         findings: findings(),

@@ -12,6 +12,7 @@ mod probe;
 mod style;
 mod table;
 mod tables;
+mod vip;
 
 pub use catalogue::{Explained, catalogue, entry};
 pub use probe::{View, probe, swallows};
@@ -30,6 +31,7 @@ pub fn report(report: &Report, style: Style) -> String {
     text.push_str(&tables::paths(report, style));
     text.push_str(&tables::links(report, style));
     text.push_str(&tables::tunnels(report, style));
+    text.push_str(&vip::rows(report, style));
     text.push_str(&tables::settings(report, style));
     text.push_str(&findings::not_concluded(report, style));
     text

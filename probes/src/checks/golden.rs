@@ -1,6 +1,7 @@
 //! The words of every example on each set-up, for a reader, and machines that the whole catalogue must judge alike.
 
 use super::{ALL, Candidate, judge_all};
+use crate::config::Work;
 use crate::fact::Fact;
 use crate::history::Standing;
 use crate::path::spread::Fate;
@@ -41,7 +42,7 @@ fn rename(fix: &mut remedy::Fix, to: &str) {
 /// `code severity subject` of everything raised, and what could not be concluded.
 fn judged(example: &Example) -> (Vec<String>, Vec<String>) {
     let (mut raised, mut unread) = (Vec::new(), Vec::new());
-    for outcome in judge_all(&example.snapshot()) {
+    for outcome in judge_all(&example.snapshot(), Work::Report) {
         let code = outcome.entry.code;
         match outcome.result {
             Err(why) => unread.push(format!("{code}: {why}")),
@@ -113,7 +114,7 @@ fn loud_as_declared(example: &Example) -> Vec<String> {
 }
 
 fn loud_at(node: &Snapshot) -> Vec<String> {
-    let looked = judge_all(node).into_iter().filter_map(|outcome| outcome.result.ok());
+    let looked = judge_all(node, Work::Report).into_iter().filter_map(|outcome| outcome.result.ok());
     let raised = looked.flat_map(|looked| looked.raised);
     let mut standing: Vec<_> =
         raised.map(|candidate| Standing { candidate, since: jiff::Timestamp::UNIX_EPOCH }).collect();
@@ -390,7 +391,7 @@ fn every_severity_that_is_raised_is_one_of_the_entrys() {
         Example::reference().verdict("master-3", Plane::Underlay, silent()),
     ];
     for fault in faults {
-        let outcomes = judge_all(&fault.snapshot());
+        let outcomes = judge_all(&fault.snapshot(), Work::Report);
         let raised: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).collect();
         let raised: Vec<_> = raised.iter().flat_map(|looked| &looked.raised).collect();
         assert!(!raised.is_empty());

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{calico, cni, flannel};
+use super::{calico, cni, flannel, kubelet, kubevip};
 use crate::fact::{Reason, Source, Unread};
 
 /// What a reader keeps to. Real files have a few KiB, real folders a few hundred names.
@@ -199,7 +199,8 @@ fn odd(path: &str, what: &str) -> Unread {
 
 /// What is still to be read, given what was.
 pub fn asks(read: &RawHost) -> Vec<Ask> {
-    let mut asks = [cni::asks(read), calico::asks(), flannel::asks()].concat();
+    let mut asks =
+        [cni::asks(read), calico::asks(), flannel::asks(), kubelet::asks(read), kubevip::asks(read)].concat();
     asks.retain(|ask| !read.is_answered(&ask.path));
     asks
 }

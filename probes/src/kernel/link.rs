@@ -22,6 +22,8 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 
 const IFLA_INFO_KIND: u16 = 1;
@@ -66,6 +68,7 @@ struct Draft {
     inet: Option<Inet>,
     bus: Option<String>,
     inet6: Option<Inet6>,
+    other_names: Vec<String>,
     amiss: Vec<String>,
 }
 
@@ -105,6 +108,7 @@ fn link(body: &[u8], amiss: &mut Vec<String>) -> Result<Link, DecodeError> {
         inet: draft.inet,
         bus: draft.bus,
         inet6: draft.inet6,
+        other_names: draft.other_names,
     })
 }
 
@@ -120,6 +124,7 @@ impl Draft {
             IFLA_LINKINFO => self.take_info(attribute),
             IFLA_PARENT_DEV_BUS_NAME => self.bus = Some(text(attribute).into_owned()),
             IFLA_AF_SPEC => self.take_settings(attribute),
+            IFLA_PROP_LIST => self.take_names(attribute),
             IFLA_ADDRESS if layer == LinkLayerType::Ether => self.mac = parse_mac(attribute.value()).ok().map(Mac),
             IFLA_MTU | IFLA_LINK | IFLA_MASTER | IFLA_CARRIER | IFLA_LINK_NETNSID => self.take_number(attribute)?,
             _ => {}
@@ -135,6 +140,16 @@ impl Draft {
         match inet6::decode(spec) {
             Ok(inet6) => self.inet6 = inet6,
             Err(error) => self.amiss.push(format!("IPv6 settings: {error}")),
+        }
+    }
+
+    fn take_names(&mut self, list: &Attribute<'_>) {
+        match inside(list) {
+            Ok(parts) => {
+                let names = parts.iter().filter(|part| part.kind() == IFLA_ALT_IFNAME);
+                self.other_names = names.map(|name| text(name).into_owned()).collect();
+            }
+            Err(error) => self.amiss.push(format!("other names: {error}")),
         }
     }
 
@@ -229,6 +244,7 @@ mod tests {
             inet: Some(INET),
             bus: None,
             inet6: Some(INET6),
+            other_names: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::kernel::{LinkIndex, NeighbourState};
 use crate::path::{Unreachable, Verdict};
 use crate::remedy;
 use crate::report::{
-    Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary, ladder,
+    Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary, ladder, vip,
 };
 use crate::silence;
 use crate::snapshot::Snapshot;
@@ -35,7 +35,7 @@ impl Node {
             self.tap_tunnels();
             self.start_sweeps(now.mono);
         }
-        let outcomes = checks::judge_all(&self.snapshot);
+        let outcomes = checks::judge_all(&self.snapshot, self.config.work);
         let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
@@ -117,6 +117,7 @@ impl Node {
             settings: settings::rows(node),
             neighbours: rows::neighbours(node),
             declared: rows::declared(node),
+            vips: vip::rows(node),
             conntrack: rows::conntrack(node),
             counters: rows::counters(node),
             findings,

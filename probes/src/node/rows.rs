@@ -235,6 +235,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         settings: super::settings::rows(node),
         neighbours: neighbours(node),
         declared: declared(node),
+        vips: Vec::new(),
         conntrack: conntrack(node),
         counters: counters(node),
         findings: Vec::new(),

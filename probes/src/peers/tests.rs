@@ -30,6 +30,7 @@ fn link(index: LinkIndex, name: &str, tunnel: Option<Tunnel>) -> Link {
         inet: None,
         bus: None,
         inet6: None,
+        other_names: Vec::new(),
     }
 }
 

@@ -196,6 +196,7 @@ impl Example {
             bridge: (kind == "bridge").then(BridgeFilter::default),
             inet: Some(Inet { forwarding: true, ..Inet::default() }),
             inet6: Some(Inet6 { forwarding: true, accept_ra: 1, ..Inet6::default() }),
+            other_names: Vec::new(),
             bus: (kind == "device").then(|| "pci".into()),
         });
         let channels = if kind == "device" { Fact::Known(Channels { receiving: 8, most: 8 }) } else { Fact::Absent };

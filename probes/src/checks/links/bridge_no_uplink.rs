@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::cluster::VipInterfaceMissing;
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::PeerUnreachable;
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
@@ -85,6 +86,7 @@ impl Check for BridgeNoUplink {
             OverlayTransferStalls::ENTRY.code,
             PodUnreachable::ENTRY.code,
             TunnelNoHeadroom::ENTRY.code,
+            VipInterfaceMissing::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeBridgeNoUplink", minutes: 1 },
@@ -102,7 +104,9 @@ impl Check for BridgeNoUplink {
             let evidence = |lost, answering| evidence(node, bridge, lost, answering);
             match reached {
                 _ if has_nothing_behind(bridge) => {
-                    judgement.raise(subject, Severity::Critical, evidence(reached.everyone(), Vec::new()));
+                    let itself = vec![subject.clone()];
+                    let evidence = evidence(reached.everyone(), Vec::new());
+                    judgement.raise_breaking(subject, Severity::Critical, evidence, itself);
                 }
                 Reached { lost, answering, unread } if !lost.is_empty() && !answering.is_empty() => {
                     drop(unread);

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::cluster::VipInterfaceMissing;
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathBlackHole, PathLimited, PeerUnreachable};
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
@@ -115,6 +116,7 @@ impl Check for LinkDown {
             OverlayTransferStalls::ENTRY.code,
             PodUnreachable::ENTRY.code,
             DefaultRouteMissing::ENTRY.code,
+            VipInterfaceMissing::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeLinkDown", minutes: 1 },
@@ -133,7 +135,8 @@ impl Check for LinkDown {
                 Some(Fault::Whole) => {
                     raised.insert(link.index);
                     let evidence = evidence(node, link);
-                    let breaks = paths_of(node, link, &evidence.peers);
+                    let mut breaks = paths_of(node, link, &evidence.peers);
+                    breaks.push(subject(link));
                     judgement.raise_breaking(subject(link), Severity::Critical, evidence, breaks);
                 }
                 Some(Fault::Part(severity)) => judgement.raise_alone(subject(link), severity, evidence(node, link)),

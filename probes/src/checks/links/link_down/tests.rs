@@ -48,7 +48,7 @@ fn a_dead_nic_is_one_finding_that_names_the_bridge_and_the_peers() {
     );
     assert_eq!(raised.evidence.also_down[0].link, "vmbr1");
     assert_eq!(raised.evidence.peers, ["master-2", "master-3"]);
-    assert_eq!(raised.breaks.len(), 6, "three planes of two peers");
+    assert_eq!(raised.breaks.len(), 7, "three planes of two peers, and whatever else hangs on the link itself");
 }
 
 #[test]
@@ -211,6 +211,6 @@ fn a_tunnel_takes_nothing_away_from_what_another_carries_to_the_same_peer() {
         let node = lost.iter().fold(node, |node, address| node.verdict_at(address, silent()));
         let broken = judge(&node).raised.remove(0).breaks;
         let path = |plane| Subject::Path { peer: "master-2".into(), plane, family };
-        assert_eq!(broken, [path(Plane::Overlay), path(Plane::Pod)], "{link}");
+        assert_eq!(broken, [path(Plane::Overlay), path(Plane::Pod), Subject::Link(link.into())]);
     }
 }

@@ -1,0 +1,59 @@
+//! What a node's own Kubernetes files say: kube-vip's manifest, the kubelet's flags.
+
+/// The kubelet watches the folder: a manifest that is saved is in force within seconds.
+pub(super) fn vip_interface(manifest: &str, interface: &str, candidates: &[String]) -> Vec<String> {
+    let name = match candidates {
+        [] => "a link of this node (`ip -br address` shows them)".to_owned(),
+        [only] => format!("{only}, which has an address of that network"),
+        several => format!("one of {}, which have an address of that network", several.join(", ")),
+    };
+    vec![
+        format!(
+            "In {manifest}, name in place of {interface}: {name}. Links may have other names on each node; with no name \
+             kube-vip takes the default route's link. The kubelet restarts kube-vip as soon as the file is saved, so edit a \
+             copy outside of that folder and move it there."
+        ),
+        format!("$ grep -n -A1 'vip_interface\\|vip_servicesinterface' {manifest}"),
+        "$ ip -br address".into(),
+    ]
+}
+
+pub(super) fn kubelet_flags(flags: &[(String, String)]) -> Vec<String> {
+    let mut lines: Vec<_> = flags.iter().map(|(flag, at)| format!("Delete {flag} from {at}.")).collect();
+    if flags.iter().any(|(_, at)| at.contains("/systemd/system/")) {
+        lines.push("$ systemctl daemon-reload".into());
+    }
+    lines.push("$ systemctl restart kubelet".into());
+    lines.push(
+        "The MTU of pods is the CNI's (its configuration in /etc/cni/net.d, or what generates that); no flag of the \
+         kubelet sets it. A later `kubeadm upgrade node` writes kubeadm-flags.env anew."
+            .into(),
+    );
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_again_where_they_give_the_flag() {
+        let lines = |at: &str| kubelet_flags(&[("--network-plugin".into(), at.into())]).join("\n");
+        let unit = lines("/etc/systemd/system/kubelet.service.d/10-kubeadm.conf:3");
+        assert!(
+            unit.starts_with("Delete --network-plugin from /etc/systemd") && unit.contains("$ systemctl daemon-reload")
+        );
+        assert!(!lines("/etc/default/kubelet:1").contains("daemon-reload"));
+    }
+
+    #[test]
+    fn a_link_of_the_addresss_network_is_proposed() {
+        let first = |candidates: &[&str]| {
+            let candidates: Vec<_> = candidates.iter().map(|&name| name.to_owned()).collect();
+            vip_interface("/m.yaml", "eth1", &candidates).remove(0)
+        };
+        assert!(first(&["vmbr1"]).starts_with("In /m.yaml, name in place of eth1: vmbr1, which has"));
+        assert!(first(&["a", "b"]).contains("one of a, b, which have"));
+        assert!(first(&[]).contains("ip -br address"));
+    }
+}
