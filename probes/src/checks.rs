@@ -370,9 +370,14 @@ pub static ALL: &[Registered] = &[
     of::<kernel::UdpChecksumErrors>(),
     of::<kernel::NeighbourTableFull>(),
     of::<kernel::ConntrackFull>(),
+    of::<declared::CniNotConfigured>(),
+    of::<declared::CniConfigInvalid>(),
+    of::<declared::CniPluginMissing>(),
     of::<declared::DeclaredMtuDiffers>(),
     of::<declared::KubeletFlagRemoved>(),
     of::<cluster::VipInterfaceMissing>(),
+    of::<declared::CalicoMtuAutodetectedWrong>(),
+    of::<declared::PodAddressesExhausted>(),
 ];
 
 /// The check of this code.

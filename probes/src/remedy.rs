@@ -7,12 +7,17 @@
 //! what only the operator knows is in capitals (`NAMESPACE`). A CNI's own knob is named only for the CNI's own tunnel:
 //! a `wg0` that an operator made is changed like any other device, whatever CNI runs beside it.
 
+mod addresses;
 mod calico;
 mod cilium;
+mod cni;
 mod counters;
 mod delivery;
 mod flannel;
+#[cfg(test)]
+mod golden;
 mod host;
+mod keep;
 mod kubernetes;
 mod network;
 mod offload;
@@ -30,6 +35,7 @@ use crate::snapshot::setup::Cni;
 use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
+pub use addresses::AddressesFault;
 pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
 pub use vtep::{PortAt, VtepEntry};
@@ -37,6 +43,8 @@ pub use vtep::{PortAt, VtepEntry};
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
+    /// Pods get addresses on this node.
+    Addresses(AddressesFault),
     /// What a counter or a table of the machine tells of is no more.
     Counted(CounterFault),
     /// A link is set up and has carrier.
@@ -67,6 +75,13 @@ pub enum Fix {
         mtu: LinkMtu,
         /// Bytes that the tunnel adds.
         overhead: u32,
+    },
+    /// Calico looks for its MTU at the link that carries its packets.
+    CalicoSearch {
+        /// The link.
+        link: String,
+        /// What pods get then.
+        mtu: LinkMtu,
     },
     /// Every node has room for a larger tunnel.
     RoomOnEveryNode {
@@ -347,6 +362,26 @@ pub enum Fix {
         /// Each flag, and the file and line that gives it.
         flags: Vec<(String, String)>,
     },
+    /// The runtime's folder has a CNI file that can be used.
+    CniFile {
+        /// The folder.
+        folder: String,
+        /// Whose file it is; that of the CNI that was recognised where it does not say.
+        of: Cni,
+        /// Files in it that are broken.
+        broken: Vec<String>,
+    },
+    /// CNI plugins are there and run.
+    CniPlugins {
+        /// Those that are not there.
+        missing: Vec<String>,
+        /// Those that nobody may execute, by path.
+        not_executable: Vec<String>,
+        /// Where they belong.
+        folder: String,
+        /// Whose network needs them; the CNI that was recognised where it does not say.
+        of: Cni,
+    },
     /// These instead of what stands before.
     Instead(Vec<Fix>),
 }
@@ -366,6 +401,9 @@ pub enum Lost {
     },
 }
 
+/// The line between two ways of making something true.
+pub const INSTEAD: &str = "Or, instead of that:";
+
 /// The lines that make every fix true, in order.
 pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
     let together = |a: &Fix, b: &Fix| matches!((a, b), (Fix::LinkMtu { .. }, Fix::LinkMtu { .. }));
@@ -374,10 +412,11 @@ pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
 
 fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
     match &group[0] {
-        Fix::LinkUp { link, master, tunnel: true, .. } => tunnel_up(link, master.as_deref(), setup),
+        Fix::LinkUp { link, tunnel: true, .. } => tunnel_up(link, setup),
         Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
         Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
+        Fix::CalicoSearch { link, mtu } => calico::search(link, *mtu),
         Fix::RoomOnEveryNode { has, room } => network::room_on_every_node(*has, *room),
         Fix::Queues { link, queues, at_hypervisor: true } => queues::from_hypervisor(link, *queues),
         Fix::Queues { link, queues, at_hypervisor: false } => queues::here(link, *queues),
@@ -417,9 +456,12 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
             kubernetes::vip_interface(manifest, interface, candidates)
         }
         Fix::KubeletFlags { flags } => kubernetes::kubelet_flags(flags),
-        Fix::Instead(others) => {
-            std::iter::once("Or, instead of that:".to_owned()).chain(render(others, setup)).collect()
+        Fix::Addresses(fault) => addresses::enough(fault, setup),
+        Fix::CniFile { folder, of, broken } => cni::file(folder, cni::or_found(*of, setup), broken),
+        Fix::CniPlugins { missing, not_executable, folder, of } => {
+            cni::plugins(missing, not_executable, folder, cni::or_found(*of, setup))
         }
+        Fix::Instead(others) => std::iter::once(INSTEAD.to_owned()).chain(render(others, setup)).collect(),
     }
 }
 
@@ -456,16 +498,16 @@ fn pod_mtu(tunnel: Option<&str>, mtu: LinkMtu, setup: Setup) -> Vec<String> {
     }
 }
 
-fn tunnel_up(tunnel: &str, master: Option<&str>, setup: Setup) -> Vec<String> {
-    let mut lines = host::link_up(tunnel, false, master, crate::snapshot::setup::Host::Plain);
-    lines.truncate(1);
-    match maker(tunnel, setup) {
-        Cni::Calico => lines.extend(calico::restart_here()),
-        Cni::Flannel => lines.extend(flannel::restart_here()),
-        Cni::Cilium => lines.extend(cilium::restart_here()),
-        Cni::Unknown => {}
-    }
-    lines
+fn tunnel_up(tunnel: &str, setup: Setup) -> Vec<String> {
+    let again = match maker(tunnel, setup) {
+        Cni::Calico => calico::restart_here(),
+        Cni::Flannel => flannel::restart_here(),
+        Cni::Cilium => cilium::restart_here(),
+        Cni::Unknown => {
+            vec!["What leads through it went with it: see that whatever programs the tunnel does so again.".into()]
+        }
+    };
+    std::iter::once(format!("$ ip link set dev {tunnel} up")).chain(again).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The kernel's tables of one reading, decoded. Each is known or could not be read, on its own.
 
+pub mod blocks;
 pub mod neighbours;
 mod news;
 

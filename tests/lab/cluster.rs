@@ -16,6 +16,7 @@ pub(crate) use pods::NewPod;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 use crate::echo::ping;
 use crate::family::{Families, Family};
@@ -50,6 +51,8 @@ pub struct Node {
     pub pod: Option<Namespace>,
     /// Its files.
     files: HostTree,
+    /// Pods that came later, each with the node whose block its addresses are of.
+    pub(crate) later: Mutex<Vec<(NewPod, usize, Namespace)>>,
 }
 
 /// What a tunnel is bound to, and what address it sends from.
@@ -65,6 +68,8 @@ pub(crate) struct Base {
 pub(crate) fn forwarding_line(mac: &str, tunnel: &Tunnel, address: IpAddr, state: &str) -> String {
     format!("fdb replace {mac} dev {} dst {address} self {state}\n", tunnel.link)
 }
+
+const POD: &str = "a recipe with a pod network gives every node a pod";
 
 /// The router's link to the other router.
 pub const BACKBONE: &str = "backbone";
@@ -87,7 +92,8 @@ impl Cluster {
     fn make(recipe: Recipe) -> Result<Self> {
         let node = |(number, name): (usize, &&str)| -> Result<Node> {
             let pod = recipe.overlay.map(|_| Namespace::new(format!("pod on {name}"))).transpose()?;
-            Ok(Node { host: Namespace::new(*name)?, pod, files: HostTree::new(&recipe.files(number))? })
+            let files = HostTree::new(&recipe.files(number))?;
+            Ok(Node { host: Namespace::new(*name)?, pod, files, later: Mutex::default() })
         };
         let router = |number: usize| match recipe.nodes.get(number) {
             Some(name) if recipe.routers() == recipe.nodes.len() => Namespace::new(format!("router of {name}")),
@@ -154,9 +160,9 @@ impl Cluster {
         let Some(overlay) = self.recipe.overlay else { return Ok(()) };
         pods::settings(host, overlay)?;
         self.deliver(node, overlay)?;
-        let pod = self.nodes[node].pod.as_ref().expect("a recipe with a pod network gives every node a pod");
+        let pod = self.nodes[node].pod.as_ref().expect(POD);
         host.feed("ip", &["-batch", "-"], &pods::ground(overlay, node))?;
-        NewPod { link: overlay.by.pod_link(), number: 2, mtu: overlay.pod_mtu() }.add(host, pod, overlay, node)
+        pods::first(overlay).add(host, pod, overlay, node)
     }
 
     /// Adds a tunnel of a node with all that leads through it.
@@ -267,7 +273,7 @@ impl Cluster {
     }
 
     fn reaches(&self, node: usize, peer: usize) -> Result<()> {
-        let Node { host, pod, files: _ } = &self.nodes[node];
+        let Node { host, pod, .. } = &self.nodes[node];
         let mtu = self.recipe.underlay_mtu;
         let mut pings: Vec<_> =
             self.recipe.underlay_addresses(peer).into_iter().map(|address| (host, address, mtu)).collect();

@@ -6,6 +6,7 @@
 //! and bringing it up alone would leave the network broken.
 
 mod advertised;
+mod blocks;
 mod bridge;
 mod broken;
 mod delivery;
@@ -436,6 +437,22 @@ pub enum Fault {
         /// In bytes.
         bytes: Size,
     },
+    /// All addresses of a node's block are in use but a few, as routes to its pod's link show.
+    TakenBlock {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// How many are free.
+        left: u8,
+    },
+    /// A pod more, with an address of another node's block.
+    BorrowedAddress {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The other node.
+        of: usize,
+    },
     /// Somebody sends one forged Frag Needed, which the kernel believes. Healing makes it forget.
     ForgedFragNeeded {
         /// To this node.
@@ -531,6 +548,7 @@ impl Fault {
             Self::LinkedFile(file) => file.fits(recipe),
             Self::OddFile(file) => file.fits(recipe),
             Self::TakenAddresses(taken) => taken.fits(recipe),
+            Self::TakenBlock { .. } | Self::BorrowedAddress { .. } => blocks::are_in(recipe),
             Self::PortDown { .. }
             | Self::DropEcho { .. }
             | Self::DropAll { .. }
@@ -634,6 +652,8 @@ impl Fault {
             Self::LinkedFile(file) => file.make(cluster),
             Self::OddFile(file) => file.make(cluster),
             Self::TakenAddresses(taken) => taken.make(cluster),
+            Self::TakenBlock { node, left } => blocks::taken(cluster, *node, *left),
+            Self::BorrowedAddress { node, of } => blocks::borrowed(cluster, *node, *of),
             Self::RouteMtu { node, to, bytes } => route::mtu(cluster, *node, *to, bytes.on(&names)?),
             Self::AsymmetricRoute { node, to } => route::asymmetric(cluster, *node, *to),
             Self::ForgedFragNeeded { node, of, plane, bytes } => {

@@ -8,6 +8,7 @@
 //! - [`recipe`] says what a cluster looks like, [`cluster`] builds it in the running kernel.
 //! - [`fault`] breaks it by the kernel's own means and reverses that in the running network.
 //! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
+//! - [`remedy`] follows what a finding advises.
 
 pub mod cluster;
 pub mod echo;
@@ -23,6 +24,7 @@ pub mod namespace;
 pub mod notes;
 pub mod play;
 pub mod recipe;
+pub mod remedy;
 pub mod report;
 pub mod scenario;
 pub mod schema;

@@ -1,17 +1,17 @@
-//! Plays one scenario on one recipe: a healthy node, each near miss, the fault, healing; one agent process for it all.
+//! Plays one scenario on one recipe: a healthy node, each near miss, the fault, its remedy, healing; one agent process for
+//! it all.
 
 mod asked;
 
 use jiff::Timestamp;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Memory};
 use crate::fault::{Fault, make_all};
-use crate::matrix;
 use crate::recipe::Recipe;
-use crate::report::Report;
-use crate::scenario::{Agents, NearMiss, Scenario};
+use crate::report::{Finding, Report};
+use crate::scenario::{Agents, NearMiss, Remedy, Scenario};
 use crate::service::{self, Service};
-use crate::{Error, Result};
+use crate::{Error, Result, matrix, remedy};
 
 /// Rounds that a code must stay away. One more than a finding takes to be confirmed, and the first may have begun
 /// before the change.
@@ -136,14 +136,44 @@ fn miss(scenario: &Scenario, near_miss: &NearMiss, cluster: &Cluster, service: &
 fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Result<()> {
     let subject = scenario.expect.subject.on(&cluster.recipe);
     let subject = subject.ok_or_else(|| Error::new("naming the subject", "this recipe has none"))?;
+    let before = cluster.memorise()?;
     let broken = make_all(&scenario.fault, cluster)?;
-    raised(scenario, &subject, service)?;
+    let report = raised(scenario, &subject, service)?;
     let settled = rounds(service, scenario.agents, |_| Ok(()))?;
     probes_left(scenario, &subject, &settled)?;
     matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, &settled)?;
-    broken.heal()?;
+    if scenario.is_mended_on(&cluster.recipe) {
+        mended(scenario, &subject, &report, &before, service)?;
+        broken.heal_what_is_left();
+        // A remedy may have gone another way than back.
+        before.put_back()?;
+    } else {
+        broken.heal()?;
+    }
     let healed = healthy(service, &cluster.recipe, scenario.agents);
     healed.map(drop).map_err(|error| error.while_doing("after healing"))
+}
+
+/// What the finding advises is done, and nothing is wrong any more while the fault is still not undone.
+fn mended(
+    scenario: &Scenario,
+    subject: &str,
+    report: &Report,
+    before: &Memory<'_>,
+    service: &mut Service<'_>,
+) -> Result<()> {
+    let is_it = |finding: &&Finding| finding.code == scenario.code && finding.subject == subject;
+    let found = report.findings.iter().find(is_it);
+    let remedy = found.map(|finding| finding.remedy.as_slice()).unwrap_or_default();
+    let cluster = before.cluster();
+    let after = || format!("after following the remedy\n{}\n", remedy.join("\n"));
+    let followed = remedy::follow(remedy, cluster, before).and_then(|()| match scenario.remedy {
+        Remedy::Clears(_) => {
+            service.until("the finding to go", |report| !report.findings.iter().any(|one| is_it(&one)))
+        }
+        _ => healthy(service, &cluster.recipe, scenario.agents),
+    });
+    followed.map(drop).map_err(|error| error.while_doing(after()))
 }
 
 fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Result<Report> {

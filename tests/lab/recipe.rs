@@ -521,6 +521,11 @@ impl Recipe {
     pub fn spoken(&self) -> Families {
         self.overlay.map_or(self.families, |overlay| self.families.with(overlay.families))
     }
+
+    /// The tunnel devices of its pod network whose tables name every peer.
+    pub fn tunnels(&self) -> Vec<Tunnel> {
+        self.overlay.as_ref().map(Overlay::tunnels).unwrap_or_default()
+    }
 }
 
 impl Overlay {

@@ -63,6 +63,9 @@ pub struct Scenario {
     /// Where agents run.
     #[serde(default)]
     pub agents: Agents,
+    /// How its remedy is proven.
+    #[serde(default)]
+    pub remedy: Remedy,
     /// The recipes to play it on, if not all of the usual ones that have the things named.
     pub recipes: Option<Vec<String>>,
     /// Recipes to play it on besides.
@@ -81,6 +84,32 @@ pub enum Agents {
     All,
     /// None: `mtuscope report` is run on node 0, time and again. An agent there must not speak of the code.
     Report,
+}
+
+/// How a remedy is proven: `"applied"`; `"clears: "` and what it leaves; or `"elsewhere: "` and why the lab cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Remedy {
+    /// The lab does what it says and sees that nothing is wrong any more.
+    #[default]
+    Applied,
+    /// The lab does what it says and sees that the finding goes; another one stays, for this reason.
+    Clears(String),
+    /// Not by the lab, for this reason.
+    Elsewhere(String),
+}
+
+impl TryFrom<String> for Remedy {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        match text.split_once(": ") {
+            Some(("clears", why)) if !why.trim().is_empty() => Ok(Self::Clears(why.to_owned())),
+            Some(("elsewhere", why)) if !why.trim().is_empty() => Ok(Self::Elsewhere(why.to_owned())),
+            None if text == "applied" => Ok(Self::Applied),
+            _ => Err(format!("`{text}` is neither `applied` nor `clears: ` or `elsewhere: ` and a reason")),
+        }
+    }
 }
 
 /// The finding that must appear.
@@ -212,6 +241,13 @@ impl Scenario {
         recipe::every().filter(|recipe| self.is_for(recipe) && self.fits(recipe)).collect()
     }
 
+    /// Whether the remedy is applied on this recipe: on the first one of each kind of pod network.
+    pub fn is_mended_on(&self, recipe: &Recipe) -> bool {
+        let kind = |recipe: &Recipe| recipe.overlay.map(|overlay| overlay.by);
+        let first = self.recipes().into_iter().find(|other| kind(other) == kind(recipe));
+        !matches!(self.remedy, Remedy::Elsewhere(_)) && first.as_ref() == Some(recipe)
+    }
+
     fn is_for(&self, recipe: &Recipe) -> bool {
         let is_it = |names: &[String]| names.iter().any(|name| name == recipe.name);
         let usual = || recipe::ALL.iter().any(|usual| usual.name == recipe.name);
@@ -278,6 +314,18 @@ mod tests {
     }
 
     #[test]
+    fn a_remedy_is_applied_once_for_each_kind_of_pod_network_unless_there_is_a_reason() {
+        let on = |text: &str| {
+            let scenario = parse(text).unwrap().remove(0);
+            let mended = scenario.recipes().into_iter().filter(|recipe| scenario.is_mended_on(recipe));
+            mended.map(|recipe| recipe.name).collect::<Vec<_>>()
+        };
+        assert_eq!(on(ONE), ["reference", "bridged"], "jumbo is Calico's too");
+        assert_eq!(on(&ONE.replace("code =", "remedy = 'clears: another stays'\ncode =")), ["reference", "bridged"]);
+        assert!(on(&ONE.replace("code =", "remedy = 'elsewhere: nothing to run'\ncode =")).is_empty());
+    }
+
+    #[test]
     fn a_scenario_that_would_prove_nothing_is_refused() {
         for (from, to, says) in [
             (
@@ -288,6 +336,7 @@ mod tests {
             (r#"code ="#, "recipes = ['refrence']\ncode =", "names a recipe"),
             (r#"code ="#, "recipes = ['routed']\ncode =", "no recipe has"),
             (r#"link = "spare""#, r#"link = "spar""#, "unknown variant"),
+            (r#"code ="#, "remedy = 'elsewhere:'\ncode =", "and a reason"),
         ] {
             let error = parse(&ONE.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(says), "{says}: {error}");

@@ -132,7 +132,8 @@ fn folder(root: &Path, path: &str, texts: &[&str], deep: bool, left: &mut usize)
             Ok(stat) if kind(&stat) == FileType::Directory => {
                 EntryKind::Folder(deep.then(|| names(root, &path).map_err(|fault| fault.named(&shown))))
             }
-            _ => EntryKind::Other,
+            Ok(_) => EntryKind::Other,
+            Err(_) => link(root, &path).map_or(EntryKind::Other, EntryKind::Dangling),
         };
         Entry { name, kind }
     };
@@ -164,6 +165,13 @@ fn names(root: &Path, path: &str) -> Result<Vec<String>, Fault> {
 fn stat(root: &Path, path: &str) -> io::Result<Stat> {
     let file: File = open(root, path, OFlags::PATH)?;
     Ok(rustix::fs::statat(&file, "", AtFlags::EMPTY_PATH)?)
+}
+
+/// Where a link says that it leads.
+fn link(root: &Path, path: &str) -> Option<String> {
+    let link: File = open(root, path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+    let to = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?;
+    Some(to.to_string_lossy().into_owned())
 }
 
 fn kind(stat: &Stat) -> FileType {
@@ -237,12 +245,11 @@ mod tests {
         assert!(unread.contains("calico/mtu leads to nothing; check host_root"), "{unread}");
         let kinds: Vec<_> = entries(&root).into_iter().map(|entry| (entry.name, entry.kind)).collect();
         let real = || EntryKind::File { executable: false, text: Some(Ok("{}".into())) };
-        let other = |name: &str| (name.to_owned(), EntryKind::Other);
-        assert_eq!(
-            kinds,
-            [other("absolute.conf"), other("loop.conf"), ("real.conf".into(), real()), ("up.conf".into(), real())],
-            "the root's own stands for one that leads up"
-        );
+        let dangling = |name: &str, to: &str| (name.to_owned(), EntryKind::Dangling(to.into()));
+        let secret = outside.path().join("secret");
+        let links = [dangling("absolute.conf", &secret.display().to_string()), dangling("loop.conf", "loop.conf")];
+        let files = [("real.conf".to_owned(), real()), ("up.conf".into(), real())];
+        assert_eq!(kinds, [links, files].concat(), "the root's own stands for one that leads up");
     }
 
     #[test]

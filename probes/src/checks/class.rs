@@ -31,6 +31,8 @@ pub enum Class {
     Forwarding,
     /// Headers were subtracted twice.
     Undersized,
+    /// Pods find no address left.
+    Addresses,
     /// No public thread is known.
     NoThread {
         /// Why that may be.
@@ -51,7 +53,7 @@ pub struct Story {
 
 impl Class {
     /// Every class that has a story.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BlackHole,
         Self::Overhead,
         Self::Mixed,
@@ -64,6 +66,7 @@ impl Class {
         Self::Entries,
         Self::Forwarding,
         Self::Undersized,
+        Self::Addresses,
     ];
 
     /// What is known of it; `None` where no public thread is.
@@ -81,6 +84,7 @@ impl Class {
             Self::Entries => ENTRIES,
             Self::Forwarding => FORWARDING,
             Self::Undersized => UNDERSIZED,
+            Self::Addresses => ADDRESSES,
             Self::NoThread { .. } => return None,
         })
     }
@@ -195,6 +199,20 @@ const UNDERSIZED: Story = Story {
     text: "Two parts of a set-up each subtract the overhead. Nothing breaks, and every packet is smaller than it \
            could be.",
     threads: &["cloudnativelabs/kube-router#1086"],
+};
+
+const ADDRESSES: Story = Story {
+    title: "no address left for pods",
+    text: "Addresses of pods that are long gone stay taken after a crash or a reboot, or a pool is dealt out. New pods \
+           hang in ContainerCreating, old ones run on.",
+    threads: &[
+        "containernetworking/plugins#697",
+        "kubernetes/kubernetes#57280",
+        "k3s-io/k3s#5885",
+        "cloudnativelabs/kube-router#383",
+        "projectcalico/calico#5339",
+        "projectcalico/calico#4861",
+    ],
 };
 
 #[cfg(test)]

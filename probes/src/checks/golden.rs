@@ -17,26 +17,12 @@ fn told(cni: Cni, host: Host, tunnel: &str) -> String {
     let named = |text: &str| text.replace("vxlan.calico", tunnel);
     let one = |check: &super::Registered| {
         let mut example = check.example();
-        example.fixes.iter_mut().for_each(|fix| rename(fix, tunnel));
+        example.fixes.iter_mut().for_each(|fix| fix.rename(tunnel));
         let remedy = remedy::render(&example.fixes, Setup { cni, host }).join("\n  ");
         let (code, severity) = (check.entry.code, example.severity.name());
         format!("{code} ({severity}) {}\n{}\n  {remedy}\n", example.subject, example.summary)
     };
     named(&ALL.iter().map(one).collect::<Vec<_>>().join("\n"))
-}
-
-fn rename(fix: &mut remedy::Fix, to: &str) {
-    match fix {
-        remedy::Fix::OverlayMtu { tunnel, .. } | remedy::Fix::PodMtu { tunnel: Some(tunnel), .. } => {
-            *tunnel = to.into()
-        }
-        remedy::Fix::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
-        remedy::Fix::VtepEntries { tunnel, .. } | remedy::Fix::VtepForgotten { tunnel, .. } => *tunnel = to.into(),
-        remedy::Fix::TunnelPort { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
-        remedy::Fix::TunnelUnderlay { tunnel, .. } | remedy::Fix::TunnelOffload { tunnel, .. } => *tunnel = to.into(),
-        remedy::Fix::Instead(fixes) => fixes.iter_mut().for_each(|fix| rename(fix, to)),
-        _ => {}
-    }
 }
 
 /// `code severity subject` of everything raised, and what could not be concluded.

@@ -1,22 +1,37 @@
 //! The CNI configuration, as container runtimes read it.
 //!
-//! Of `/etc/cni/net.d` they take files that end in `.conf`, `.conflist` or `.json`, in lexical order, and the first one
-//! is the network of every pod: a `.conflist` has a list of plugins, any other file is a single plugin. containerd stops
-//! at a first file that is broken; CRI-O passes it over.
+//! Of the runtime's folder they take what ends in `.conf`, `.conflist` or `.json`, hidden files too, in the order of the
+//! names' bytes. The first one is the network of every pod: a `.conflist` has a list of plugins, any other file is a
+//! single one. containerd stops at a first file that is broken; CRI-O passes it over.
+//!
+//! A list's own keys are matched to the letter, a plugin's whatever their case, and of keys that stand twice the last one
+//! counts. Since CNI 1.1 a list's plugins also come from `*.conf` in a folder named as its network, unless it says
+//! `loadOnlyInlinedPlugins`. What is wrong with a file in the eyes of some versions only is not called wrong.
+//!
+//! Not everything that is loaded works: a network's name, a plugin's and the version are looked at only as a pod is made
+//! ([`Network::refused`]).
+
+mod needs;
+mod parse;
+mod programs;
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::host::{Ask, EntryKind, RawHost};
-use crate::fact::{Fact, Unread};
+use super::host::{Ask, Entry, EntryKind, RawHost};
+use super::runtime::{self, Runtime};
+use crate::fact::{Fact, Reason, Source, Unread};
 
-/// Where runtimes look.
-pub const FOLDER: &str = "/etc/cni/net.d";
-
-/// Where they look for plugins.
-pub const PLUGINS: &str = "/opt/cni/bin";
+pub use super::runtime::{FOLDER, PLUGINS};
+pub use needs::{Need, Part, needs};
+pub use programs::{Program, Programs};
 
 /// Endings of the files that they take.
 pub const ENDINGS: [&str; 3] = [".conf", ".conflist", ".json"];
+
+/// Most names of other files that are kept.
+const OTHERS: usize = 8;
 
 /// One file that a runtime takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +47,8 @@ pub struct ConfigFile {
 pub struct Network {
     /// Its name.
     pub name: String,
+    /// Its version, as it is written.
+    pub version: String,
     /// Plugins, in the order in which they are called.
     pub plugins: Vec<Plugin>,
 }
@@ -52,90 +69,170 @@ pub struct Invalid {
     pub why: String,
     /// The line, counted from 1, where it is one.
     pub line: Option<usize>,
+    /// The column, counted from 1, where it is one.
+    pub column: Option<usize>,
+}
+
+impl Invalid {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), line: None, column: None }
+    }
+}
+
+impl Network {
+    /// Why no pod can be made with it, though the runtime loads it.
+    pub fn refused(&self) -> Option<String> {
+        let name = self.name.as_str();
+        let first = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+        let rest = name.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-'));
+        let numbers: Vec<_> = self.version.split('.').map(str::parse::<u32>).collect();
+        let is_version = self.version.is_empty() || (numbers.len() == 3 && numbers.iter().all(Result::is_ok));
+        let path = self.plugins.iter().find(|plugin| plugin.kind.contains('/'));
+        match () {
+            () if name.is_empty() => Some("its network has no name".into()),
+            () if !(first && rest) => Some(format!("{name:?} is no name for a network")),
+            () if !is_version => Some(format!("its cniVersion {:?} is none", self.version)),
+            () => path.map(|plugin| format!("a plugin's type is a path: {:?}", plugin.kind)),
+        }
+    }
 }
 
 impl Plugin {
+    /// One of its fields, whatever the case of its letters; of several the one that is written to the letter comes last.
+    pub fn field(&self, key: &str) -> Option<&Value> {
+        parse::folded(&self.fields, key)
+    }
+
     /// The MTU that it gives pods; `None` where it leaves that to somebody else (`0` means automatic).
     pub fn mtu(&self) -> Option<u32> {
-        let mtu = self.fields.get("mtu")?.as_u64()?;
+        let mtu = self.field("mtu")?.as_u64()?;
         u32::try_from(mtu).ok().filter(|&mtu| mtu != 0)
     }
 }
 
-pub(super) fn asks(_: &RawHost) -> Vec<Ask> {
-    vec![Ask::folder(FOLDER, &ENDINGS), Ask::folder(PLUGINS, &[])]
+pub(super) fn asks(read: &RawHost) -> Vec<Ask> {
+    let Ok(runtime) = runtime::of(read) else { return Vec::new() };
+    let mut asks = vec![Ask::folder(&runtime.folder, &ENDINGS), Ask::folder(runtime::top(&runtime.folder), &[])];
+    for file in taken(read, &runtime).ok().flatten().unwrap_or_default() {
+        if let Ok(Ok(list)) = file.read {
+            asks.extend(list.folder(&runtime).map(|folder| Ask::folder(folder, &[".conf"])));
+        }
+    }
+    asks.extend(programs::asks(read, folders(&of(read, &runtime), &runtime).into_iter()));
+    asks
+}
+
+/// Folders that plugins are looked for in, by the runtime or by one of them.
+pub fn folders(files: &Fact<Vec<ConfigFile>>, runtime: &Runtime) -> BTreeSet<String> {
+    let networks = files.known().into_iter().flatten().filter_map(|file| file.read.as_ref().ok()?.as_ref().ok());
+    let needed = networks.flat_map(|network| needs(network, runtime)).flat_map(|need| need.folders);
+    runtime.plugins.iter().cloned().chain(needed).collect()
 }
 
 /// The files, in the order in which runtimes take them; absent without the folder.
 pub fn files(read: &RawHost) -> Fact<Vec<ConfigFile>> {
-    let entries = match read.folder(FOLDER) {
-        Ok(Some(entries)) => entries,
-        Ok(None) => return Fact::Absent,
-        Err(unread) => return Fact::Unread(unread),
-    };
-    let texts = entries.iter().filter_map(|entry| match &entry.kind {
-        EntryKind::File { text: Some(text), .. } => Some((&entry.name, text)),
-        _ => None,
-    });
-    let mut files: Vec<ConfigFile> = texts
-        .map(|(name, text)| ConfigFile {
-            path: format!("{FOLDER}/{name}"),
-            read: text.as_ref().map(|text| network(name, text)).map_err(Unread::clone),
-        })
-        .collect();
-    files.sort_by(|one, other| one.path.cmp(&other.path));
-    Fact::Known(files)
+    match runtime::of(read) {
+        Ok(runtime) => of(read, &runtime),
+        Err(unread) => Fact::Unread(unread),
+    }
 }
 
-fn network(file: &str, text: &str) -> Result<Network, Invalid> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Invalid { why: error.to_string(), line: Some(error.line()).filter(|&line| line > 0) })?;
-    let wrong = |why: &str| Invalid { why: why.to_owned(), line: None };
-    let Value::Object(object) = value else { return Err(wrong("it is no object")) };
-    let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let plugins = if file.ends_with(".conflist") {
-        let plugins = object.get("plugins").ok_or_else(|| wrong("it has no `plugins`"))?;
-        let plugins = plugins.as_array().ok_or_else(|| wrong("its `plugins` are no list"))?;
-        plugins.iter().map(|plugin| plugin.as_object().cloned()).collect::<Option<Vec<_>>>()
-    } else {
-        Some(vec![object])
-    };
-    let plugins = plugins.ok_or_else(|| wrong("one of its `plugins` is no object"))?;
-    let plugin = |fields: Map<String, Value>| {
-        let kind = fields.get("type").and_then(Value::as_str).filter(|kind| !kind.is_empty());
-        kind.map(str::to_owned).map(|kind| Plugin { kind, fields })
-    };
-    let plugins: Option<Vec<Plugin>> = plugins.into_iter().map(plugin).collect();
-    let plugins = plugins.ok_or_else(|| wrong("a plugin has no `type`"))?;
-    if plugins.is_empty() {
-        return Err(wrong("it lists no plugin"));
+fn of(read: &RawHost, runtime: &Runtime) -> Fact<Vec<ConfigFile>> {
+    match taken(read, runtime) {
+        Ok(Some(taken)) => Fact::Known(taken.into_iter().map(|file| file.whole(read, runtime)).collect()),
+        Ok(None) => runtime::visible(read, &runtime.folder).map_or_else(Fact::Unread, |()| Fact::Absent),
+        Err(unread) => Fact::Unread(unread),
     }
-    Ok(Network { name, plugins })
+}
+
+/// Names in the folder that runtimes pass over, a few of them.
+pub fn others(read: &RawHost, runtime: &Runtime) -> Vec<String> {
+    let entries = read.folder(&runtime.folder).ok().flatten().unwrap_or_default();
+    let others = entries.iter().filter(|entry| !is_taken(entry)).map(|entry| entry.name.clone());
+    others.take(OTHERS).collect()
+}
+
+fn is_taken(entry: &Entry) -> bool {
+    ENDINGS.iter().any(|ending| entry.name.ends_with(ending)) && !matches!(entry.kind, EntryKind::Folder(_))
+}
+
+/// A file on its own.
+struct Taken {
+    path: String,
+    read: Result<Result<parse::List, Invalid>, Unread>,
+}
+
+fn taken(read: &RawHost, runtime: &Runtime) -> Result<Option<Vec<Taken>>, Unread> {
+    let Some(entries) = read.folder(&runtime.folder)? else { return Ok(None) };
+    let one = |entry: &Entry| {
+        let path = format!("{}/{}", runtime.folder, entry.name);
+        let list = text(read, &path, &entry.kind).and_then(|text| match text {
+            Ok(text) => parse::file(&entry.name, text),
+            Err(invalid) => Ok(Err(invalid)),
+        });
+        Taken { path, read: list }
+    };
+    let mut taken: Vec<_> = entries.iter().filter(|entry| is_taken(entry)).map(one).collect();
+    taken.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(Some(taken))
+}
+
+fn text<'a>(read: &RawHost, path: &str, kind: &'a EntryKind) -> Result<Result<&'a str, Invalid>, Unread> {
+    match kind {
+        EntryKind::File { text: Some(text), .. } => text.as_deref().map(Ok).map_err(Unread::clone),
+        EntryKind::Dangling(to) => {
+            programs::leads_nowhere(read, path, to)?;
+            Ok(Err(Invalid::new(format!("it is a link to {to}, which is not there"))))
+        }
+        _ => Err(unsupported(format!("{path} is no file"))),
+    }
+}
+
+impl Taken {
+    fn whole(self, read: &RawHost, runtime: &Runtime) -> ConfigFile {
+        let Self { path, read: list } = self;
+        let read = list.and_then(|list| list.map_or_else(|invalid| Ok(Err(invalid)), |list| list.whole(read, runtime)));
+        ConfigFile { path, read }
+    }
+}
+
+impl parse::List {
+    /// The folder that the rest of its plugins is in.
+    fn folder(&self, runtime: &Runtime) -> Option<String> {
+        let network = Network { name: self.name.clone(), version: String::new(), plugins: Vec::new() };
+        (self.loads_more && network.refused().is_none()).then(|| format!("{}/{}", runtime.folder, self.name))
+    }
+
+    fn whole(self, read: &RawHost, runtime: &Runtime) -> Result<Result<Network, Invalid>, Unread> {
+        let folder = self.folder(runtime);
+        let (name, version, mut plugins) = (self.name, self.version, self.plugins.unwrap_or_default());
+        if let Some(folder) = folder {
+            for entry in read.folder(&folder)?.unwrap_or_default() {
+                if !entry.name.ends_with(".conf") || matches!(entry.kind, EntryKind::Folder(_)) {
+                    continue;
+                }
+                let path = format!("{folder}/{}", entry.name);
+                let plugin = match text(read, &path, &entry.kind)? {
+                    Ok(text) => parse::file(&entry.name, text)?.map(|list| list.plugins.unwrap_or_default()),
+                    Err(invalid) => Err(invalid),
+                };
+                match plugin {
+                    Ok(more) => plugins.extend(more),
+                    Err(invalid) => return Ok(Err(Invalid { why: format!("{path}: {}", invalid.why), ..invalid })),
+                }
+            }
+        }
+        Ok(if plugins.is_empty() {
+            Err(Invalid::new("it has no `plugins`"))
+        } else {
+            Ok(Network { name, version, plugins })
+        })
+    }
+}
+
+fn unsupported(why: String) -> Unread {
+    Unread::new(Source::HostFiles, Reason::Unsupported { why })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIST: &str = r#"{"name": "k8s-pod-network", "cniVersion": "0.3.1", "plugins": [
-        {"type": "calico", "mtu": 1450, "ipam": {"type": "calico-ipam"}}, {"type": "portmap"}]}"#;
-
-    #[test]
-    fn a_list_has_plugins_and_any_other_file_is_one() {
-        let list = network("10-calico.conflist", LIST).unwrap();
-        let kinds: Vec<_> = list.plugins.iter().map(|plugin| (plugin.kind.as_str(), plugin.mtu())).collect();
-        assert_eq!((list.name.as_str(), kinds), ("k8s-pod-network", vec![("calico", Some(1450)), ("portmap", None)]));
-        let one = network("10-bridge.conf", r#"{"name": "net", "type": "bridge", "mtu": 0}"#).unwrap();
-        assert_eq!((one.plugins[0].kind.as_str(), one.plugins[0].mtu()), ("bridge", None));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let why = |file: &str, text: &str| network(file, text).unwrap_err();
-        assert_eq!(why("a.conf", "{\n\"name\": \"x\",\n").line, Some(3));
-        assert_eq!(why("a.conflist", r#"{"name": "x", "type": "bridge"}"#).why, "it has no `plugins`");
-        assert_eq!(why("a.conflist", r#"{"name": "x", "plugins": []}"#).why, "it lists no plugin");
-        assert_eq!(why("a.conf", r#"{"name": "x"}"#).why, "a plugin has no `type`");
-        assert_eq!(why("a.conf", "[]").why, "it is no object");
-    }
-}
+mod tests;

@@ -21,6 +21,22 @@ pub(super) fn mtu(mtu: LinkMtu) -> Vec<String> {
     ]
 }
 
+/// Felix looks at links by their names only, on every node by the same pattern; it starts again when it finds another MTU.
+pub(super) fn search(link: &str, found: LinkMtu) -> Vec<String> {
+    vec![
+        format!(
+            "Let Calico look at {link}, so that it finds {found} here. The pattern holds for every node: it must name, \
+             on each, the links that carry the nodes' network and no other (join names by `|`)."
+        ),
+        format!(
+            "$ kubectl patch felixconfiguration default --type merge -p '{{\"spec\":{{\"mtuIfacePattern\":\"^({link})$\"}}}}'"
+        ),
+        "calico-node starts again by itself, and writes what it finds to /var/lib/calico/mtu; see there that it is right \
+         on each node."
+            .into(),
+    ]
+}
+
 /// Felix programs its tunnel, neighbours, forwarding entries and routes again when it starts.
 pub(super) fn restart_here() -> Vec<String> {
     let delete = |namespace| {
@@ -40,7 +56,7 @@ pub(super) fn no_offload() -> Vec<String> {
         "$ kubectl patch felixconfiguration default --type merge \
          -p '{\"spec\":{\"featureDetectOverride\":\"ChecksumOffloadBroken=true\"}}'"
             .into(),
-        "Calico from 3.25 on switches it off by itself, unless that setting says otherwise.".into(),
+        "Left to itself, Felix of today switches it off on kernels up to 5.7 alone.".into(),
     ]
 }
 
@@ -57,6 +73,14 @@ $ kubectl patch installation.operator.tigera.io default --type merge -p '{"spec"
 Calico installed by manifest:
 $ kubectl -n kube-system patch cm calico-config --type merge -p '{"data":{"veth_mtu":"1450"}}' && kubectl -n kube-system rollout restart ds/calico-node
 "#);
+    }
+
+    #[test]
+    fn the_search_is_led_to_the_link_by_its_whole_name() {
+        let lines = search("bond0.100", LinkMtu::new(8950));
+        assert!(lines[0].starts_with("Let Calico look at bond0.100, so that it finds 8950 here."), "{lines:?}");
+        let patch: serde_json::Value = serde_json::from_str(lines[1].split('\'').nth(1).unwrap()).unwrap();
+        assert_eq!(patch["spec"]["mtuIfacePattern"], "^(bond0.100)$");
     }
 
     #[test]

@@ -151,6 +151,18 @@ mod tests {
     use super::*;
     use crate::snapshot::setup::{Cni, Host};
 
+    impl CounterFault {
+        /// Gives it another tunnel.
+        pub(in crate::remedy) fn rename(&mut self, to: &str) {
+            if let Self::DroppedInSilence { tunnels, .. }
+            | Self::NeverWhole { tunnels, .. }
+            | Self::WrongChecksums { tunnels } = self
+            {
+                tunnels.iter_mut().for_each(|tunnel| *tunnel = to.into());
+            }
+        }
+    }
+
     fn rendered(fault: CounterFault) -> String {
         mended(&fault, Setup { cni: Cni::Flannel, host: Host::Plain }).join("\n")
     }

@@ -9,26 +9,18 @@ use crate::snapshot::Setup;
 use crate::snapshot::setup::{Cni, Host};
 use crate::units::LinkMtu;
 
-use super::Fix;
+use super::{Fix, INSTEAD, keep};
 
 pub(super) fn link_up(link: &str, no_carrier: bool, master: Option<&str>, host: Host) -> Vec<String> {
     if no_carrier {
         return carrier(link);
     }
-    let keep = match (host, master) {
-        (Host::Proxmox, Some(bridge)) => format!(
-            "To keep it so: `auto {link}` and `bridge-ports {link}` of {bridge} in /etc/network/interfaces, then \
-             `ifreload -a`."
-        ),
-        (Host::Proxmox, None) => {
-            format!("To keep it so: `auto {link}` in /etc/network/interfaces, then `ifreload -a`.")
-        }
-        (Host::Plain, _) => format!(
-            "To keep it so: see that netplan, systemd-networkd or NetworkManager manages {link} and none of them sets \
-             it down (`networkctl status {link}`, `nmcli device show {link}`)."
-        ),
-    };
-    vec![format!("$ ip link set dev {link} up"), keep]
+    let mut lines = vec![format!("$ ip link set dev {link} up")];
+    if master.is_none() {
+        lines.extend(keep::routes(link, host));
+    }
+    lines.push(keep::up(link, master, host));
+    lines
 }
 
 fn carrier(link: &str) -> Vec<String> {
@@ -57,21 +49,7 @@ pub(super) fn link_mtus(fixes: &[Fix], host: Host) -> Vec<String> {
     let commands = changes().map(|(link, _, mtu)| format!("$ ip link set dev {link} mtu {mtu}"));
     let links: Vec<_> = changes().map(|(link, ..)| link.as_str()).collect();
     let mtu = changes().map(|(_, _, mtu)| *mtu).max().unwrap_or(LinkMtu::new(0));
-    std::iter::once(order.to_owned()).chain(commands).chain([keep_mtu(&links, mtu, host)]).collect()
-}
-
-fn keep_mtu(links: &[&str], mtu: LinkMtu, host: Host) -> String {
-    let links = links.join(" and ");
-    match host {
-        Host::Proxmox => format!(
-            "To keep it so: `mtu {mtu}` in the stanzas of {links} in /etc/network/interfaces, then `ifreload -a`; \
-             guests: `mtu=1` (as the bridge) at their NIC (`qm set`), and their own MTU."
-        ),
-        Host::Plain => format!(
-            "To keep it so: netplan `mtu: {mtu}` at {links}, then `netplan apply`; or systemd-networkd \
-             `MTUBytes={mtu}` under `[Link]` of their .network files, then `networkctl reload`."
-        ),
-    }
+    std::iter::once(order.to_owned()).chain(commands).chain([keep::mtu(&links, mtu, host)]).collect()
 }
 
 /// A tunnel that no known CNI made.
@@ -149,15 +127,7 @@ pub(super) fn bridge_port(bridge: &str, free: &[String], host: Host) -> Vec<Stri
             )
         }
     };
-    let keep = match host {
-        Host::Proxmox => format!(
-            "To keep it so: `bridge-ports {nic}` in the stanza of {bridge} in /etc/network/interfaces, then `ifreload -a`."
-        ),
-        Host::Plain => format!(
-            "To keep it so: netplan `interfaces: [{nic}]` at {bridge}, then `netplan apply`; or systemd-networkd \
-             `Bridge={bridge}` under `[Network]` of {nic}'s .network file, then `networkctl reload`."
-        ),
-    };
+    let keep = keep::port(nic, bridge, host);
     let look = which.is_some().then(|| "$ ip -br link; bridge link".to_owned());
     let meant =
         format!("If {bridge} is meant to join guests of this machine alone, see that those that are nodes run.");
@@ -165,20 +135,12 @@ pub(super) fn bridge_port(bridge: &str, free: &[String], host: Host) -> Vec<Stri
 }
 
 pub(super) fn default_route(covers: IpAddr, link: Option<&str>, host: Host) -> Vec<String> {
-    let keep = match host {
-        Host::Proxmox => {
-            "To keep it so: `gateway GATEWAY` in one stanza of /etc/network/interfaces, then `ifreload -a`."
-        }
-        Host::Plain => {
-            "To keep it so: netplan `routes: [{to: default, via: GATEWAY}]` at one link, then `netplan apply`; or \
-             systemd-networkd `Gateway=GATEWAY` under `[Network]` of its .network file, then `networkctl reload`."
-        }
-    };
     let link = link.unwrap_or("LINK");
     vec![
         "Give the node its default route back:".into(),
         "$ ip route replace default via GATEWAY".into(),
-        keep.into(),
+        keep::gateway(host),
+        INSTEAD.into(),
         format!("A node that is to have none needs a route that covers {covers}, by any link but a pod's:"),
         format!("$ ip route replace {covers} dev {link}"),
     ]
@@ -216,7 +178,7 @@ mod tests {
 Raise the MTU from the wire upwards: switch ports, NIC, bridge, tunnel, pods.
 $ ip link set dev enp5s0 mtu 1550
 $ ip link set dev vmbr1 mtu 1550
-To keep it so: `mtu 1550` in the stanzas of enp5s0 and vmbr1 in /etc/network/interfaces, then `ifreload -a`; guests: `mtu=1` (as the bridge) at their NIC (`qm set`), and their own MTU.
+To keep it so: `mtu 1550` in the stanzas of enp5s0 and vmbr1 in /etc/network/interfaces, then `ifreload -a`. Guests: `qm set ID --netN LINE,mtu=1`, with number and line of the NIC as `qm config ID` shows them (1 is as the bridge; virtio alone), and the guest's own MTU.
 "#);
     }
 

@@ -88,8 +88,8 @@ pub(super) fn way_back_carries(fix: &Fix) -> Vec<String> {
         ),
         format!("$ mtuscope probe {here}; ip route get {here}"),
         format!(
-            "If that shows an `mtu`, {peer} itself sends nothing larger: with `expires` it remembers what a hop said once \
-             and can forget it, without it somebody wrote it into the route:"
+            "On {peer}, if that shows an `mtu`: with `expires` it remembers what a hop said once and can forget it; without, \
+             somebody wrote it into the route, and has to write another one."
         ),
         format!("$ {flush}"),
     ];
@@ -319,7 +319,7 @@ $ mtuscope probe --ecmp 10.0.0.12
         insta::assert_snapshot!(lines("10.0.0.12", false), @r#"
 Look on the way from b to here: every NIC, bridge and switch port on it must carry 1500 B. On b, where the hops of that way show:
 $ mtuscope probe 10.0.0.11; ip route get 10.0.0.11
-If that shows an `mtu`, b itself sends nothing larger: with `expires` it remembers what a hop said once and can forget it, without it somebody wrote it into the route:
+On b, if that shows an `mtu`: with `expires` it remembers what a hop said once and can forget it; without, somebody wrote it into the route, and has to write another one.
 $ ip route flush cache
 To see that it is mended:
 $ mtuscope probe 10.0.0.12; ping -c 3 -M do -s 1472 10.0.0.12

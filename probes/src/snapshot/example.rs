@@ -234,6 +234,30 @@ impl Example {
         self
     }
 
+    /// Adds the route that Felix makes for a block of the node's.
+    pub(crate) fn block(self, network: &str, prefix: u8) -> Self {
+        self.routed(network, prefix, |route| Route {
+            protocol: 80,
+            kind: RouteKind::Blackhole,
+            hops: Vec::new(),
+            ..route
+        })
+    }
+
+    /// Adds the kernel's own route to an address of a link.
+    pub(crate) fn local(self, link: &str, address: &str) -> Self {
+        let hop = Hop { gateway: None, link: self.index(link) };
+        let local = |route| Route { table: 255, protocol: 2, kind: RouteKind::Local, hops: vec![hop], ..route };
+        self.routed(address, if ip(address).is_ipv4() { 32 } else { 128 }, local)
+    }
+
+    fn routed(mut self, to: &str, prefix: u8, change: impl FnOnce(Route) -> Route) -> Self {
+        let route = change(self.to(ip(to), prefix, None, "lo"));
+        let Fact::Known(routes) = &mut self.tables.routes else { unreachable!("examples start with routes") };
+        routes.push(route);
+        self
+    }
+
     /// Adds a VXLAN device, VNI 4096 on UDP 4789.
     pub(crate) fn vxlan(self, name: &str, mtu: u32, lower: Option<&str>, local: &str) -> Self {
         let mut node = self.device(name, "vxlan", mtu);

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::declared::network::Manager;
 use crate::kernel::{Link, TunnelKind};
 
 use crate::tables::Tables;
 
 /// What was recognised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setup {
     /// The CNI.
     pub cni: Cni,
@@ -16,7 +17,7 @@ pub struct Setup {
 }
 
 /// CNIs whose fixes are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cni {
     /// Calico, by its devices.
     Calico,
@@ -30,13 +31,38 @@ pub enum Cni {
 }
 
 /// Hosts whose network files differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
-    /// Proxmox VE: bridges named `vmbr` and a number.
+    /// Proxmox VE: bridges named `vmbr` and a number, and no files of anything but ifupdown2.
     Proxmox,
-    /// Any other.
+    /// Netplan's files describe the network.
+    Netplan,
+    /// `/etc/network/interfaces` does.
+    Ifupdown {
+        /// Whether it is ifupdown2 that reads it.
+        two: bool,
+    },
+    /// NetworkManager's connections do.
+    NetworkManager,
+    /// systemd-networkd's files do.
+    Networkd,
+    /// Any other, or what could not be looked at.
     #[default]
     Plain,
+}
+
+impl Host {
+    /// A bridge's name is a habit, files are what is read: they decide where both speak.
+    fn new(bridged: bool, manager: Option<Manager>) -> Self {
+        match manager {
+            Some(Manager::Ifupdown { .. }) | None if bridged => Self::Proxmox,
+            Some(Manager::Netplan) => Self::Netplan,
+            Some(Manager::Ifupdown { two }) => Self::Ifupdown { two },
+            Some(Manager::NetworkManager) => Self::NetworkManager,
+            Some(Manager::Networkd) => Self::Networkd,
+            None => Self::Plain,
+        }
+    }
 }
 
 /// The device by which Cilium's routes to pods leave: its program there sends them on, into its tunnel or by the NIC.
@@ -87,11 +113,33 @@ impl Setup {
         let numbered = |name: &str| {
             name.strip_prefix("vmbr").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
         };
-        let host = if tables.links().iter().any(|link| link.kind == "bridge" && numbered(&link.name)) {
-            Host::Proxmox
-        } else {
-            Host::Plain
+        let bridged = tables.links().iter().any(|link| link.kind == "bridge" && numbered(&link.name));
+        Self { cni, host: Host::new(bridged, tables.declared.network) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::example::Example;
+
+    #[test]
+    fn a_host_is_told_by_its_files_and_by_its_bridges_where_they_say_nothing_else() {
+        let host = |mut example: Example, manager| {
+            example.tables.declared.network = manager;
+            Setup::new(&example.snapshot().tables).host
         };
-        Self { cni, host }
+        let (proxmox, plain) = (Example::reference, Example::flannel);
+        assert_eq!((host(proxmox(), None), host(plain(), None)), (Host::Proxmox, Host::Plain));
+        let two = Some(Manager::Ifupdown { two: true });
+        assert_eq!((host(proxmox(), two), host(plain(), two)), (Host::Proxmox, Host::Ifupdown { two: true }));
+        for (manager, expected) in [
+            (Manager::Netplan, Host::Netplan),
+            (Manager::NetworkManager, Host::NetworkManager),
+            (Manager::Networkd, Host::Networkd),
+        ] {
+            assert_eq!(host(proxmox(), Some(manager)), expected, "whatever its bridges are called");
+            assert_eq!(host(plain(), Some(manager)), expected);
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{Cluster, programmed};
 use crate::Result;
 use crate::family::Families;
 use crate::namespace::Namespace;
+use crate::recipe::Role;
 
 /// Links, routes and neighbours of every namespace, at one time.
 #[derive(Debug)]
@@ -30,23 +31,69 @@ impl Cluster {
     }
 }
 
-impl Memory<'_> {
+impl<'c> Memory<'c> {
+    /// The cluster that is remembered.
+    pub const fn cluster(&self) -> &'c Cluster {
+        self.cluster
+    }
+
     /// Puts everything back, forwarding entries included; filters and remembered path MTUs go.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn restore(&self) -> Result<()> {
+        self.places.iter().try_for_each(|(namespace, _)| namespace.run("nft", ["flush", "ruleset"]).map(drop))?;
+        self.put_back()
+    }
+
+    /// The same, with filters left as they are.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn put_back(&self) -> Result<()> {
         for (namespace, lines) in &self.places {
-            namespace.run("nft", ["flush", "ruleset"])?;
             namespace.feed("ip", &["-batch", "-"], lines)?;
             programmed::forget_exceptions(namespace)?;
         }
-        let Some(overlay) = self.cluster.recipe.overlay else { return Ok(()) };
-        for tunnel in overlay.tunnels() {
-            for node in 0..self.cluster.nodes.len() {
-                let entries = self.cluster.forwarding_lines(node, &tunnel)?;
-                self.cluster.host(node).feed("bridge", &["-batch", "-"], &entries)?;
-            }
+        (0..self.cluster.nodes.len()).try_for_each(|node| self.forwarding_again(node))
+    }
+
+    /// Puts back a node's routes and neighbours on its tunnels, and their forwarding entries: what its CNI does when it
+    /// starts.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn tunnels_again(&self, node: usize) -> Result<()> {
+        self.again(node, true)?;
+        self.forwarding_again(node)
+    }
+
+    /// Puts back a node's other routes: what the manager of its network does when it is told to.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn underlay_again(&self, node: usize) -> Result<()> {
+        self.again(node, false)
+    }
+
+    fn again(&self, node: usize, on_tunnels: bool) -> Result<()> {
+        let (host, recipe) = (self.cluster.host(node), &self.cluster.recipe);
+        let tunnels: Vec<_> =
+            recipe.tunnels().iter().map(|tunnel| tunnel.link).chain(recipe.link(Role::Tunnel)).collect();
+        let on_one = |line: &str| line.split(' ').any(|word| tunnels.contains(&word));
+        let lines = self.places.iter().filter(|(namespace, _)| std::ptr::eq(*namespace, host));
+        let lines = lines.flat_map(|(_, lines)| lines.lines());
+        let lines: String = lines
+            .filter(|line| !line.starts_with("link ") && on_one(line) == on_tunnels)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        host.feed("ip", &["-batch", "-"], &lines)
+    }
+
+    fn forwarding_again(&self, node: usize) -> Result<()> {
+        for tunnel in self.cluster.recipe.tunnels() {
+            let entries = self.cluster.forwarding_lines(node, &tunnel)?;
+            self.cluster.host(node).feed("bridge", &["-batch", "-"], &entries)?;
         }
         Ok(())
     }

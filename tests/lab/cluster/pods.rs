@@ -1,9 +1,12 @@
 //! Pods as each CNI hangs them on a node.
 
-use crate::Result;
+use std::sync::PoisonError;
+
+use super::{Cluster, Node, POD};
 use crate::family::Family;
 use crate::namespace::Namespace;
 use crate::recipe::{Cni, Delivery, Overlay};
+use crate::{Error, Result};
 
 const BRIDGE: &str = "a recipe with Flannel names its bridge";
 
@@ -13,6 +16,7 @@ const CALICO_MAC: &str = "ee:ee:ee:ee:ee:ee";
 const CALICO_GATEWAY: &str = "fe80::ecee:eeff:feee:eeee";
 
 /// A pod to be hung on a node.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct NewPod {
     /// The host end of its link.
     pub(crate) link: &'static str,
@@ -117,6 +121,36 @@ impl NewPod {
         );
         (String::new(), pod)
     }
+}
+
+/// The pod that every node has.
+pub(super) fn first(overlay: Overlay) -> NewPod {
+    NewPod { link: overlay.by.pod_link(), number: 2, mtu: overlay.pod_mtu() }
+}
+
+impl Cluster {
+    /// Recreates a node's pods. Their CNI gives them the MTU that it was `told`, or else that of its tunnels: that is what
+    /// it read, or what it keeps both at.
+    pub(crate) fn recreate_pods(&self, node: usize, told: Option<u32>) -> Result<()> {
+        let Some(overlay) = self.recipe.overlay else { return Ok(()) };
+        let Node { host, pod, later, .. } = &self.nodes[node];
+        let of_tunnels =
+            self.recipe.tunnels().iter().map(|tunnel| mtu_of(host, tunnel.link)).collect::<Result<Vec<_>>>()?;
+        let mtu = told.or_else(|| of_tunnels.into_iter().min()).unwrap_or_else(|| overlay.pod_mtu());
+        let born_again = |new: NewPod, block: usize, pod: &Namespace| {
+            host.run("ip", ["link", "del", new.link])?;
+            NewPod { mtu, ..new }.add(host, pod, overlay, block)
+        };
+        born_again(first(overlay), node, pod.as_ref().expect(POD))?;
+        let later = later.lock().unwrap_or_else(PoisonError::into_inner);
+        later.iter().try_for_each(|(new, block, pod)| born_again(*new, *block, pod))
+    }
+}
+
+fn mtu_of(host: &Namespace, link: &str) -> Result<u32> {
+    let shown = host.run("ip", ["-o", "link", "show", "dev", link])?;
+    let mtu = shown.split_whitespace().skip_while(|word| *word != "mtu").nth(1).and_then(|mtu| mtu.parse().ok());
+    mtu.ok_or_else(|| Error::new(format!("looking for the MTU of {link}"), shown))
 }
 
 /// What a node sets for its pods: one on a bridge wants its packets to meet filters, as kubeadm does.

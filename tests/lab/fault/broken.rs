@@ -29,6 +29,12 @@ impl<'c> Broken<'c> {
         self.reverse()
     }
 
+    /// The same where somebody may have reversed parts of it: what is there again cannot be brought back, nor what is gone
+    /// taken away.
+    pub fn heal_what_is_left(mut self) {
+        let _ = self.reverse();
+    }
+
     fn reverse(&mut self) -> Result<()> {
         let failures: Vec<_> = self.undo.drain(..).rev().filter_map(|undo| undo().err()).collect();
         failures.into_iter().next().map_or(Ok(()), |error| Err(error.while_doing("healing")))

@@ -1,5 +1,7 @@
 //! Pods that come and go, and their links.
 
+use std::sync::PoisonError;
+
 use super::{Broken, link};
 use crate::cluster::{Cluster, NewPod};
 use crate::family::Family;
@@ -8,16 +10,24 @@ use crate::{Error, Result};
 
 /// Adds a pod of this MTU beside the node's first one. Healing removes it.
 pub(super) fn another(cluster: &Cluster, node: usize, mtu: u32) -> Result<Broken<'_>> {
+    added(cluster, node, mtu, (node, 3))
+}
+
+/// Adds a pod with this address: a node's block, and a number in it.
+pub(super) fn added(cluster: &Cluster, node: usize, mtu: u32, (block, number): (usize, u8)) -> Result<Broken<'_>> {
     let overlay = cluster.overlay()?;
     let link = overlay.by.another_pod_link();
     let pod = Namespace::new("another pod")?;
     if overlay.families.has(Family::V6) {
         pod.speak_six()?;
     }
-    NewPod { link, number: 3, mtu }.add(cluster.host(node), &pod, overlay, node)?;
+    let new = NewPod { link, number, mtu };
+    new.add(cluster.host(node), &pod, overlay, block)?;
+    let later = move || cluster.nodes[node].later.lock().unwrap_or_else(PoisonError::into_inner);
+    later().push((new, block, pod));
     Ok(Broken::until(move || {
         cluster.host(node).run("ip", ["link", "del", link])?;
-        drop(pod);
+        later().retain(|(new, ..)| new.link != link);
         Ok(())
     }))
 }

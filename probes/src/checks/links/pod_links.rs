@@ -22,44 +22,44 @@ use crate::snapshot::Snapshot;
 use crate::units::LinkMtu;
 
 /// Most links that evidence names.
-pub(super) const EXAMPLES: usize = 5;
+pub(in crate::checks) const EXAMPLES: usize = 5;
 
 /// One pod's link.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PodLink<'n> {
+pub(in crate::checks) struct PodLink<'n> {
     /// The node's end.
-    pub(super) host: &'n Link,
+    pub(in crate::checks) host: &'n Link,
     /// The pod's; `None` where it was not read.
-    pub(super) end: Option<&'n PodEnd>,
+    pub(in crate::checks) end: Option<&'n PodEnd>,
 }
 
 impl PodLink<'_> {
     /// The most that the link takes of the pod's packets, as far as its ends are known.
-    pub(super) fn binds(&self) -> LinkMtu {
+    pub(in crate::checks) fn binds(&self) -> LinkMtu {
         self.end.map_or(self.host.mtu, |end| self.host.mtu.min(end.mtu))
     }
 }
 
 /// The pod links of a node.
 #[derive(Debug, Default)]
-pub(super) struct PodLinks<'n> {
+pub(in crate::checks) struct PodLinks<'n> {
     /// Those whose both ends are known.
-    pub(super) known: Vec<PodLink<'n>>,
+    pub(in crate::checks) known: Vec<PodLink<'n>>,
     /// Those of which the node's end alone is.
-    pub(super) half: Vec<PodLink<'n>>,
+    pub(in crate::checks) half: Vec<PodLink<'n>>,
     /// Why, if there are any.
-    pub(super) unread: Option<Unread>,
+    pub(in crate::checks) unread: Option<Unread>,
 }
 
 impl<'n> PodLinks<'n> {
     /// Those that may be spoken of: all where no more of them will be seen, for want of the right.
-    pub(super) fn told(&self) -> Vec<PodLink<'n>> {
+    pub(in crate::checks) fn told(&self) -> Vec<PodLink<'n>> {
         let half = self.half.iter().filter(|_| self.denied().is_some());
         self.known.iter().chain(half).copied().collect()
     }
 
     /// Why no pod's end will be seen: the right is missing.
-    pub(super) fn denied(&self) -> Option<String> {
+    pub(in crate::checks) fn denied(&self) -> Option<String> {
         let why = self.unread.as_ref().map(|why| &why.reason);
         why.filter(|why| matches!(why, Reason::Denied { .. })).map(ToString::to_string)
     }
@@ -68,7 +68,7 @@ impl<'n> PodLinks<'n> {
     ///
     /// # Errors
     /// If there are pod links and the end of none of them could be read.
-    pub(super) fn seen(self) -> Result<Self, Unread> {
+    pub(in crate::checks) fn seen(self) -> Result<Self, Unread> {
         match self.unread {
             Some(why) if self.known.is_empty() => Err(why),
             unread => Ok(Self { unread, ..self }),
@@ -80,7 +80,7 @@ impl<'n> PodLinks<'n> {
 ///
 /// # Errors
 /// If links or routes could not be read.
-pub(super) fn all(node: &Snapshot) -> Result<PodLinks<'_>, Unread> {
+pub(in crate::checks) fn all(node: &Snapshot) -> Result<PodLinks<'_>, Unread> {
     node.tables.links.read()?;
     node.tables.routes.read()?;
     let mut pods = PodLinks::default();
@@ -99,7 +99,7 @@ pub(super) fn all(node: &Snapshot) -> Result<PodLinks<'_>, Unread> {
 }
 
 /// What to add to a sentence that rests on the node's ends alone.
-pub(super) fn unseen(why: Option<&str>) -> String {
+pub(in crate::checks) fn unseen(why: Option<&str>) -> String {
     let told =
         |why| format!(" This goes by the node's ends, which a CNI makes like the pods'; those were not seen: {why}.");
     why.map(told).unwrap_or_default()

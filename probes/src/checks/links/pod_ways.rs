@@ -29,15 +29,15 @@ use crate::units::{Family, IpSize, LinkMtu};
 
 /// A way by which pods' packets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(in crate::checks) struct Way {
     /// The device.
-    pub(super) link: String,
+    pub(in crate::checks) link: String,
     /// Its MTU.
-    pub(super) mtu: LinkMtu,
+    pub(in crate::checks) mtu: LinkMtu,
     /// Whether it is a tunnel.
-    pub(super) tunnel: bool,
+    pub(in crate::checks) tunnel: bool,
     /// The route to it that takes less, if one does.
-    pub(super) route: Option<Narrow>,
+    pub(in crate::checks) route: Option<Narrow>,
 }
 
 /// A route with an MTU of its own.
@@ -51,7 +51,7 @@ pub struct Narrow {
 
 impl Way {
     /// The most that a pod may have.
-    pub(super) fn takes(&self) -> LinkMtu {
+    pub(in crate::checks) fn takes(&self) -> LinkMtu {
         self.route.as_ref().map_or(self.mtu, |route| LinkMtu::new(route.mtu.bytes()))
     }
 
@@ -65,7 +65,7 @@ impl Way {
 }
 
 /// The way with least room, as far as that shows on the node.
-pub(super) fn narrowest(node: &Snapshot) -> Option<Way> {
+pub(in crate::checks) fn narrowest(node: &Snapshot) -> Option<Way> {
     tunnels(node).chain(direct(node)).min_by_key(Way::takes)
 }
 

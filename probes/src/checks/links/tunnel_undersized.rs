@@ -40,13 +40,13 @@ use crate::units::{Family, IpSize, LinkMtu};
 use super::tunnel_no_headroom;
 
 /// What is too little to tell: the difference between the headers of IPv6 and IPv4.
-const MARGIN: u32 = Family::Ipv6.header() - Family::Ipv4.header();
+pub(in crate::checks) const MARGIN: u32 = Family::Ipv6.header() - Family::Ipv4.header();
 
 /// The most that Geneve's options take.
 const GENEVE_OPTIONS: u32 = 252;
 
-/// The host MTU that Calico goes by where it finds no NIC (`felix/dataplane/linux/mtu.go`).
-const CALICO_FALLBACK: u32 = 1460;
+/// The host MTU that Calico goes by where it finds no NIC ([`felix`](crate::declared::felix)).
+const CALICO_FALLBACK: u32 = crate::declared::felix::FALLBACK.bytes();
 
 /// The MTU of a network that nobody has tuned.
 const USUAL: u32 = 1500;
@@ -225,12 +225,12 @@ fn explained(node: &Snapshot, tunnel: &TunnelView) -> bool {
 }
 
 /// The default gateway that is probed for want of a peer is none.
-fn is_peer(node: &Snapshot, key: &PathKey) -> bool {
+pub(in crate::checks) fn is_peer(node: &Snapshot, key: &PathKey) -> bool {
     node.peer(&key.peer).is_some_and(|peer| !peer.gateway)
 }
 
 /// The largest packet that a path carries by each of its ways.
-fn size((key, path): (&PathKey, &Path)) -> Result<IpSize, Unread> {
+pub(in crate::checks) fn size((key, path): (&PathKey, &Path)) -> Result<IpSize, Unread> {
     let verdict = path.verdict()?;
     let Some(mtu) = verdict.path_mtu() else {
         let why = format!("{} does not answer, and the path to it may be the smallest", key.peer);

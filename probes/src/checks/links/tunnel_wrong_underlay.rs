@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::declared::DeclaredMtuDiffers;
+use crate::checks::declared::{CalicoMtuAutodetectedWrong, DeclaredMtuDiffers};
 use crate::checks::overlay::{OverlayTransferStalls, OverlayUnreachable, PodUnreachable};
 use crate::checks::paths::{PathMtuAsymmetric, PeerUnreachable};
 use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
@@ -157,6 +157,7 @@ impl Check for TunnelWrongUnderlay {
             TunnelUndersized::ENTRY.code,
             PathMtuAsymmetric::ENTRY.code,
             DeclaredMtuDiffers::ENTRY.code,
+            CalicoMtuAutodetectedWrong::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeTunnelWrongUnderlay", minutes: 5 },

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Evidence, Place};
+use super::{Case, Evidence, Place, newborn};
 use crate::checks::small;
 use crate::declared::{Declared, Network};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::{Link, LinkIndex, Route, RouteKind};
 use crate::path::Plane;
-use crate::report::Role;
+use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
 use crate::snapshot::setup::{CILIUM_HOST, Cni};
 use crate::snapshot::topology::TunnelView;
@@ -17,15 +17,17 @@ use crate::units::{IpSize, LinkMtu};
 
 /// One size that differs.
 pub(super) struct Found {
+    pub(super) severity: Severity,
     pub(super) evidence: Evidence,
 }
 
 impl Found {
-    fn new(declared: &Declared, place: Place, actual: IpSize) -> Self {
+    pub(super) fn new(declared: &Declared, place: Place, actual: IpSize) -> Self {
         let evidence = Evidence {
             source: declared.source.into(),
             written: declared.written.clone(),
             network: declared.network,
+            case: Case::Differs,
             declared: declared.mtu,
             actual,
             place,
@@ -34,11 +36,12 @@ impl Found {
             above: Vec::new(),
             overhead: None,
             links_by_mtu: BTreeMap::new(),
+            other: None,
         };
-        Self { evidence }
+        Self { severity: Severity::Warning, evidence }
     }
 
-    fn at(declared: &Declared, place: Place, link: &Link) -> Self {
+    pub(super) fn at(declared: &Declared, place: Place, link: &Link) -> Self {
         let mut found = Self::new(declared, place, link.mtu.carries());
         found.evidence.link = Some(link.name.clone());
         found
@@ -55,7 +58,8 @@ impl Found {
     }
 
     pub(super) fn subject(&self) -> Subject {
-        self.evidence.link.clone().map_or(Subject::Pods, Subject::Link)
+        let at = self.evidence.link.clone().filter(|_| self.evidence.case == Case::Differs);
+        at.map_or(Subject::Pods, Subject::Link)
     }
 }
 
@@ -64,6 +68,8 @@ pub(super) fn of(node: &Snapshot, declared: &Declared) -> Result<Vec<Found>, (Su
     match declared.network {
         Network::Underlay => underlay(node, declared),
         Network::Overlay => overlay(node, declared),
+        // What files say of pods is another question than what the operator says of the network: `newborn`.
+        Network::Tunnel | Network::Pods => Ok(Vec::new()),
     }
 }
 
@@ -141,7 +147,7 @@ fn overlay(node: &Snapshot, declared: &Declared) -> Result<Vec<Found>, (Subject,
     pods(node, declared).ok_or_else(|| unread(subject, "there is no tunnel that carries pods, and no pod".into()))
 }
 
-fn pod_tunnels(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
+pub(super) fn pod_tunnels(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
     node.topology.tunnels().iter().filter(|tunnel| tunnel.carries_pods)
 }
 
@@ -152,7 +158,7 @@ fn tunnel(node: &Snapshot, declared: &Declared, tunnel: &TunnelView) -> Option<F
 }
 
 /// The sizes that routes give to what leaves by tunnels without an MTU of their own. `None` if none gives any.
-fn in_routes(node: &Snapshot, declared: &Declared) -> Option<Vec<Found>> {
+pub(super) fn in_routes(node: &Snapshot, declared: &Declared) -> Option<Vec<Found>> {
     let leads = |link: LinkIndex| {
         let host = node.tables.link(link).filter(|link| link.name == CILIUM_HOST);
         host.is_some() || node.topology.tunnel(link).is_some_and(|tunnel| tunnel.external)
@@ -188,19 +194,29 @@ fn pod_links(node: &Snapshot) -> impl Iterator<Item = &Link> {
 
 /// What a size that differs is known to break.
 pub(super) fn breaks(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
+    match evidence.case {
+        Case::Differs => {}
+        Case::NewPods => return newborn::explained(node, evidence),
+        Case::OldPods => return vec![Subject::Pods],
+        Case::Declarations => return Vec::new(),
+    }
     let link = evidence.link.as_deref().unwrap_or_default();
     let small = evidence.actual < evidence.declared;
     match evidence.place {
         Place::Device if small => of_small_device(node, link, evidence.actual),
         Place::Tunnel if small => {
             let fit = pod_links(node).all(|pod| pod.mtu.carries() <= evidence.declared);
-            fit.then_some(Subject::Pods).into_iter().collect()
+            // What it is too small for is then explained; a link below that is smaller still is not.
+            let tunnel = node.topology.index_of(link).and_then(|link| node.topology.tunnel(link));
+            let has_room = tunnel.and_then(TunnelView::headroom).is_some_and(|left| left >= 0);
+            let itself = has_room.then(|| Subject::Link(link.into()));
+            itself.into_iter().chain(fit.then_some(Subject::Pods)).collect()
         }
         Place::Tunnel => std::iter::once(Subject::Link(link.into())).chain(inside(node, link)).collect(),
         Place::Route if evidence.network == Network::Underlay => inside_of_route(node, evidence),
         Place::Pods => vec![Subject::Pods],
         Place::Device => ports(node, link),
-        Place::Route => Vec::new(),
+        Place::Route | Place::Declaration => Vec::new(),
     }
 }
 

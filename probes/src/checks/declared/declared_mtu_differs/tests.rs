@@ -118,9 +118,12 @@ fn a_small_device_breaks_its_tunnel_and_paths_that_are_just_that_small() {
 #[test]
 fn a_tunnel_that_is_too_small_explains_pods_of_the_declared_mtu_and_no_larger_ones() {
     let node = sized(Example::reference(), &["vxlan.calico"], 1400);
-    assert_eq!(judge(&node, None, Some(1450)).raised[0].breaks, [Subject::Pods]);
+    let tunnel = || Subject::Link("vxlan.calico".into());
+    assert_eq!(judge(&node, None, Some(1450)).raised[0].breaks, [tunnel(), Subject::Pods]);
+    let below = sized(node.clone(), &["enp5s0", "vmbr1"], 1400);
+    assert_eq!(judge(&below, None, Some(1450)).raised[0].breaks, [Subject::Pods], "its headroom has another cause");
     let larger = node.pod("cali0badc0ffee1", 1500, "10.244.1.4");
-    assert_eq!(judge(&larger, None, Some(1450)).raised[0].breaks, []);
+    assert_eq!(judge(&larger, None, Some(1450)).raised[0].breaks, [tunnel()]);
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Which runtime, by what machines have.
+
+use super::*;
+use crate::checks::declared::machine::Machine;
+
+fn runtime(machine: &Machine) -> Runtime {
+    of(&machine.read()).unwrap()
+}
+
+fn unread(machine: &Machine) -> String {
+    of(&machine.read()).unwrap_err().to_string()
+}
+
+const TWO: &str = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n";
+const THREE: &str = "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\n";
+
+fn containerd(text: &str) -> Machine {
+    Machine::node().file(CONTAINERD, text)
+}
+
+#[test]
+fn a_node_is_known_by_what_joining_a_cluster_leaves() {
+    let is = |machine: &Machine| node(&machine.read());
+    assert_eq!(is(&Machine::new()), Fact::Absent);
+    assert_eq!(
+        is(&Machine::new().folder("/var/lib/kubelet").folder("/etc/kubernetes/manifests")),
+        Fact::Absent,
+        "a package"
+    );
+    assert_eq!(is(&Machine::new().folder("/var/lib/kubelet/pods")), Fact::Known("/var/lib/kubelet/pods".into()));
+    assert!(matches!(is(&Machine::new().file("/etc/kubernetes/kubelet.conf", "")), Fact::Known(_)));
+    assert!(matches!(is(&Machine::new().file(DISTRIBUTIONS[0], "")), Fact::Known(_)));
+    let secret = Machine::new().denied("/var/lib/kubelet");
+    assert!(matches!(is(&secret), Fact::Unread(_)));
+    assert!(
+        matches!(is(&secret.file("/etc/kubernetes/kubelet.conf", "")), Fact::Known(_)),
+        "one that shows it is enough"
+    );
+    assert!(matches!(is(&Machine::new().unseen("/var")), Fact::Unread(_)), "what is not mounted is not missing");
+}
+
+#[test]
+fn containerds_table_is_found_in_every_version_of_its_file() {
+    let folder = |text: &str| runtime(&containerd(text)).folder;
+    assert_eq!(folder(&format!("{TWO}conf_dir = '/a'")), "/a");
+    assert_eq!(folder(&format!("{THREE}conf_dir = '/a/'")), "/a");
+    assert_eq!(folder("[plugins.cri.cni]\nconf_dir = '/a'"), "/a");
+    assert_eq!(
+        folder("version = 3\n[plugins.'io.containerd.grpc.v1.cri'.cni]\nconf_dir = '/a'"),
+        FOLDER,
+        "not read there"
+    );
+    assert_eq!(folder(&format!("{TWO}conf_dir = ''")), FOLDER);
+    let plugins = |keys: &str| runtime(&containerd(&format!("{THREE}{keys}"))).plugins;
+    assert_eq!(plugins("bin_dirs = ['/a', '/b']"), ["/a", "/b"]);
+    assert_eq!(plugins("bin_dir = '/a'"), ["/a"]);
+    assert_eq!(plugins("bin_dir = '/a'\nbin_dirs = ['/opt/cni/bin']"), ["/a"], "the default gives way");
+    let most = |keys: &str| runtime(&containerd(&format!("{THREE}{keys}"))).most;
+    assert_eq!((most(""), most("max_conf_num = 0"), most("max_conf_num = 2")), (Some(1), None, Some(2)));
+    assert!(!runtime(&containerd(&format!("{THREE}use_internal_loopback = true"))).loopback);
+}
+
+#[test]
+fn imports_are_taken_after_the_file_that_names_them() {
+    let main = format!("imports = ['/etc/containerd/conf.d/*.toml']\n{TWO}conf_dir = '/a'\nbin_dir = '/bin/a'\n");
+    let machine = containerd(&main);
+    assert_eq!(runtime(&machine).folder, "/a", "a folder that is not there has no files");
+    let more = machine.file("/etc/containerd/conf.d/20.toml", &format!("{TWO}conf_dir = '/c'"));
+    let more = more.file("/etc/containerd/conf.d/10.toml", &format!("{TWO}conf_dir = '/b'"));
+    let found = runtime(&more.file("/etc/containerd/conf.d/README", "not read"));
+    assert_eq!((found.folder.as_str(), found.plugins.as_slice()), ("/c", &["/bin/a".to_owned()][..]));
+    assert_eq!(found.told_by.len(), 4, "the kubelet's flags and three files");
+    let circle =
+        containerd("imports = ['/etc/containerd/config.toml', 'other.toml']").file("/etc/containerd/other.toml", THREE);
+    assert_eq!(runtime(&circle).folder, FOLDER);
+    assert!(
+        unread(&containerd("imports = ['/gone.toml']"))
+            .contains("/gone.toml, which /etc/containerd/config.toml imports")
+    );
+    assert!(unread(&containerd("imports = ['/etc/*/x.toml']")).contains("which files that means is not known"));
+}
+
+#[test]
+fn a_file_that_is_none_is_named_with_its_line() {
+    assert!(unread(&containerd("version = 2\n[plugins\n")).contains("/etc/containerd/config.toml:2"));
+    assert!(unread(&containerd(&format!("{TWO}conf_dir = 'net.d'"))).contains("is no absolute path"));
+    for text in ["\0", "\u{feff}", "[[[[", "a = {a = {a = {a = {", "version = 'x'\nplugins = 3\nimports = 7", "= = ="] {
+        let _ = of(&containerd(text).read());
+    }
+    let deep = "[".repeat(50_000);
+    let _ = of(&containerd(&format!("a = {deep}")).read());
+}
+
+#[test]
+fn crio_adds_the_old_key_to_the_new_one_and_takes_files_by_name() {
+    let machine = Machine::crio()
+        .file("/etc/crio/crio.conf", "[crio.network]\nnetwork_dir = '/a'\nplugin_dir = '/old'\n")
+        .file("/etc/crio/crio.conf.d/00-default", "[crio.network]\nnetwork_dir = '/etc/kubernetes/cni/net.d/'\n")
+        .file(
+            "/etc/crio/crio.conf.d/10-more.conf",
+            "[crio.network]\nplugin_dirs = ['/var/lib/cni/bin', '/usr/libexec/cni']\n",
+        );
+    let found = runtime(&machine);
+    assert_eq!((found.kind, found.folder.as_str(), found.most), (Kind::Crio, "/etc/kubernetes/cni/net.d", None));
+    assert_eq!(found.plugins, ["/var/lib/cni/bin", "/usr/libexec/cni", "/old"]);
+    assert_eq!(runtime(&Machine::crio()).plugins, [PLUGINS]);
+}
+
+#[test]
+fn a_distributions_own_containerd_comes_first() {
+    let k3s = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n  bin_dir = \"/var/lib/rancher/k3s/data/cni\"\n  \
+               conf_dir = \"/var/lib/rancher/k3s/agent/etc/cni/net.d\"\n";
+    let machine = Machine::new().file(DISTRIBUTIONS[0], k3s).file(CONTAINERD, &format!("{TWO}conf_dir = '/docker'"));
+    assert_eq!(runtime(&machine).folder, "/var/lib/rancher/k3s/agent/etc/cni/net.d");
+    assert!(unread(&machine.file(DISTRIBUTIONS[1], k3s)).contains("which of them makes pods is not known"));
+    assert!(unread(&Machine::new().denied(DISTRIBUTIONS[0])).contains("permission"));
+}
+
+#[test]
+fn the_kubelet_says_which_of_two_it_uses_and_else_what_runs_does() {
+    let both = Machine::new().file("/etc/crio/crio.conf", "").file(CONTAINERD, TWO);
+    assert!(unread(&both).contains("containerd and CRI-O are both here"));
+    assert_eq!(runtime(&both.clone().folder("/run/crio")).kind, Kind::Crio);
+    assert_eq!(runtime(&both.clone().folder("/run/containerd")).kind, Kind::Containerd);
+    let docker = Machine::new().file(CONTAINERD, "disabled_plugins = [\"cri\"]\n").file("/etc/crio/crio.conf", "");
+    assert_eq!(runtime(&docker.folder("/run/containerd")).kind, Kind::Crio, "Docker's containerd makes no pods");
+    let config = "# kubelet\ncontainerRuntimeEndpoint: \"unix:///var/run/crio/crio.sock\"\n";
+    assert_eq!(runtime(&both.clone().file(ENDPOINTS[1], config)).kind, Kind::Crio);
+    let dockerd = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/cri-dockerd.sock --v=2\"";
+    assert!(unread(&both.file(ENDPOINTS[0], dockerd)).contains("unix:///run/cri-dockerd.sock of"));
+    let nobody = runtime(&Machine::new());
+    assert_eq!((nobody.kind, nobody.loopback, nobody.told_by.len()), (Kind::Unknown, false, 0));
+}
