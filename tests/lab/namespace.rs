@@ -39,7 +39,20 @@ pub fn enter() -> Result<()> {
     mount_own("making mounts private", None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
     // Lock files and sockets of `ip` and `nft` live there, and the machine's own are not ours to write.
     mount_own("mounting an own /run", Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty())?;
+    hide_declarations()?;
     hide_sysctl_files()
+}
+
+/// Where Kubernetes and its networks keep files. `/run` is the lab's own already.
+const DECLARATIONS: [&str; 6] =
+    ["/etc/cni", "/etc/kubernetes", "/opt/cni", "/var/lib/calico", "/var/lib/cni", "/var/lib/kubelet"];
+
+/// What this machine is to a cluster is not what a lab's nodes are.
+fn hide_declarations() -> Result<()> {
+    let mut there = DECLARATIONS.into_iter().filter(|directory| Path::new(directory).is_dir());
+    there.try_for_each(|directory| {
+        mount_own("hiding a cluster's files", Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty())
+    })
 }
 
 /// What this machine's files say of settings is no fault of a lab's.

@@ -5,6 +5,7 @@
 mod effect;
 mod families;
 mod faults;
+mod files;
 mod routers;
 
 use std::net::Ipv4Addr;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         tests.extend(families::tests());
         tests.extend(routers::tests());
         tests.extend(faults::tests());
+        tests.extend(files::tests());
         tests.push(test("a namespace goes with its value", namespaces_vanish));
         tests.push(test("strict filtering refuses the peer's ARP and counts nothing", strict_refuses_arp));
         tests.push(test("the pods' gateway answers while a route covers it", proxy_needs_a_route));

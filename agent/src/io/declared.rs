@@ -47,9 +47,20 @@ fn one(root: &Path, path: &str, want: Want, left: &mut usize) -> Result<Option<F
     };
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(Fault::Missing) => Ok(None),
+        Err(missing @ Fault::Missing) => match dangling(root, path) {
+            // What it leads to may be there and not be mounted.
+            Some(link) => Err(missing.named(&shown(root, link))),
+            None => Ok(None),
+        },
         Err(Fault::Unread(unread)) => Err(unread),
     }
+}
+
+/// The part of a path that is not there by the link that leads to it.
+fn dangling<'p>(root: &Path, path: &'p str) -> Option<&'p str> {
+    let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
+    let lost = ends.map(|end| &path[..end]).find(|part| open(root, part, OFlags::PATH).is_err())?;
+    open(root, lost, OFlags::PATH | OFlags::NOFOLLOW).is_ok().then_some(lost)
 }
 
 /// Why something was not read.
@@ -230,7 +241,8 @@ mod tests {
         symlink("loop.conf", folder.join("loop.conf")).unwrap();
         fs::create_dir_all(root.path().join("var/lib/calico")).unwrap();
         symlink(outside.path().join("secret"), root.path().join("var/lib/calico/mtu")).unwrap();
-        assert_eq!(read(root.path()).text(calico::MTU), Ok(None));
+        let unread = read(root.path()).text(calico::MTU).unwrap_err().to_string();
+        assert!(unread.contains("calico/mtu leads to nothing; check host_root"), "{unread}");
         let kinds: Vec<_> = entries(&root).into_iter().map(|entry| (entry.name, entry.kind)).collect();
         let real = || EntryKind::File { executable: false, text: Some(Ok("{}".into())) };
         let dangling = |name: &str, to: &str| (name.to_owned(), EntryKind::Dangling(to.into()));
@@ -238,6 +250,18 @@ mod tests {
         let links = [dangling("absolute.conf", &secret.display().to_string()), dangling("loop.conf", "loop.conf")];
         let files = [("real.conf".to_owned(), real()), ("up.conf".into(), real())];
         assert_eq!(kinds, [links, files].concat(), "the root's own stands for one that leads up");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_to_nothing_may_hold_anything() {
+        let root = host(&[("var/lib/empty", "")]);
+        symlink("/data/calico", root.path().join("var/lib/calico")).unwrap();
+        let unread = read(root.path()).text(calico::MTU).unwrap_err().to_string();
+        assert!(unread.contains("var/lib/calico leads to nothing"), "{unread}");
+        fs::create_dir_all(root.path().join("data/calico")).unwrap();
+        assert_eq!(read(root.path()).text(calico::MTU), Ok(None));
+        fs::write(root.path().join("data/calico/mtu"), "1450").unwrap();
+        assert_eq!(read(root.path()).text(calico::MTU), Ok(Some("1450")));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Each target says in its head what must hold for every input; that nothing panics goes without saying. `.ci/fuzz`
 //! builds them for the toolchain of the gate and runs them; `cargo fuzz run TARGET` does as well where it is installed.
 
+pub mod machine;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -20,7 +20,7 @@ use crate::recipe::files::FOLDERS;
 use crate::{Error, Result};
 
 /// Where `/proc` is bound in a tree.
-const KERNEL: &str = "/kernel";
+const KERNEL: &str = "kernel";
 
 /// A node's files.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl HostTree {
                 Ok(_) => {
                     let target = fs::read_link(&at)?;
                     let unfolded = self.aside();
-                    links_to_all(host, &target.to_string_lossy(), &unfolded)?;
+                    links_to_all(host, &target, &unfolded)?;
                     swaps.0.push(Swap::make(unfolded, &at)?);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -127,15 +127,17 @@ impl HostTree {
     }
 }
 
-/// A folder of links to everything in a folder of the kernel's, as a node sees it.
-fn links_to_all(host: &Namespace, target: &str, folder: &Path) -> io::Result<()> {
-    let below = target.strip_prefix(KERNEL).ok_or_else(|| io::Error::other(format!("{target} is not the kernel's")))?;
+/// A folder of links to everything in a folder of the kernel's, as a node sees it. It comes to be where a link to that
+/// folder is, one level above its own links.
+fn links_to_all(host: &Namespace, target: &Path, folder: &Path) -> io::Result<()> {
+    let below = target.iter().skip_while(|part| *part == "..").collect::<PathBuf>();
+    let below = below.strip_prefix(KERNEL).map_err(|_| io::Error::other("it is below a link"))?;
     let names = || -> io::Result<Vec<_>> {
-        fs::read_dir(format!("/proc{below}"))?.map(|entry| Ok(entry?.file_name())).collect()
+        fs::read_dir(Path::new("/proc").join(below))?.map(|entry| Ok(entry?.file_name())).collect()
     };
     let names = host.inside(names).map_err(|error| io::Error::other(error.to_string()))??;
     fs::create_dir(folder)?;
-    names.iter().try_for_each(|name| symlink(Path::new(target).join(name), folder.join(name)))
+    names.iter().try_for_each(|name| symlink(Path::new("..").join(target).join(name), folder.join(name)))
 }
 
 /// Writes a file that did not exist.
