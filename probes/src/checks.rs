@@ -297,7 +297,7 @@ pub enum Causes {
     Codes(&'static [&'static str]),
     /// Every one, but only on the subjects that it is known to break: one peer's trouble is not every peer's.
     Named,
-    /// The same, and these codes on the subjects that the topology tells as well.
+    /// The same, and these codes on its own subject and those that the topology tells as well.
     NamedAnd(&'static [&'static str]),
     /// None: a spare that is down.
     Nothing,

@@ -111,7 +111,10 @@ fn causes(standing: &[Standing], cause: usize, effect: usize, node: &Snapshot) -
         Causes::All => breaks() || carries(),
         Causes::Codes(codes) => codes.contains(&effect.entry.code) && (breaks() || carries()),
         Causes::Named => breaks(),
-        Causes::NamedAnd(codes) => breaks() || (codes.contains(&effect.entry.code) && carries()),
+        Causes::NamedAnd(codes) => {
+            let reached = || cause.subject == effect.subject || carries();
+            breaks() || (codes.contains(&effect.entry.code) && reached())
+        }
         Causes::Nothing => false,
     };
     able && cause.entry.silences.contains(&effect.entry.code)

@@ -44,7 +44,7 @@ pub fn healthy(recipe: &Recipe) -> String {
 /// If the row is another one, or missing; if several codes are loud without a reason, or one with a reason.
 pub fn check(name: &str, by_chance: bool, several: Option<&str>, report: &Report) -> Result<()> {
     let row = row(name, by_chance, several, report);
-    one_cause(&row, several).map_err(|error| error.while_doing(row.clone()))?;
+    one_cause(&row, several).map_err(|error| error.while_doing(format!("{report}\n{row}")))?;
     if env::var_os(REWRITE).is_some() {
         ROWS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), row);
         return Ok(());

@@ -184,6 +184,21 @@ fn a_cause_that_cannot_be_as_severe_hides_nothing_from_one_that_can() {
 }
 
 #[test]
+fn what_has_named_consequences_may_have_others_on_its_own_subject() {
+    let own = |causes| {
+        let mut standing = [
+            finding(&CAUSE, Severity::Warning, Subject::Link("vxlan.calico".into())),
+            finding(&EFFECT, Severity::Warning, Subject::Link("vxlan.calico".into())),
+        ];
+        standing[0].candidate.causes = causes;
+        apply(&mut standing, &nothing())
+    };
+    assert_eq!(own(Causes::NamedAnd(&["effect"])), [None, Some(0)]);
+    assert_eq!(own(Causes::NamedAnd(&["middle"])), [None, None]);
+    assert_eq!(own(Causes::All), [None, None], "a link does not carry itself");
+}
+
+#[test]
 fn of_two_that_explain_each_other_one_is_loud() {
     static ONE: Entry = entry("one", &[Severity::Warning], &["other"]);
     static OTHER: Entry = entry("other", &[Severity::Warning], &["one"]);

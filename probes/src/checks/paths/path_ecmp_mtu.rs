@@ -293,9 +293,11 @@ fn raised(node: &Snapshot, subject: Subject, severity: Severity, evidence: Evide
     Raised { breaks: vec![subject.clone()], subject, severity, evidence, causes }
 }
 
-/// Whether what the kernel has cached for the path is what a hop of a smaller one says.
+/// Whether what the kernel has cached for the path is what a hop of a smaller one says. Where a smaller one was silent to
+/// the sweep, it may have spoken to others: routers bound how many errors they send.
 fn has_taught(node: &Snapshot, subject: &Subject, evidence: &Evidence) -> bool {
-    let said = |mtu: IpSize| evidence.limited.iter().any(|hop| hop.reported_mtu == Some(mtu));
+    let untold = evidence.limited.is_empty() && evidence.swallowed.count > 0;
+    let said = |mtu: IpSize| untold || evidence.limited.iter().any(|hop| hop.reported_mtu == Some(mtu));
     let mut paths = node.paths.iter().filter(|(key, _)| Subject::path(key) == *subject);
     paths.any(|(_, path)| path.cached.as_ref().is_some_and(|cached| said(cached.mtu)))
 }

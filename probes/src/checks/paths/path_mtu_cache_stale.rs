@@ -9,7 +9,8 @@
 //! the kernel before it was healed, and inside a tunnel what follows from the outer packet's path. A value that is
 //! renewed although the path is healed is told all the same, with how often: somebody still says so.
 //!
-//! It is nobody's consequence and has none among the codes: probes do not obey the cache. It stays a warning, because
+//! Where paths of equal cost differ and the value is that of a smaller one, [`super::PathEcmpMtu`] explains it. It has no
+//! consequence among the codes: probes do not obey the cache. It stays a warning, because
 //! senders that obey get through.
 
 use std::collections::BTreeMap;

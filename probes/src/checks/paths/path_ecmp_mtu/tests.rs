@@ -131,6 +131,8 @@ fn what_the_smaller_path_taught_the_kernel_is_its_consequence_and_what_nobody_sa
     let (said, _) = cached(1000);
     assert_eq!(cached(said).1, Causes::Codes(OF_SMALL));
     assert_eq!(cached(said - 1).1, Causes::Codes(&OF_SMALL[1..]), "forged, or of another hop");
+    let untold = node(&[(Fate::Carried, 20), (Fate::Swallowed, 5)]).remembers("10.0.0.12", said);
+    assert_eq!(judge(&untold).raised.remove(0).causes, Causes::Codes(OF_SMALL), "a router bounds its errors");
 }
 
 #[test]
