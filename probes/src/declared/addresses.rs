@@ -92,10 +92,7 @@ mod tests {
     fn of(entries: Vec<Entry>) -> Fact<Ipam> {
         let mut read = RawHost::new();
         read.take(cni::FOLDER.into(), Ok(Some(Found::Folder(entries))));
-        for ask in asks(&read) {
-            read.take(ask.path, Ok(None));
-        }
-        ipam(&read)
+        ipam(&read.without_more())
     }
 
     fn one(text: &str) -> Fact<Ipam> {

@@ -4,7 +4,7 @@
 //! again with what it has until nothing more is wanted. Every path is an absolute one of the host; whoever reads keeps
 //! below `host_root`, and to [`Limits`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{addresses, calico, cni, flannel, kubelet, kubevip, network, runtime};
 use crate::fact::{Reason, Source, Unread};
@@ -127,14 +127,19 @@ impl RawHost {
     /// A machine with none of the files.
     #[cfg(test)]
     pub(crate) fn nothing() -> Self {
-        let mut nothing = Self::new();
+        Self::new().without_more()
+    }
+
+    /// The same machine with nothing of what its files lead to.
+    #[cfg(test)]
+    pub(crate) fn without_more(mut self) -> Self {
         for _ in 0..LIMITS.rounds {
-            for ask in asks(&nothing) {
+            for ask in asks(&self) {
                 let is_top = ask.path.rfind('/') == Some(0);
-                nothing.take(ask.path, Ok(is_top.then(|| Found::Folder(Vec::new()))));
+                self.take(ask.path, Ok(is_top.then(|| Found::Folder(Vec::new()))));
             }
         }
-        nothing
+        self
     }
 
     /// Takes in what came of an ask.
@@ -207,7 +212,8 @@ pub fn asks(read: &RawHost) -> Vec<Ask> {
     let of_cnis =
         [runtime::asks(read), cni::asks(read), calico::asks(), flannel::asks(), addresses::asks(read)].concat();
     let mut asks = [of_cnis, kubelet::asks(read), kubevip::asks(read), network::asks()].concat();
-    asks.retain(|ask| !read.is_answered(&ask.path));
+    let mut asked = BTreeSet::new();
+    asks.retain(|ask| !read.is_answered(&ask.path) && asked.insert(ask.path.clone()));
     asks
 }
 

@@ -233,7 +233,7 @@ pub(crate) mod example {
         for (path, text) in texts {
             host.take((*path).into(), Ok(Some(Found::Text((*text).into()))));
         }
-        Files::parse(&host)
+        Files::parse(&host.without_more())
     }
 }
 
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn behind_a_file_that_is_broken_or_unread_nothing_counts_for_certain() {
         for (first, why, what) in [
-            (Ok("{\n,"), "? line 2: key must be a string at line 2 column 1", "is broken"),
+            (Ok("{\n,"), "? line 2: it is no JSON: key must be a string", "is broken"),
             (Err(denied()), "? host_files: denied, needs a right", "could not be read"),
         ] {
             let files = host(&[("05-a.conf", first), ("10-b.conf", Ok(BRIDGE))], &[]);

@@ -22,7 +22,7 @@ pub(crate) fn files(texts: &[(&str, &str)]) -> Files {
     if !folder.is_empty() {
         read.take(cni::FOLDER.into(), Ok(Some(Found::Folder(folder.into_values().collect()))));
     }
-    Files::parse(&read)
+    Files::parse(&read.without_more())
 }
 
 fn told(texts: &[(&str, &str)]) -> Option<(u32, String)> {
