@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::declared::addresses::{self, Ipam};
     use crate::declared::cni;
-    use crate::declared::host::{EntryKind, Found, asks};
+    use crate::declared::host::{EntryKind, Found};
 
     const AT: &str = "/etc/cni/net.d/10-net.conflist";
 
