@@ -87,7 +87,6 @@ pub struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_over: Option<u64>,
     /// A few of those that no pod has.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unused: Vec<IpAddr>,
     /// Pods with addresses of none of the node's blocks.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -325,8 +325,12 @@ fn raise(
     astray: &[Astray],
 ) {
     if evidence.wrong == Wrong::ThisNode {
-        let causes = if evidence.is_narrower(node) { Causes::All } else { Causes::Codes(REACH) };
-        let breaks = below(node, &evidence).into_iter().chain(probed_from(node, &evidence, astray)).collect();
+        let is_narrower = evidence.is_narrower(node);
+        let causes = if is_narrower { Causes::All } else { Causes::Codes(REACH) };
+        // The kernel holds a tunnel to what the link below it takes.
+        let own = is_narrower.then(|| subject.clone());
+        let breaks =
+            below(node, &evidence).into_iter().chain(probed_from(node, &evidence, astray)).chain(own).collect();
         return judgement.raise_causing(subject, Severity::Warning, evidence, causes, breaks);
     }
     let leads_there = |key: &PathKey| {

@@ -8,7 +8,7 @@
 //!   declaration is too large. Pods that run and are too large are told with it, as far as the declaration made them so. One
 //!   sum is Flannel's own: over IPv6 it takes 50 off where the kernel takes 70, on every node, so that is left to the code
 //!   about pods.
-//! - **No pod has the declared size, and all fit**: an info, for nothing is lost. While one pod has it the others are
+//! - **No pod has the declared size, and all fit**: an info, for nothing is lost. While one end of one pod has it the others are
 //!   older or younger, which `pod-mtu-mixed` tells; where some pods do not fit, `pod-mtu-too-large` does.
 //! - **The operator means another size**: a warning, and only while what there is agrees with the operator. Otherwise
 //!   that it does not is told already.
@@ -162,8 +162,12 @@ fn older(node: &Snapshot, pods: &Pods, declared: &Declared) -> Result<Option<Fou
     let all = pod_links::all(node)?;
     let told: Vec<_> = all.told().into_iter().filter(of_plugin).collect();
     let budget = pod_ways::narrowest(node).map(|way| way.takes());
-    let settled =
-        |pod: &PodLink<'_>| pod.binds().carries() == declared.mtu || budget.is_some_and(|budget| pod.binds() > budget);
+    // Both ends are born with one size, so either of them tells what that was.
+    let born_so = |pod: &PodLink<'_>| {
+        let ends = [Some(pod.host.mtu), pod.end.map(|end| end.mtu)];
+        ends.into_iter().flatten().any(|mtu| mtu.carries() == declared.mtu)
+    };
+    let settled = |pod: &PodLink<'_>| born_so(pod) || budget.is_some_and(|budget| pod.binds() > budget);
     let by_ciliums_routes = pods.plugin == "cilium-cni" && in_routes(node, declared).is_some_and(|it| it.is_empty());
     if by_ciliums_routes || told.iter().any(settled) {
         return Ok(None);

@@ -176,6 +176,16 @@ fn where_no_pod_has_the_declared_size_and_all_fit_it_is_an_info() {
 }
 
 #[test]
+fn a_pod_of_which_one_end_was_changed_was_born_with_what_the_other_has() {
+    let changed = PODS.iter().fold(Example::reference(), |node, pod| node.end(pod, |end| end.mtu = LinkMtu::new(1400)));
+    quiet(&calico(changed, 0, 1450));
+    let both = PODS
+        .iter()
+        .fold(sized(Example::reference(), &PODS, 1400), |node, pod| node.end(pod, |end| end.mtu = LinkMtu::new(1400)));
+    assert_eq!(one(judge(&calico(both, 0, 1450))).severity, Severity::Info);
+}
+
+#[test]
 fn an_end_that_may_be_as_declared_is_waited_for_unless_the_right_is_missing() {
     let unseen = |why: Unread| {
         let mut node = calico(Example::reference(), 0, 1400);
