@@ -24,6 +24,7 @@ use super::runtime::{self, Runtime};
 use crate::fact::{Fact, Reason, Source, Unread};
 
 pub use super::runtime::{FOLDER, PLUGINS};
+pub(super) use needs::RUN_IPAM;
 pub use needs::{Need, Part, needs};
 pub use programs::{Program, Programs};
 
