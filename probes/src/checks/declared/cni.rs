@@ -135,6 +135,13 @@ pub(super) fn look(node: &Snapshot) -> Result<Option<(&Runtime, Seen)>, Unread> 
     Ok(Some((runtime, seen?)))
 }
 
+/// Whether there is a file, and the runtime takes the first one whatever it says.
+pub(super) fn takes_any(node: &Snapshot) -> bool {
+    let declared = &node.tables.declared;
+    let takes = declared.runtime.known().is_some_and(|runtime| runtime.kind != Kind::Crio);
+    takes && declared.cni.known().is_some_and(|files| !files.is_empty())
+}
+
 /// How evidence names a runtime and where it looks.
 pub(super) fn looks(runtime: &Runtime) -> Looks {
     Looks { runtime: runtime.kind.name(), told_by: runtime.told_by.clone(), folder: runtime.folder.clone() }
