@@ -386,6 +386,6 @@ mod tests {
     }
 
     fn asks_of(config: &Config<'_>) -> Vec<String> {
-        super::asks(config).into_iter().map(|ask| ask.path).collect()
+        asks(config).into_iter().map(|ask| ask.path).collect()
     }
 }
