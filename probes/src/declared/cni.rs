@@ -116,7 +116,7 @@ pub(super) fn asks(read: &RawHost) -> Vec<Ask> {
     let mut asks = vec![Ask::folder(&runtime.folder, &ENDINGS), Ask::folder(runtime::top(&runtime.folder), &[])];
     for file in taken(read, &runtime).ok().flatten().unwrap_or_default() {
         if let Ok(Ok(list)) = file.read {
-            for folder in list.folder(&runtime) {
+            if let Some(folder) = list.folder(&runtime) {
                 asks.extend(programs::behind_links(read, &folder));
                 asks.push(Ask::folder(folder, &[".conf"]));
             }
