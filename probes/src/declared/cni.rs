@@ -24,6 +24,7 @@ use super::runtime::{self, Runtime};
 use crate::fact::{Fact, Reason, Source, Unread};
 
 pub use super::runtime::{FOLDER, PLUGINS};
+pub(super) use needs::RUN_IPAM;
 pub use needs::{Need, Part, needs};
 pub use programs::{Program, Programs};
 
@@ -115,9 +116,13 @@ pub(super) fn asks(read: &RawHost) -> Vec<Ask> {
     let mut asks = vec![Ask::folder(&runtime.folder, &ENDINGS), Ask::folder(runtime::top(&runtime.folder), &[])];
     for file in taken(read, &runtime).ok().flatten().unwrap_or_default() {
         if let Ok(Ok(list)) = file.read {
-            asks.extend(list.folder(&runtime).map(|folder| Ask::folder(folder, &[".conf"])));
+            if let Some(folder) = list.folder(&runtime) {
+                asks.extend(programs::behind_links(read, &folder));
+                asks.push(Ask::folder(folder, &[".conf"]));
+            }
         }
     }
+    asks.extend(programs::behind_links(read, &runtime.folder));
     asks.extend(programs::asks(read, folders(&of(read, &runtime), &runtime).into_iter()));
     asks
 }
@@ -181,7 +186,7 @@ fn text<'a>(read: &RawHost, path: &str, kind: &'a EntryKind) -> Result<Result<&'
     match kind {
         EntryKind::File { text: Some(text), .. } => text.as_deref().map(Ok).map_err(Unread::clone),
         EntryKind::Dangling(to) => {
-            programs::leads_nowhere(read, path, to)?;
+            programs::leads_nowhere(read, path.rsplit_once('/').map_or("", |(folder, _)| folder), to)?;
             Ok(Err(Invalid::new(format!("it is a link to {to}, which is not there"))))
         }
         _ => Err(unsupported(format!("{path} is no file"))),

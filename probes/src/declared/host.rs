@@ -20,12 +20,13 @@ pub struct Limits {
     pub names: usize,
     /// Most files of one folder whose text is read.
     pub files: usize,
-    /// Most rounds of asking.
+    /// Most rounds of asking. A distribution's containerd file leads to a folder of imports, those to the CNI's folder, its
+    /// file to plugins, and these to where links among them lead.
     pub rounds: usize,
 }
 
 /// What a reader keeps to.
-pub const LIMITS: Limits = Limits { file: 64 << 10, bytes: 1 << 20, names: 16 << 10, files: 64, rounds: 4 };
+pub const LIMITS: Limits = Limits { file: 64 << 10, bytes: 1 << 20, names: 16 << 10, files: 64, rounds: 8 };
 
 /// One thing to read.
 #[derive(Clone, Debug, PartialEq, Eq)]

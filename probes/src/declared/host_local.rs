@@ -57,16 +57,19 @@ pub(super) fn asks(config: &Config<'_>) -> Vec<Ask> {
     config.folder().map(|folder| Ask::folder(folder, &[])).into_iter().collect()
 }
 
-/// What it has and what it gave.
+/// What it has and what it gave; none where its ranges stand in Kubernetes only.
 ///
 /// # Errors
 /// If the ranges are not known or not to be used, or the files could not be listed.
-pub(super) fn pool(config: &Config<'_>, read: &RawHost) -> Result<Pool, Unread> {
+pub(super) fn pool(config: &Config<'_>, read: &RawHost) -> Result<Option<Pool>, Unread> {
     let folder = config.folder()?;
+    if config.stands_elsewhere(read)? {
+        return Ok(None);
+    }
     let (written, sets) = config.sets(read)?;
     // Without the folder it gave none yet: it makes it with the first.
     let given = read.folder(&folder)?.map(given).unwrap_or_default();
-    Ok(Pool { config: config.path.to_owned(), written, folder, sets, given, by_veth: config.by_veth() })
+    Ok(Some(Pool { config: config.path.to_owned(), written, folder, sets, given, by_veth: config.by_veth() }))
 }
 
 impl Config<'_> {
@@ -108,7 +111,7 @@ impl Config<'_> {
                 None => subnet.to_owned(),
                 Some(family) => {
                     flannel::SUBNET.clone_into(&mut written);
-                    self.node_subnet(family, read)?
+                    self.node_subnet(family, read)?.unwrap_or_else(|| subnet.to_owned())
                 }
             };
             Range::of(object, &subnet).map_err(|why| self.wrong(&why))
@@ -143,15 +146,24 @@ impl Config<'_> {
         }
     }
 
-    fn node_subnet(&self, family: Family, read: &RawHost) -> Result<String, Unread> {
-        let elsewhere = || {
-            let why = format!("{} takes the node's own pod subnet, which stands in Kubernetes only", self.path);
-            Unread::new(Source::HostFiles, Reason::Unsupported { why })
-        };
-        let Fact::Known(subnet) = flannel::subnet(read) else { return Err(elsewhere()) };
+    /// Whether it takes the node's own pod subnet, and no file on the node says which that is.
+    fn stands_elsewhere(&self, read: &RawHost) -> Result<bool, Unread> {
+        let subnet = |object: &Value| self.of_node(object.get("subnet")?.as_str()?);
+        let lists = self.ipam.and_then(|ipam| ipam.get("ranges")?.as_array()).into_iter().flatten();
+        let ranges = lists.filter_map(Value::as_array).flatten().filter_map(subnet);
+        let own = self.ipam.and_then(|ipam| self.of_node(ipam.get("subnet")?.as_str()?));
+        for family in own.into_iter().chain(ranges) {
+            if self.node_subnet(family, read)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn node_subnet(&self, family: Family, read: &RawHost) -> Result<Option<String>, Unread> {
         let colon = family == Family::Ipv6;
-        let found = subnet.subnets.iter().find(|subnet| subnet.contains(':') == colon);
-        found.map(|subnet| masked(subnet)).ok_or_else(elsewhere)
+        let subnets = flannel::subnet(read).read()?.map(|subnet| subnet.subnets.clone()).unwrap_or_default();
+        Ok(subnets.iter().find(|subnet| subnet.contains(':') == colon).map(|subnet| masked(subnet)))
     }
 
     fn of_flannel(&self, read: &RawHost) -> Result<Vec<String>, Unread> {
@@ -330,7 +342,10 @@ mod tests {
         let pool = known(of(canal, Some(NOTE), FOLDER, &[]));
         assert_eq!(shown(&pool), ["10.244.1.0/24", "fd00:10:244:1::/64"]);
         assert_eq!(pool.written, flannel::SUBNET);
-        assert!(why(of(canal, None, FOLDER, &[])).contains("which stands in Kubernetes only"));
+        assert_eq!(of(canal, None, FOLDER, &[]), Fact::Known(Ipam::Elsewhere));
+        let one = "FLANNEL_SUBNET=10.244.1.1/24\n";
+        assert_eq!(of(canal, Some(one), FOLDER, &[]), Fact::Known(Ipam::Elsewhere), "IPv6's stands in Kubernetes");
+        assert!(matches!(of(canal, Some("FLANNEL_MTU=x\n"), FOLDER, &[]), Fact::Unread(_)), "that may say it");
         let by_bridge = bridge(r#""subnet": "usePodCidr""#);
         assert!(
             why(of(&by_bridge, Some(NOTE), FOLDER, &[])).contains("usePodCidr is no subnet"),
@@ -371,6 +386,6 @@ mod tests {
     }
 
     fn asks_of(config: &Config<'_>) -> Vec<String> {
-        super::asks(config).into_iter().map(|ask| ask.path).collect()
+        asks(config).into_iter().map(|ask| ask.path).collect()
     }
 }

@@ -6,7 +6,11 @@
 //!
 //! **The runtime** is a distribution's containerd where its file is there; else the one whose socket the kubelet was
 //! given; else the only one of containerd and CRI-O that left a trace. Two that nothing tells apart are not known, and
-//! neither is a runtime that takes its folders from its own flags (cri-dockerd).
+//! neither is one of another name. cri-dockerd takes its folders from its own flags, which are not read: where its default
+//! folder has a file, that is taken for what it finds, as with a runtime that left no trace.
+//!
+//! A machine that is no node has files of runtimes too (Docker's containerd, a CRI-O that was tried once). They make no
+//! pods, so what is wrong with them is no reason not to look: the default folder may hold podman's or nerdctl's.
 //!
 //! **The folders** are what the runtime's own files say, else its defaults. containerd takes imported files after the one
 //! that names them, in order, and what they set wins; its CNI table is under another name in version 3 of the file, and
@@ -114,6 +118,9 @@ const CRIO: (&str, &str) = ("/etc/crio/crio.conf", "/etc/crio/crio.conf.d");
 /// Folders that each runtime makes as it starts.
 const RUNNING: (&str, &str) = ("/run/containerd", "/run/crio");
 
+/// The socket that stands between the kubelet and Docker.
+const DOCKERD: &str = "/cri-dockerd.sock";
+
 /// Files that may tell the kubelet its runtime's socket.
 const ENDPOINTS: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
 
@@ -185,6 +192,15 @@ fn has(read: &RawHost, folder: &str, names: &[&str]) -> Result<Option<String>, U
 /// # Errors
 /// If it cannot be told which one it is, or its files cannot be read or understood.
 pub fn of(read: &RawHost) -> Result<Runtime, Unread> {
+    let known = told(read);
+    match known {
+        Err(Unread { reason: Reason::NotYet, .. }) | Ok(_) => known,
+        Err(_) if node(read) == Fact::Absent => Ok(Runtime::new(Kind::Unknown)),
+        Err(_) => known,
+    }
+}
+
+fn told(read: &RawHost) -> Result<Runtime, Unread> {
     let mut brought = Vec::new();
     for path in DISTRIBUTIONS {
         if read.text(path)?.is_some() {
@@ -204,6 +220,7 @@ fn installed(read: &RawHost) -> Result<Runtime, Unread> {
         let mut runtime = match () {
             () if endpoint.contains("crio") => crio(read)?,
             () if endpoint.ends_with("containerd.sock") => containerd(read, main)?,
+            () if endpoint.ends_with(DOCKERD) => Runtime::new(Kind::Unknown),
             () => {
                 return Err(unsupported(format!(
                     "{endpoint} of {told_by}: where that looks for CNI files is not known"

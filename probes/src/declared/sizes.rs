@@ -68,7 +68,7 @@ pub fn winner(files: &Files) -> Result<Option<(&str, Vec<Plugin>)>, Unread> {
         source: Source::HostFiles,
         reason: Reason::Malformed { what: format!("{path} cannot be used, and what runtimes do then differs") },
     };
-    let plugins = plugins(network.as_ref().map_err(unusable)?);
+    let plugins = run(network.as_ref().map_err(unusable)?).plugins;
     Ok(Some((path.as_str(), plugins)).filter(|(_, plugins)| !plugins.is_empty()))
 }
 
@@ -168,14 +168,16 @@ fn as_text(fields: &Map<String, Value>) -> Option<IpSize> {
     mtu.map(IpSize::new)
 }
 
-/// The plugins that are run, Multus's first delegate in its place.
-fn plugins(network: &Network) -> Vec<Plugin> {
-    let Some(first) = network.plugins.first() else { return Vec::new() };
-    if first.kind != "multus" {
-        return network.plugins.clone();
-    }
+/// The network that is made, Multus's first delegate in its place; without plugins where that stands elsewhere.
+pub(super) fn run(network: &Network) -> Network {
+    let Some(first) = network.plugins.first().filter(|first| first.kind == "multus") else { return network.clone() };
     let delegate = first.fields.get("delegates").and_then(|delegates| delegates.get(0)).and_then(Value::as_object);
-    let Some(delegate) = delegate else { return Vec::new() };
+    let none = || Network { plugins: Vec::new(), ..network.clone() };
+    delegate.map_or_else(none, delegated)
+}
+
+fn delegated(delegate: &Map<String, Value>) -> Network {
+    let text = |key| delegate.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let listed = delegate.get("plugins").and_then(Value::as_array);
     let objects: Vec<_> = match listed {
         Some(plugins) => plugins.iter().filter_map(Value::as_object).collect(),
@@ -185,7 +187,8 @@ fn plugins(network: &Network) -> Vec<Plugin> {
         let kind = fields.get("type").and_then(Value::as_str)?.to_owned();
         Some(Plugin { kind, fields: fields.clone() })
     };
-    objects.into_iter().filter_map(plugin).collect()
+    let plugins = objects.into_iter().filter_map(plugin).collect();
+    Network { name: text("name"), version: text("cniVersion"), plugins }
 }
 
 #[cfg(test)]

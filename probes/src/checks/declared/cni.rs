@@ -118,15 +118,28 @@ pub(super) fn look(node: &Snapshot) -> Result<Option<(&Runtime, Seen)>, Unread> 
     let runtime = declared.runtime.read()?.ok_or_else(missing)?;
     let files = declared.cni.read()?.map_or(&[][..], Vec::as_slice);
     if files.is_empty() && runtime.kind == Kind::Unknown {
-        let why = format!(
-            "no file in {}, and no container runtime left a trace that says whether it looks there: check which one the \
-             kubelet uses (--container-runtime-endpoint)",
-            runtime.folder
-        );
+        let folder = &runtime.folder;
+        let why = match runtime.told_by.first() {
+            Some(file) => format!(
+                "no file in {folder}, where the container runtime of {file} looks unless its own flags name another \
+                 folder: check its unit (--cni-conf-dir)"
+            ),
+            None => format!(
+                "no file in {folder}, and no container runtime left a trace that says whether it looks there: check which \
+                 one the kubelet uses (--container-runtime-endpoint)"
+            ),
+        };
         return Err(Unread::new(Source::HostFiles, Reason::Unsupported { why }));
     }
     let seen = if runtime.kind == Kind::Crio { by_crio(node, runtime, files) } else { in_order(node, runtime, files) };
     Ok(Some((runtime, seen?)))
+}
+
+/// Whether there is a file, and the runtime takes the first one whatever it says.
+pub(super) fn takes_any(node: &Snapshot) -> bool {
+    let declared = &node.tables.declared;
+    let takes = declared.runtime.known().is_some_and(|runtime| runtime.kind != Kind::Crio);
+    takes && declared.cni.known().is_some_and(|files| !files.is_empty())
 }
 
 /// How evidence names a runtime and where it looks.

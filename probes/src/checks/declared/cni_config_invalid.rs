@@ -125,6 +125,24 @@ mod tests {
 
     const WHOLE: &str = r#"{"name": "net", "cniVersion": "0.3.1", "plugins": [{"type": "ptp"}]}"#;
 
+    #[test]
+    fn a_link_is_broken_only_where_what_it_leads_to_can_be_looked_into() {
+        let file = "/etc/cni/net.d/10-net.conflist";
+        let dead = Machine::node().dangling(file, "/etc/static/cni/10-net.conflist");
+        assert_eq!(
+            raised(&dead).unwrap().1.files[0].why,
+            "it is a link to /etc/static/cni/10-net.conflist, which is not there"
+        );
+        assert!(judged::<CniConfigInvalid>(&dead.denied("/etc/static/cni")).is_err());
+        let unmounted = Machine::node().dangling(file, "/nix/store/x/10-net.conflist");
+        let why = judged::<CniConfigInvalid>(&unmounted).unwrap_err().to_string();
+        assert!(why.contains("/nix is not to be seen"), "{why}");
+        let part = r#"{"name": "net"}"#;
+        let folder = Machine::node().file(file, part).dangling("/etc/cni/net.d/net/10.conf", "/nix/store/10.conf");
+        let why = judged::<CniConfigInvalid>(&folder).unwrap_err().to_string();
+        assert!(why.contains("/nix is not to be seen"), "{why}");
+    }
+
     fn raised(machine: &Machine) -> Option<(Severity, Evidence)> {
         judged::<CniConfigInvalid>(machine).unwrap().pop()
     }

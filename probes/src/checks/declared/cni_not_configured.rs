@@ -3,11 +3,14 @@
 //! The runtime has no network to give to pods and says so to the kubelet. It looks in one folder, which its own file may
 //! name; a file anywhere else, or with another ending, is none. CRI-O may be told to want a network by name: then files
 //! of other networks are none to it. A machine that is no Kubernetes node wants none.
+//!
+//! A file that may not be read is one all the same: hardened nodes keep theirs for root, and containerd takes whatever the
+//! first one says. Only CRI-O passes over some for what is in them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::cni::{CNI, Looks, look, looks, whose};
+use super::cni::{CNI, Looks, look, looks, takes_any, whose};
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
 use crate::remedy::Fix;
@@ -68,6 +71,9 @@ impl Check for CniNotConfigured {
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
         let mut judgement = Judgement::default();
+        if takes_any(node) {
+            return Ok(judgement);
+        }
         let Some((runtime, seen)) = look(node)? else { return Ok(judgement) };
         if seen.nothing {
             let declared = &node.tables.declared;
@@ -140,6 +146,9 @@ mod tests {
         assert!(judged::<CniNotConfigured>(&hidden).is_err());
         let secret = Machine::node().denied("/etc/cni/net.d");
         assert!(judged::<CniNotConfigured>(&secret).unwrap_err().to_string().contains("permission"));
+        let root = |node: Machine| node.denied_file("/etc/cni/net.d/10-calico.conflist");
+        assert_eq!(judged::<CniNotConfigured>(&root(Machine::node())).unwrap().len(), 0, "there is one");
+        assert!(judged::<CniNotConfigured>(&root(Machine::crio())).is_err(), "that may pass over it");
         let odd = Machine::new().file("/var/lib/kubelet/config.yaml", "kind: KubeletConfiguration\n");
         let why = judged::<CniNotConfigured>(&odd).unwrap_err().to_string();
         assert!(why.contains("no container runtime left a trace"), "{why}");

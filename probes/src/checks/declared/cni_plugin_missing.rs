@@ -184,6 +184,12 @@ mod tests {
         let mounted = machine.clone().dangling("/opt/cni/bin/host-local", "/nix/store/x/host-local");
         let why = judged::<CniPluginMissing>(&mounted).unwrap_err().to_string();
         assert!(why.contains("/nix is not to be seen"), "{why}");
+        for to in ["/etc/static/cni/host-local", "../../../etc/./static/cni/host-local"] {
+            let linked = machine.clone().dangling("/opt/cni/bin/host-local", to);
+            assert_eq!(names(&linked), ["host-local"], "nothing is there");
+            let unseen = linked.denied("/etc/static/cni");
+            assert!(judged::<CniPluginMissing>(&unseen).is_err(), "what is behind {to} cannot be seen");
+        }
         let plain = machine.file("/opt/cni/bin/host-local", "#!/bin/sh\n");
         let (_, found) = judged::<CniPluginMissing>(&plain).unwrap().pop().unwrap();
         assert_eq!(found.plugins[0].not_executable.as_deref(), Some("/opt/cni/bin/host-local"));

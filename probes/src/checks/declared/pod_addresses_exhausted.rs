@@ -19,7 +19,8 @@
 //! none: nearly full is a warning then, and no more, because the number can be configured. Of a node that has more it
 //! was, and nothing is known.
 //!
-//! Who else gives addresses (Cilium, clouds, DHCP) counts them where a node does not see it: not concluded.
+//! Who else gives addresses (Cilium, clouds, DHCP) counts them where a node does not see it. Nothing is declared there that
+//! could be held against anything, and no right or mount would change that: quiet, as on a machine without pods.
 
 #[cfg(test)]
 mod tests;
@@ -119,7 +120,8 @@ impl Check for PodAddressesExhausted {
         meaning: "A pod that gets no address is not started: it stays in ContainerCreating, while those that run notice \
                   nothing. Addresses also run out by files of pods that are long gone.",
         quiet: "a block of Calico's that is full while the pool has others; a large range of which a tenth is left; \
-                files of a range that is used no more",
+                files of a range that is used no more; addresses that are counted where a node does not see it (Cilium, \
+                clouds, DHCP)",
         look: &[
             Look {
                 run: "kubectl get events -A --field-selector reason=FailedCreatePodSandBox",
@@ -143,7 +145,7 @@ impl Check for PodAddressesExhausted {
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {
         let told: Vec<(Severity, Evidence)> = match node.tables.declared.addresses.read() {
             Ok(Some(Ipam::HostLocal(pool))) => pool.sets.iter().filter_map(|set| of_set(set, pool, node)).collect(),
-            Ok(Some(Ipam::Calico) | None) => of_blocks(&node.tables.blocks()?),
+            Ok(Some(Ipam::Calico | Ipam::Elsewhere) | None) => of_blocks(&node.tables.blocks()?),
             // Blocks are Calico's, wherever its file is.
             Err(unread) => match node.tables.blocks()? {
                 blocks if blocks.is_empty() => return Err(unread),

@@ -37,7 +37,7 @@ pub enum Part {
 }
 
 /// Plugins that run the address manager that `ipam` names.
-const RUN_IPAM: [&str; 14] = [
+pub(in crate::declared) const RUN_IPAM: [&str; 14] = [
     "bridge",
     "calico",
     "dummy",

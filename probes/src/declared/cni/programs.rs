@@ -2,7 +2,9 @@
 //! can be run.
 //!
 //! A link that leads nowhere is taken for such only where the place that it leads to is to be seen: from a container that
-//! was given some of the machine's folders, a link into another one (`/nix/store`) seems to lead nowhere.
+//! was given some of the machine's folders, a link into another one (`/nix/store`) seems to lead nowhere. So does one by
+//! way of a folder that is such a link itself (`/etc/static`): the folder that a link leads into is asked for, and one
+//! that could not be looked into may hold anything.
 
 use std::collections::BTreeMap;
 
@@ -34,11 +36,7 @@ const LINKS: usize = 8;
 pub(super) fn asks(read: &RawHost, folders: impl Iterator<Item = String>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for folder in folders {
-        let entries = read.folder(&folder).ok().flatten().unwrap_or_default();
-        asks.extend(entries.iter().filter_map(|entry| match &entry.kind {
-            EntryKind::Dangling(to) if to.starts_with('/') => Some(Ask::folder(top(to), &[])),
-            _ => None,
-        }));
+        asks.extend(behind_links(read, &folder));
         asks.push(Ask::folder(top(&folder), &[]));
         asks.push(Ask::folder(folder, &[]));
     }
@@ -46,9 +44,41 @@ pub(super) fn asks(read: &RawHost, folders: impl Iterator<Item = String>) -> Vec
     asks
 }
 
-/// Whether a link that leads nowhere here leads nowhere on the machine.
-pub(super) fn leads_nowhere(read: &RawHost, path: &str, to: &str) -> Result<(), Unread> {
-    visible(read, if to.starts_with('/') { to } else { path })
+/// What to look into for links of a folder that seem to lead nowhere.
+pub(super) fn behind_links(read: &RawHost, folder: &str) -> Vec<Ask> {
+    let entries = read.folder(folder).ok().flatten().unwrap_or_default();
+    let places = entries.iter().filter_map(|entry| match &entry.kind {
+        EntryKind::Dangling(to) => Some(place(folder, to)),
+        _ => None,
+    });
+    let both = |place: String| [around(&place).map(str::to_owned), Some(top(&place))];
+    places.flat_map(both).flatten().map(|folder| Ask::folder(folder, &[])).collect()
+}
+
+/// Whether a link in a folder that leads nowhere here leads nowhere on the machine.
+pub(super) fn leads_nowhere(read: &RawHost, folder: &str, to: &str) -> Result<(), Unread> {
+    let place = place(folder, to);
+    visible(read, &place)?;
+    around(&place).map_or(Ok(()), |around| read.folder(around).map(drop))
+}
+
+/// Where a link in a folder says that it leads, from the root.
+fn place(folder: &str, to: &str) -> String {
+    let whole = if to.starts_with('/') { to.to_owned() } else { format!("{folder}/{to}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The folder that a path is in; none at the top.
+fn around(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(around, _)| around).filter(|around| !around.is_empty())
 }
 
 impl Programs {
@@ -81,17 +111,16 @@ impl Programs {
 fn of(read: &RawHost, folder: &str) -> Result<Folder, Unread> {
     let Some(entries) = read.folder(folder)? else { return visible(read, folder).map(|()| BTreeMap::new()) };
     let kinds: BTreeMap<&str, &EntryKind> = entries.iter().map(|entry| (entry.name.as_str(), &entry.kind)).collect();
-    let one = |name: &str, kind: &EntryKind| match kind {
+    let one = |kind: &EntryKind| match kind {
         EntryKind::File { executable: true, .. } => Some(Ok(Program::Runs)),
         EntryKind::File { .. } => Some(Ok(Program::NotExecutable)),
         EntryKind::Dangling(to) => {
             let end = last(&kinds, to);
-            let path = format!("{folder}/{name}");
-            Some(leads_nowhere(read, &path, end).map(|()| Program::LeadsNowhere(to.clone())))
+            Some(leads_nowhere(read, folder, end).map(|()| Program::LeadsNowhere(to.clone())))
         }
         EntryKind::Folder(_) | EntryKind::Other => None,
     };
-    let all = entries.iter().filter_map(|entry| Some((entry.name.clone(), one(&entry.name, &entry.kind)?)));
+    let all = entries.iter().filter_map(|entry| Some((entry.name.clone(), one(&entry.kind)?)));
     Ok(all.collect())
 }
 

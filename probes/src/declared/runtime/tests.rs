@@ -118,16 +118,51 @@ fn a_distributions_own_containerd_comes_first() {
 
 #[test]
 fn the_kubelet_says_which_of_two_it_uses_and_else_what_runs_does() {
-    let both = Machine::new().file("/etc/crio/crio.conf", "").file(CONTAINERD, TWO);
+    let node = || Machine::new().folder("/var/lib/kubelet/pods");
+    let both = node().file("/etc/crio/crio.conf", "").file(CONTAINERD, TWO);
     assert!(unread(&both).contains("containerd and CRI-O are both here"));
     assert_eq!(runtime(&both.clone().folder("/run/crio")).kind, Kind::Crio);
     assert_eq!(runtime(&both.clone().folder("/run/containerd")).kind, Kind::Containerd);
-    let docker = Machine::new().file(CONTAINERD, "disabled_plugins = [\"cri\"]\n").file("/etc/crio/crio.conf", "");
+    let docker = node().file(CONTAINERD, "disabled_plugins = [\"cri\"]\n").file("/etc/crio/crio.conf", "");
     assert_eq!(runtime(&docker.folder("/run/containerd")).kind, Kind::Crio, "Docker's containerd makes no pods");
     let config = "# kubelet\ncontainerRuntimeEndpoint: \"unix:///var/run/crio/crio.sock\"\n";
     assert_eq!(runtime(&both.clone().file(ENDPOINTS[1], config)).kind, Kind::Crio);
-    let dockerd = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/cri-dockerd.sock --v=2\"";
-    assert!(unread(&both.file(ENDPOINTS[0], dockerd)).contains("unix:///run/cri-dockerd.sock of"));
+    let other = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/other.sock --v=2\"";
+    assert!(unread(&both.file(ENDPOINTS[0], other)).contains("unix:///run/other.sock of"));
     let nobody = runtime(&Machine::new());
     assert_eq!((nobody.kind, nobody.loopback, nobody.told_by.len()), (Kind::Unknown, false, 0));
+}
+
+#[test]
+fn cri_dockerd_is_taken_by_its_defaults_also_beside_dockers_own_containerd() {
+    let flags = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock\"";
+    let machine = containerd("disabled_plugins = ['cri']\n").folder("/run/containerd").file(ENDPOINTS[0], flags);
+    let found = runtime(&machine);
+    assert_eq!((found.kind, found.folder.as_str(), found.loopback), (Kind::Unknown, FOLDER, false));
+    assert_eq!(found.told_by, [ENDPOINTS[0]]);
+}
+
+#[test]
+fn what_is_wrong_with_a_runtime_hinders_nobody_on_a_machine_that_is_no_node() {
+    let two = Machine::new().file(CONTAINERD, TWO).file("/etc/crio/crio.conf", "");
+    for machine in [two, Machine::new().file(CONTAINERD, "= ="), Machine::new().denied(CONTAINERD)] {
+        assert_eq!(runtime(&machine).kind, Kind::Unknown);
+        assert!(of(&machine.folder("/var/lib/kubelet/pods").read()).is_err(), "a node's makes its pods");
+    }
+}
+
+#[test]
+fn a_file_that_leads_to_a_folder_of_imports_leads_to_the_networks_addresses_all_the_same() {
+    use crate::declared::{Files, addresses::Ipam};
+    let bridge = r#"{"name": "net", "type": "bridge", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}"#;
+    let folder = "/var/lib/rancher/k3s/agent/etc";
+    let main = format!("imports = ['{folder}/containerd/config-v3.toml.d/*.toml']\nversion = 3\n");
+    let more = format!("imports = ['{folder}/more.toml']\nversion = 3\n");
+    let machine = Machine::new()
+        .file(DISTRIBUTIONS[0], &main)
+        .file(&format!("{folder}/containerd/config-v3.toml.d/a.toml"), &more)
+        .file(&format!("{folder}/more.toml"), &format!("{THREE}conf_dir = '{folder}/cni/net.d'"))
+        .file(&format!("{folder}/cni/net.d/10-net.conf"), bridge);
+    let Fact::Known(Ipam::HostLocal(pool)) = Files::parse(&machine.read()).addresses else { panic!() };
+    assert_eq!(pool.config, format!("{folder}/cni/net.d/10-net.conf"));
 }

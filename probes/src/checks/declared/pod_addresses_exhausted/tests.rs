@@ -187,6 +187,7 @@ fn blocks_speak_for_themselves_where_the_file_was_not_read() {
     assert_eq!(unread(calico(2, 3, 1), Fact::Unread(why())), Ok(0));
     assert_eq!(unread(Example::flannel(), Fact::Unread(why())), Err(why()), "no block says nothing");
     assert_eq!(unread(Example::flannel(), Fact::Absent), Ok(0), "no Kubernetes, or none that says where");
+    assert_eq!(unread(Example::flannel(), Fact::Known(Ipam::Elsewhere)), Ok(0), "nothing here to count");
     let mut blind = calico(2, 4, 1);
     blind.tables.routes = Fact::Unread(failed(Source::Routes));
     assert_eq!(unread(blind, Fact::Known(Ipam::Calico)), Err(failed(Source::Routes)));
