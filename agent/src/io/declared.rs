@@ -117,9 +117,9 @@ fn folder(root: &Path, path: &str, texts: &[&str], deep: bool, left: &mut usize)
     let mut files = LIMITS.files;
     let entry = |name: String| {
         let (path, shown) = (format!("{path}/{name}"), shown(root, &format!("{path}/{name}")));
+        let wanted = texts.iter().any(|ending| name.ends_with(ending));
         let kind = match stat(root, &path) {
             Ok(stat) if kind(&stat) == FileType::RegularFile => {
-                let wanted = texts.iter().any(|ending| name.ends_with(ending));
                 let text = wanted.then(|| match files.checked_sub(1) {
                     None => Err(Fault::odd(&shown, "is one of too many files").named(&shown)),
                     Some(less) => {
@@ -131,6 +131,10 @@ fn folder(root: &Path, path: &str, texts: &[&str], deep: bool, left: &mut usize)
             }
             Ok(stat) if kind(&stat) == FileType::Directory => {
                 EntryKind::Folder(deep.then(|| names(root, &path).map_err(|fault| fault.named(&shown))))
+            }
+            Ok(_) if wanted => {
+                let odd = Fault::odd(&shown, "is no file").named(&shown);
+                EntryKind::File { executable: false, text: Some(Err(odd)) }
             }
             Ok(_) => EntryKind::Other,
             Err(_) => link(root, &path).map_or(EntryKind::Other, EntryKind::Dangling),
@@ -269,16 +273,18 @@ mod tests {
         let root = host(&[("etc/cni/net.d/huge.conf", &"x".repeat(LIMITS.file + 1))]);
         let folder = root.path().join("etc/cni/net.d");
         rustix::fs::mknodat(rustix::fs::CWD, folder.join("pipe.conf"), FileType::Fifo, 0o644.into(), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, folder.join("pipe"), FileType::Fifo, 0o644.into(), 0).unwrap();
         fs::create_dir(folder.join("folder.conf")).unwrap();
         fs::write(folder.join("latin.conf"), b"\xfc{}").unwrap();
         let entries = entries(&root);
-        let [nested, huge, latin, pipe] = entries.as_slice() else { panic!("{entries:?}") };
-        assert_eq!((&nested.kind, &pipe.kind), (&EntryKind::Folder(None), &EntryKind::Other));
+        let [nested, huge, latin, unasked, pipe] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!((&nested.kind, &unasked.kind), (&EntryKind::Folder(None), &EntryKind::Other));
         let text = |entry: &Entry| match &entry.kind {
             EntryKind::File { text: Some(text), .. } => text.clone(),
             other => panic!("{other:?}"),
         };
         assert!(text(huge).unwrap_err().to_string().contains("huge.conf is too large"));
+        assert!(text(pipe).unwrap_err().to_string().contains("pipe.conf is no file"));
         assert_eq!(text(latin).unwrap(), "\u{fffd}{}");
         for index in 0..=LIMITS.files {
             fs::write(folder.join(format!("0{index}.conf")), "{}").unwrap();

@@ -14,7 +14,6 @@ pub fn read(text: &str) -> RawHost {
         for Ask { path, want } in asks(&read) {
             assert!(asked.insert(path.clone()), "{path:?} is asked for twice");
             assert!(path.starts_with('/'), "{path:?} begins anywhere");
-            assert!(path.split('/').all(|part| part != ".."), "{path:?} leads anywhere");
             let found = machine.found(&path, want);
             read.take(path, found);
         }

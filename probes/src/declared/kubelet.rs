@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::host::{Ask, EntryKind, RawHost};
 use super::yaml;
-use crate::fact::{Fact, Unread};
+use crate::fact::{Fact, Reason, Source, Unread};
 
 use systemd::{Text, environment, plain, service, words};
 
@@ -36,8 +36,11 @@ const VARIABLES: [&str; 2] = ["KUBELET_KUBEADM_ARGS", "KUBELET_EXTRA_ARGS"];
 /// The configuration that kubeadm gives the kubelet.
 const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 
-/// Most variables that one command line is made of.
+/// Most files that a unit takes variables from.
 const MOST: usize = 64;
+
+/// Most characters of a command line, variables in their places. Each word may stand for a file full of them.
+const LONGEST: usize = 128 << 10;
 
 /// The flags that the kubelet is started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -215,19 +218,27 @@ impl Unit {
             let assigned = environment(&text).into_iter().map(|(name, value)| (name, (path.clone(), value)));
             self.variables.extend(assigned);
         }
-        let variable = |name: &str| self.variables.get(name).cloned();
-        let stands_for = |word: Placed| {
+        let (mut line, mut left) = (Vec::new(), LONGEST);
+        for word in split(&self.command).into_iter().skip(1) {
             let text = plain(&word.1);
-            let Some(name) = text.strip_prefix('$').filter(|name| !name.starts_with('$')) else {
-                return split_script(word);
+            let named = text.strip_prefix('$').filter(|name| !name.starts_with('$'));
+            let whole = named.and_then(|name| name.strip_prefix('{')?.strip_suffix('}'));
+            let variable = named.map(|name| self.variables.get(whole.unwrap_or(name)));
+            let length = variable.map_or(text.len(), |value| value.map_or(0, |(_, text)| text.len()));
+            let Some(less) = left.checked_sub(length + 1) else {
+                let what = format!("{}: its command line has more than {LONGEST} characters", self.command.0);
+                unread.push(Unread::new(Source::HostFiles, Reason::Malformed { what }));
+                break;
             };
-            match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-                Some(name) => variable(name).map(split_script).unwrap_or_default(),
-                None => variable(name).map(|value| split(&value)).unwrap_or_default(),
+            left = less;
+            match variable {
+                None => line.extend(split_script(word)),
+                Some(None) => {}
+                Some(Some(value)) if whole.is_some() => line.extend(split_script(value.clone())),
+                Some(Some(value)) => line.extend(split(value)),
             }
-        };
-        let words = split(&self.command).into_iter().skip(1).take(MOST * MOST);
-        words.flat_map(stands_for).collect()
+        }
+        line
     }
 }
 

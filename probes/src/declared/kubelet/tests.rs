@@ -117,3 +117,21 @@ fn a_file_that_may_hold_more_is_noted() {
     let flags = flags.known().unwrap();
     assert_eq!((flags.unread.as_slice(), flags.flags.len()), (&[denied][..], 3));
 }
+
+#[test]
+fn a_command_line_that_stands_for_more_than_a_machine_has_is_noted_and_cut() {
+    let many = "$A ".repeat(20_000);
+    for variable in ["--x ".repeat(15_000), "x".repeat(60_000), String::new()] {
+        let unit = format!("[Service]\nEnvironmentFile={FLAGS}\nExecStart=/usr/bin/kubelet {many}\n");
+        let text = format!("A=\"{variable}\"\n");
+        let read = host(&[("/usr/lib/systemd/system/kubelet.service", unit.as_str()), (FLAGS, text.as_str())]);
+        let flags = flags(&read);
+        let flags = flags.known().expect("a kubelet");
+        let noted: Vec<_> = flags.unread.iter().map(ToString::to_string).collect();
+        match variable.as_str() {
+            "" => assert_eq!((noted.len(), flags.flags.len()), (0, 0)),
+            _ => assert!(noted.len() == 1 && noted[0].contains("kubelet.service: its command line"), "{noted:?}"),
+        }
+        assert!(flags.flags.len() <= LONGEST);
+    }
+}
