@@ -1,6 +1,5 @@
 use super::*;
 use crate::declared::host::{Entry, Found};
-use crate::fact::{Reason, Source};
 
 const KUBEADM: &str = r#"# Note: This dropin only works with kubeadm and kubelet v1.11+
 [Service]
@@ -116,4 +115,32 @@ fn a_file_that_may_hold_more_is_noted() {
     let flags = flags(&read);
     let flags = flags.known().unwrap();
     assert_eq!((flags.unread.as_slice(), flags.flags.len()), (&[denied][..], 3));
+}
+
+/// Could fail by a link that is followed to what nobody can read, or by one that takes nothing away.
+#[test]
+fn a_drop_in_that_is_masked_takes_away_those_of_its_name_behind() {
+    for kind in [EntryKind::Dangling("/dev/null".into()), EntryKind::Other] {
+        let mut read = host(&[(DROP_IN, KUBEADM), (FLAGS, "KUBELET_KUBEADM_ARGS=--cni-bin-dir=/x\n")]);
+        let masked = Entry { name: "10-kubeadm.conf".into(), kind };
+        read.take(format!("{}/{UNIT}.d", UNITS[0]), Ok(Some(Found::Folder(vec![masked]))));
+        let flags = flags(&read);
+        let told: Vec<_> = flags.known().unwrap().flags.iter().map(|flag| flag.name.as_str()).collect();
+        assert_eq!(told, ["cni-bin-dir"], "the usual files at their word, and nothing of the drop-in");
+    }
+    let mut read = host(&[(DROP_IN, KUBEADM)]);
+    let gone = Entry { name: "10-kubeadm.conf".into(), kind: EntryKind::Dangling("/srv/gone.conf".into()) };
+    read.take(format!("{}/{UNIT}.d", UNITS[0]), Ok(Some(Found::Folder(vec![gone]))));
+    assert_eq!(flags(&read).known().unwrap().flags.len(), 3, "a link that leads nowhere hides nothing");
+}
+
+/// Could fail by memory: a word for each of a file's, as often as the line names them.
+#[test]
+fn a_line_that_names_a_long_variable_often_has_an_end_and_says_so() {
+    let unit = format!("[Service]\nEnvironmentFile=/a\nExecStart=kubelet --v=2 {}\n", "$A ".repeat(20_000));
+    let long = format!("A={}\n", "x ".repeat(30_000));
+    let flags = flags(&host(&[(&format!("{}/{UNIT}", UNITS[0]), &unit), ("/a", &long)]));
+    let Flags { flags, unread } = flags.known().unwrap();
+    assert_eq!(flags[0].name, "v");
+    assert!(unread[0].to_string().contains("longer than"), "{unread:?}");
 }
