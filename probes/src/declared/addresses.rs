@@ -70,8 +70,8 @@ fn named(files: &[ConfigFile]) -> Result<Option<Named<'_>>, Unread> {
 
 fn of<'a>(file: &'a ConfigFile, network: &'a str, plugins: &'a [Plugin]) -> Option<Named<'a>> {
     let plugin = plugins.first()?;
-    let ipam = plugin.fields.get("ipam").and_then(Value::as_object);
-    Some(match ipam.and_then(|ipam| ipam.get("type")).and_then(Value::as_str) {
+    let ipam = plugin.field("ipam").and_then(Value::as_object);
+    Some(match ipam.and_then(|ipam| cni::folded(ipam, "type")).and_then(Value::as_str) {
         None if plugin.kind != "flannel" => Named::Elsewhere(&plugin.kind),
         None | Some("host-local") => Named::HostLocal(host_local::Config { path: &file.path, network, plugin, ipam }),
         Some("calico-ipam") => Named::Calico,

@@ -131,3 +131,23 @@ fn the_kubelet_says_which_of_two_it_uses_and_else_what_runs_does() {
     let nobody = runtime(&Machine::new());
     assert_eq!((nobody.kind, nobody.loopback, nobody.told_by.len()), (Kind::Unknown, false, 0));
 }
+
+#[test]
+fn of_a_flag_that_stands_twice_the_last_counts_and_a_comment_does_not() {
+    let config = "# containerRuntimeEndpoint: unix:///run/cri-dockerd.sock\n\
+                  containerRuntimeEndpoint: unix:///run/cri-dockerd.sock\n\
+                  containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n\
+                  #containerRuntimeEndpoint: unix:///run/crio/crio.sock\n";
+    assert_eq!(runtime(&Machine::new().file(ENDPOINTS[1], config)).kind, Kind::Containerd);
+}
+
+/// Could fail by memory: each plugin of a network has all folders.
+#[test]
+fn there_is_an_end_to_the_folders_of_plugins() {
+    let dirs = |count: usize| {
+        let dirs: Vec<_> = (0..count).map(|at| format!("'/bin/{at}'")).collect();
+        containerd(&format!("{TWO}bin_dirs = [{}]", dirs.join(", ")))
+    };
+    assert_eq!(runtime(&dirs(16)).plugins.len(), 16);
+    assert!(unread(&dirs(17)).contains("more than 16 folders"));
+}

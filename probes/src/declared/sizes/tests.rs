@@ -147,3 +147,15 @@ fn what_could_not_be_read_or_used_is_not_passed_over() {
     assert_eq!(pods(&Files::parse(&RawHost::unread(unread.clone()))), Err(unread));
     assert_eq!(pods(&Files::parse(&RawHost::nothing())), Ok(None));
 }
+
+/// Could fail by a key that the plugin takes and that is not found: another file would have the last word.
+#[test]
+fn keys_are_the_plugins_whatever_the_case_of_their_letters() {
+    let loud = [(CALICO, &*calico(r#", "MTU": 1400"#)), ("/var/lib/calico/mtu", "1450")];
+    assert_eq!(told(&loud), by(1400, &format!("{CALICO}: mtu of calico")));
+    assert_eq!(is_left_to_felix(&files(&loud)), Ok(Some(false)));
+    let delegate = |key: &str| flannel(&format!(r#", "Delegate": {{"{key}": 1400}}"#));
+    let note = ("/run/flannel/subnet.env", "FLANNEL_MTU=1450\n");
+    assert_eq!(told(&[(FLANNEL, &delegate("mtu")), note]), by(1400, &format!("{FLANNEL}: delegate.mtu of flannel")));
+    assert_eq!(told(&[(FLANNEL, &delegate("MTU")), note]).map(|(mtu, _)| mtu), Some(1450), "that one is a map");
+}
