@@ -282,6 +282,8 @@ mod tests {
         assert!(set(&["10.1.0.0/16", "10.1.2.0/24"]).unwrap_err().contains("overlap"));
         assert!(set(&["10.1.0.0/16", "fd00::/64"]).unwrap_err().contains("two families"));
         assert!(set(&[]).is_err());
+        let part = |key: &str| of(json!({"subnet": "10.1.0.0/24", key: "10.1.0.9"})).unwrap();
+        assert!(RangeSet::new(vec![part("rangeEnd"), part("rangeStart")]).unwrap_err().contains("overlap"), "by one");
         assert_eq!(set(&["10.1.0.0/24", "10.1.2.0/24"]).unwrap().size(), 506);
     }
 

@@ -144,3 +144,13 @@ fn a_line_that_names_a_long_variable_often_has_an_end_and_says_so() {
     assert_eq!(flags[0].name, "v");
     assert!(unread[0].to_string().contains("longer than"), "{unread:?}");
 }
+
+#[test]
+fn the_first_folders_unit_counts_and_of_a_flag_the_last() {
+    let unit = |line: &str| format!("[Service]\nExecStart=kubelet {line}\n");
+    let (own, packages) = (unit("--v=1 --v=2"), unit("--cni-bin-dir=/x"));
+    let paths = [0, 4].map(|at| format!("{}/{UNIT}", UNITS[at]));
+    let flags = flags(&host(&[(&paths[0], &own), (&paths[1], &packages)]));
+    let flags = flags.known().unwrap();
+    assert_eq!((flags.flags.len(), flags.value("v"), flags.value("cni-bin-dir")), (2, Some("2"), None));
+}

@@ -202,3 +202,18 @@ fn a_link_into_what_is_not_to_be_seen_may_be_a_manifest() {
     read.take("/srv".into(), Ok(Some(Found::Folder(Vec::new()))));
     assert_eq!(static_pods(&read), Fact::Known(StaticPods::default()), "it leads nowhere, for the kubelet too");
 }
+
+#[test]
+fn a_folder_that_is_no_path_from_the_root_is_not_asked_for() {
+    let mut read = RawHost::nothing();
+    read.take("/var/lib/kubelet/config.yaml".into(), Ok(Some(Found::Text("staticPodPath: pods\n".into()))));
+    assert_eq!(folders(&read), OTHERS);
+}
+
+#[test]
+fn kube_vip_makes_the_wireguard_link_and_not_the_one_for_services() {
+    let pod = read(&with(
+        "args: [manager, --wireguard, --interface, wg0]\n    env: [{name: vip_servicesinterface, value: eth1}]",
+    ));
+    assert_eq!(pod.links().collect::<Vec<_>>(), [("wg0", true), ("eth1", false)]);
+}

@@ -151,3 +151,26 @@ fn there_is_an_end_to_the_folders_of_plugins() {
     assert_eq!(runtime(&dirs(16)).plugins.len(), 16);
     assert!(unread(&dirs(17)).contains("more than 16 folders"));
 }
+
+#[test]
+fn a_runtimes_folder_that_only_root_may_look_into_is_there() {
+    let both = Machine::new().file("/etc/crio/crio.conf", "").file(CONTAINERD, TWO);
+    assert_eq!(runtime(&both.denied("/run/crio")).kind, Kind::Crio);
+}
+
+#[test]
+fn the_kubelets_flag_comes_before_its_configuration() {
+    let flags = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock\"\n";
+    let config = "containerRuntimeEndpoint: unix:///run/crio/crio.sock\n";
+    let both = Machine::new().file(ENDPOINTS[0], flags).file(ENDPOINTS[1], config);
+    assert_eq!(runtime(&both).kind, Kind::Containerd);
+}
+
+#[test]
+fn a_network_without_a_name_is_not_asked_for() {
+    let network = |name: &str| {
+        let text = format!("[crio.network]\ncni_default_network = '{name}'\n");
+        runtime(&Machine::crio().file("/etc/crio/crio.conf", &text)).network
+    };
+    assert_eq!((network(""), network("net")), (None, Some("net".into())));
+}

@@ -159,3 +159,21 @@ fn keys_are_the_plugins_whatever_the_case_of_their_letters() {
     assert_eq!(told(&[(FLANNEL, &delegate("mtu")), note]), by(1400, &format!("{FLANNEL}: delegate.mtu of flannel")));
     assert_eq!(told(&[(FLANNEL, &delegate("MTU")), note]).map(|(mtu, _)| mtu), Some(1450), "that one is a map");
 }
+
+/// Could fail by one byte at what a kernel takes.
+#[test]
+fn the_least_that_a_kernel_takes_is_a_size_and_one_byte_less_is_none() {
+    let felix = |mtu: &str| told(&[(CALICO, &calico("")), ("/var/lib/calico/mtu", mtu)]);
+    let note = |mtu: &str| told(&[(FLANNEL, &flannel("")), ("/run/flannel/subnet.env", &format!("FLANNEL_MTU={mtu}"))]);
+    for (mtu, is) in [("68", true), ("67", false)] {
+        let file = told(&[(CALICO, &calico(&format!(r#", "mtu": {mtu}"#)))]);
+        assert_eq!([file, felix(mtu), note(mtu)].map(|told| told.is_some()), [is; 3], "{mtu}");
+    }
+}
+
+#[test]
+fn of_several_that_tune_the_last_counts() {
+    let list = r#"{"name": "x", "plugins": [{"type": "bridge", "mtu": 1500}, {"type": "tuning", "mtu": 1400},
+        {"type": "tuning", "mtu": 1450}]}"#;
+    assert_eq!(told(&[(CALICO, list)]), by(1450, &format!("{CALICO}: mtu of tuning")));
+}

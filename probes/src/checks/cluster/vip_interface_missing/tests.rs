@@ -174,3 +174,11 @@ fn a_link_that_two_manifests_name_is_one_finding_as_severe_as_the_worse() {
         assert_eq!((subject.as_str(), severity), ("vmbr0", Severity::Critical));
     }
 }
+
+#[test]
+fn a_candidate_works_and_is_of_the_addresss_network() {
+    let candidates = |node: Example| judged(&on(node, pod("eth1"))).unwrap().raised.remove(0).evidence.candidates;
+    assert_eq!(candidates(Example::reference().address("vmbr0", "10.0.0.10", 24)), ["vmbr1"], "it holds it itself");
+    let idle = down(Example::reference().address("vmbr0", "10.0.0.77", 24));
+    assert_eq!(candidates(idle), ["vmbr1"]);
+}
