@@ -21,6 +21,7 @@ pub mod paths;
 mod small;
 pub(crate) mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub use class::{Class, Story};
@@ -236,11 +237,41 @@ pub struct Judgement<E> {
     pub raised: Vec<Raised<E>>,
     /// Subjects that could not be looked at.
     pub unread: Vec<(Subject, Unread)>,
+    /// Findings that may stand on subjects which nobody can name now.
+    pub kept: Vec<Kept>,
 }
 
 impl<E> Default for Judgement<E> {
     fn default() -> Self {
-        Self { raised: Vec::new(), unread: Vec::new() }
+        Self { raised: Vec::new(), unread: Vec::new(), kept: Vec::new() }
+    }
+}
+
+/// Findings of which nothing is known, told by a text in their evidence: they stay as they are.
+///
+/// What names a subject may be what could not be read: a file that gives a link's name, a route that is gone for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    key: &'static str,
+    values: BTreeSet<String>,
+    but: bool,
+}
+
+impl Kept {
+    /// Those whose evidence has this under that key.
+    pub fn with(key: &'static str, value: &str) -> Self {
+        Self { key, values: [value.to_owned()].into(), but: false }
+    }
+
+    /// Those whose evidence has none of these under that key.
+    pub fn but(key: &'static str, values: impl Iterator<Item = String>) -> Self {
+        Self { key, values: values.collect(), but: true }
+    }
+
+    /// Whether it keeps a finding.
+    pub fn has(&self, evidence: &serde_json::Value) -> bool {
+        let has = evidence.get(self.key).and_then(serde_json::Value::as_str).map(|text| self.values.contains(text));
+        has.unwrap_or(false) != self.but
     }
 }
 
@@ -340,6 +371,8 @@ pub struct Looked {
     pub raised: Vec<Candidate>,
     /// Subjects that could not be looked at.
     pub unread: Vec<(Subject, Unread)>,
+    /// Findings that may stand on subjects which nobody can name now.
+    pub kept: Vec<Kept>,
 }
 
 /// A check with its types erased.
@@ -450,6 +483,7 @@ fn judge_erased<C: Check>(node: &Snapshot) -> Outcome {
     let result = C::judge(node).map(|judgement| Looked {
         raised: judgement.raised.into_iter().map(erase::<C>).collect(),
         unread: judgement.unread,
+        kept: judgement.kept,
     });
     Outcome { entry: const { &C::ENTRY }, result }
 }

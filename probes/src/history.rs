@@ -170,7 +170,9 @@ impl History {
             memory.see(candidate, needed, occasion, now);
         }
         let is_quiet = |subject: &Subject| !touched.contains(subject) && !held(subject);
-        let quiet = self.memories.iter_mut().filter(|((known, subject), _)| *known == code && is_quiet(subject));
+        let is_kept = |memory: &Memory| looked.kept.iter().any(|kept| kept.has(&memory.candidate.evidence));
+        let of_code = self.memories.iter_mut().filter(|((known, _), _)| *known == code);
+        let quiet = of_code.filter(|((_, subject), memory)| is_quiet(subject) && !is_kept(memory));
         quiet.for_each(|(_, memory)| memory.rest(occasion, now.mono));
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn try_each<E>(
         breaks: Vec::new(),
         causes: Causes::All,
     });
-    Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect() })
+    Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect(), ..Judgement::default() })
 }
 
 /// # Errors

@@ -81,11 +81,11 @@ fn made(files: &[ConfigFile]) -> Result<Option<(&str, Network)>, Unread> {
 
 fn of<'a>(path: &'a str, made: &'a Network) -> Named<'a> {
     let Some(plugin) = made.plugins.first() else { return Named::Elsewhere };
-    let (kind, ipam) = (plugin.kind.as_str(), plugin.fields.get("ipam").and_then(Value::as_object));
-    let has = |key: &str| ipam.and_then(|ipam| ipam.get(key)).is_some_and(|value| !value.is_null());
+    let (kind, ipam) = (plugin.kind.as_str(), plugin.field("ipam").and_then(Value::as_object));
+    let has = |key: &str| ipam.and_then(|ipam| cni::folded(ipam, key)).is_some_and(|value| !value.is_null());
     let runs_it = || has("ranges") || has("subnet") || cni::RUN_IPAM.contains(&kind);
     let host_local = || Named::HostLocal(host_local::Config { path, network: &made.name, plugin, ipam });
-    match ipam.and_then(|ipam| ipam.get("type")).and_then(Value::as_str) {
+    match ipam.and_then(|ipam| cni::folded(ipam, "type")).and_then(Value::as_str) {
         None | Some("host-local") if kind == "flannel" => host_local(),
         Some("host-local") if runs_it() => host_local(),
         Some("calico-ipam") => Named::Calico,

@@ -26,6 +26,7 @@ use crate::fact::{Fact, Reason, Source, Unread};
 pub use super::runtime::{FOLDER, PLUGINS};
 pub(super) use needs::RUN_IPAM;
 pub use needs::{Need, Part, needs};
+pub(super) use parse::folded;
 pub use programs::{Program, Programs};
 
 /// Endings of the files that they take.
@@ -101,7 +102,7 @@ impl Network {
 impl Plugin {
     /// One of its fields, whatever the case of its letters; of several the one that is written to the letter comes last.
     pub fn field(&self, key: &str) -> Option<&Value> {
-        parse::folded(&self.fields, key)
+        folded(&self.fields, key)
     }
 
     /// The MTU that it gives pods; `None` where it leaves that to somebody else (`0` means automatic).

@@ -152,6 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn a_link_without_an_mtu_decides_nothing() {
+        assert_eq!(found(&devices(&[("eth0", 1500), ("eth1", 0)])), (1500, vec!["eth0".into()]));
+    }
+
+    #[test]
+    fn wireguard_adds_by_the_family_that_carries_it() {
+        let taken = |name: &str| {
+            let node =
+                devices(&[(name, 1400)]).with(name, |link| link.tunnel = Some(Tunnel::of(TunnelKind::Wireguard)));
+            overhead(node.snapshot().tables.link_named(name).unwrap())
+        };
+        assert_eq!(["wireguard.cali", "wg-v6.cali", "wg0"].map(taken), [Some(60), Some(80), None]);
+    }
+
+    #[test]
     fn only_its_own_tunnels_take_something_off() {
         let node = Example::reference().vxlan("vxlan-v6.calico", 1430, Some("vmbr1"), "fd00::11").snapshot();
         let taken: Vec<_> =

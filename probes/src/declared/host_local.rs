@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::cni::Plugin;
+use super::cni::{Plugin, folded};
 use super::flannel;
 use super::host::{Ask, Entry, RawHost};
 use super::ranges::{Range, RangeSet};
@@ -79,7 +79,7 @@ impl Config<'_> {
 
     /// The folder of what it has given.
     fn folder(&self) -> Result<String, Unread> {
-        let named = self.ipam.and_then(|ipam| ipam.get("dataDir")).filter(|named| !named.is_null());
+        let named = self.ipam.and_then(|ipam| folded(ipam, "dataDir"));
         let named = match named.map(|named| named.as_str()) {
             None | Some(Some("")) => FOLDER,
             Some(Some(named)) => named.trim_end_matches('/'),
@@ -106,7 +106,7 @@ impl Config<'_> {
         let Some(ipam) = self.ipam else { return Err(self.wrong("it has no ipam")) };
         let mut written = self.path.to_owned();
         let mut range = |object: &Map<String, Value>| {
-            let subnet = object.get("subnet").and_then(Value::as_str).unwrap_or_default();
+            let subnet = folded(object, "subnet").and_then(Value::as_str).unwrap_or_default();
             let subnet = match self.of_node(subnet) {
                 None => subnet.to_owned(),
                 Some(family) => {
@@ -117,11 +117,11 @@ impl Config<'_> {
             Range::of(object, &subnet).map_err(|why| self.wrong(&why))
         };
         let mut sets = Vec::new();
-        if ipam.get("subnet").is_some_and(|subnet| !subnet.is_null()) {
+        if folded(ipam, "subnet").is_some() {
             sets.push(vec![range(ipam)?]);
         }
-        let lists = match ipam.get("ranges") {
-            None | Some(Value::Null) => &[][..],
+        let lists = match folded(ipam, "ranges") {
+            None => &[][..],
             Some(lists) => lists.as_array().ok_or_else(|| self.wrong("its ranges are no list"))?,
         };
         for list in lists {
@@ -167,7 +167,7 @@ impl Config<'_> {
     }
 
     fn of_flannel(&self, read: &RawHost) -> Result<Vec<String>, Unread> {
-        if let Some(other) = self.plugin.fields.get("subnetFile").and_then(Value::as_str)
+        if let Some(other) = self.plugin.field("subnetFile").and_then(Value::as_str)
             && !["", flannel::SUBNET].contains(&other)
         {
             let why = format!("{} takes its ranges from {}, which is not read", self.path, short(other));
@@ -186,7 +186,7 @@ impl Config<'_> {
     }
 
     fn by_veth(&self) -> bool {
-        let delegate = || self.plugin.fields.get("delegate").and_then(|delegate| delegate.get("type"));
+        let delegate = || self.plugin.field("delegate").and_then(|delegate| delegate.get("type"));
         let kind = match self.is_flannels() {
             true => delegate().and_then(Value::as_str).unwrap_or("bridge"),
             false => &self.plugin.kind,
@@ -366,6 +366,15 @@ mod tests {
             let why = why(of(&bridge(ipam), None, FOLDER, &[]));
             assert!(why.contains(told) && why.contains(AT), "{ipam}: {why}");
         }
+    }
+
+    #[test]
+    fn keys_are_found_whatever_the_case_of_their_letters() {
+        let loud = r#"{"type": "bridge", "IPAM": {"Type": "host-local", "Ranges": [[{"Subnet": "10.1.0.0/24",
+            "RangeStart": "10.1.0.9", "GATEWAY": "10.1.0.10"}]], "DataDir": "/srv"}}"#;
+        let pool = known(of(loud, None, "/srv", &["10.1.0.11"]));
+        assert_eq!((shown(&pool), pool.given.len()), (vec!["10.1.0.9-10.1.0.254".into()], 1));
+        assert_eq!(pool.sets[0].size(), 245, "its own gateway is in it");
     }
 
     #[test]

@@ -29,6 +29,9 @@ const UNITS: [&str; 5] = [
 /// The kubelet's unit.
 const UNIT: &str = "kubelet.service";
 
+/// How the names of drop-ins end.
+const PART: &str = ".conf";
+
 /// Files that kubeadm's drop-in names, and what it takes of them.
 const USUAL: [&str; 3] = ["/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"];
 const VARIABLES: [&str; 2] = ["KUBELET_KUBEADM_ARGS", "KUBELET_EXTRA_ARGS"];
@@ -36,10 +39,11 @@ const VARIABLES: [&str; 2] = ["KUBELET_KUBEADM_ARGS", "KUBELET_EXTRA_ARGS"];
 /// The configuration that kubeadm gives the kubelet.
 const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 
-/// Most files that a unit takes variables from.
+/// Most files that one command line is made of.
 const MOST: usize = 64;
 
-/// Most characters of a command line, variables in their places. Each word may stand for a file full of them.
+/// Most characters that a command line's variables come to, as often as it names them: the most that a program can be
+/// given in one word.
 const LONGEST: usize = 128 << 10;
 
 /// The flags that the kubelet is started with.
@@ -73,7 +77,7 @@ impl Flags {
 
 pub(super) fn asks(read: &RawHost) -> Vec<Ask> {
     let units = UNITS.iter().map(|folder| Ask::text(format!("{folder}/{UNIT}")));
-    let parts = UNITS.iter().map(|folder| Ask::folder(format!("{folder}/{UNIT}.d"), &[".conf"]));
+    let parts = UNITS.iter().map(|folder| Ask::folder(format!("{folder}/{UNIT}.d"), &[PART]));
     let named = Unit::of(read).files.into_iter().map(Ask::text);
     let config = flags(read).known().and_then(config_of).map(Ask::text);
     units.chain(parts).chain(USUAL.map(Ask::text)).chain(named).chain(config).chain([Ask::text(CONFIG)]).collect()
@@ -164,10 +168,13 @@ impl Unit {
         for folder in UNITS.iter().map(|folder| format!("{folder}/{UNIT}.d")) {
             match read.folder(&folder) {
                 Ok(entries) => {
-                    for entry in entries.into_iter().flatten() {
-                        if let EntryKind::File { text: Some(text), .. } = &entry.kind {
-                            parts.entry(entry.name.clone()).or_insert((format!("{folder}/{}", entry.name), text));
-                        }
+                    for entry in entries.into_iter().flatten().filter(|entry| entry.name.ends_with(PART)) {
+                        let text = match &entry.kind {
+                            EntryKind::File { text, .. } => text.as_ref(),
+                            kind if is_masked(kind) => None,
+                            _ => continue,
+                        };
+                        parts.entry(entry.name.clone()).or_insert((format!("{folder}/{}", entry.name), text));
                     }
                 }
                 Err(why) => unit.unread.push(why),
@@ -175,8 +182,9 @@ impl Unit {
         }
         for (path, text) in parts.into_values() {
             match text {
-                Ok(text) => texts.push((path, text.clone())),
-                Err(why) => unit.unread.push(why.clone()),
+                Some(Ok(text)) => texts.push((path, text.clone())),
+                Some(Err(why)) => unit.unread.push(why.clone()),
+                None => {}
             }
         }
         unit.is_absent = texts.is_empty() && unit.unread.is_empty();
@@ -211,34 +219,48 @@ impl Unit {
         }
     }
 
-    /// The words of the command line, after the program's name.
+    /// The words of the command line, after the program's name. Each may stand for a whole file's, so there is an end to it.
     fn line(mut self, read: &RawHost, unread: &mut Vec<Unread>) -> Vec<Placed> {
         for path in &self.files {
             let Some(text) = taken(read, path, unread) else { continue };
             let assigned = environment(&text).into_iter().map(|(name, value)| (name, (path.clone(), value)));
             self.variables.extend(assigned);
         }
-        let (mut line, mut left) = (Vec::new(), LONGEST);
-        for word in split(&self.command).into_iter().skip(1) {
+        let (mut left, mut cut) = (LONGEST, false);
+        let mut variable = |name: &str| {
+            let value = self.variables.get(name)?;
+            let less = left.checked_sub(value.1.len());
+            cut |= less.is_none();
+            left = less?;
+            Some(value.clone())
+        };
+        let mut stands_for = |word: Placed| {
             let text = plain(&word.1);
-            let named = text.strip_prefix('$').filter(|name| !name.starts_with('$'));
-            let whole = named.and_then(|name| name.strip_prefix('{')?.strip_suffix('}'));
-            let variable = named.map(|name| self.variables.get(whole.unwrap_or(name)));
-            let length = variable.map_or(text.len(), |value| value.map_or(0, |(_, text)| text.len()));
-            let Some(less) = left.checked_sub(length + 1) else {
-                let what = format!("{}: its command line has more than {LONGEST} characters", self.command.0);
-                unread.push(Unread::new(Source::HostFiles, Reason::Malformed { what }));
-                break;
+            let Some(name) = text.strip_prefix('$').filter(|name| !name.starts_with('$')) else {
+                return split_script(word);
             };
-            left = less;
-            match variable {
-                None => line.extend(split_script(word)),
-                Some(None) => {}
-                Some(Some(value)) if whole.is_some() => line.extend(split_script(value.clone())),
-                Some(Some(value)) => line.extend(split(value)),
+            match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                Some(name) => variable(name).map(split_script).unwrap_or_default(),
+                None => variable(name).map(|value| split(&value)).unwrap_or_default(),
             }
+        };
+        let words = split(&self.command).into_iter().skip(1).take(MOST * MOST);
+        let line = words.flat_map(&mut stands_for).collect();
+        if cut {
+            let what = format!("{}: the command line is longer than {LONGEST} characters", self.command.0);
+            unread.push(Unread::new(Source::HostFiles, Reason::Failed { what }));
         }
         line
+    }
+}
+
+/// A link to `/dev/null` under a drop-in's name takes away those of the folders behind.
+fn is_masked(kind: &EntryKind) -> bool {
+    match kind {
+        EntryKind::Dangling(to) => to == "/dev/null",
+        // Followed, it is a device.
+        EntryKind::Other => true,
+        EntryKind::File { .. } | EntryKind::Folder(_) => false,
     }
 }
 

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::host::{Ask, EntryKind, RawHost};
+use super::runtime::{top, visible};
 use super::{kubelet, yaml};
 use crate::fact::{Fact, Unread};
 
@@ -114,8 +115,15 @@ impl KubeVip {
 }
 
 pub(super) fn asks(read: &RawHost) -> Vec<Ask> {
+    let folders = folders(read);
+    let entries = folders.iter().filter_map(|folder| read.folder(folder).ok().flatten()).flatten();
+    let ends = entries.filter_map(|entry| match &entry.kind {
+        EntryKind::Dangling(to) if to.starts_with('/') => Some(Ask::folder(top(to), &[])),
+        _ => None,
+    });
+    let ends: Vec<Ask> = ends.collect();
     // Any name will do for the kubelet.
-    folders(read).into_iter().map(|folder| Ask::folder(folder, &[""])).collect()
+    folders.into_iter().map(|folder| Ask::folder(folder, &[""])).chain(ends).collect()
 }
 
 fn folders(read: &RawHost) -> Vec<String> {
@@ -140,9 +148,16 @@ pub fn static_pods(read: &RawHost) -> Fact<StaticPods> {
         };
         any = true;
         for entry in entries.iter().filter(|entry| !entry.name.starts_with('.')) {
-            let EntryKind::File { text: Some(text), .. } = &entry.kind else { continue };
             let path = format!("{folder}/{}", entry.name);
-            match text.as_ref().map_err(Unread::clone).and_then(|text| manifest(&path, text)) {
+            let found = match &entry.kind {
+                EntryKind::File { text: Some(text), .. } => {
+                    text.as_ref().map_err(Unread::clone).and_then(|text| manifest(&path, text))
+                }
+                // What it leads to may be there and not be mounted: a manifest in a folder of somebody's own.
+                EntryKind::Dangling(to) if to.starts_with('/') => visible(read, to).map(|()| None),
+                _ => continue,
+            };
+            match found {
                 Ok(found) => pods.kube_vip.extend(found),
                 Err(unread) => pods.unread.push(unread),
             }

@@ -194,8 +194,8 @@ fn plugin_line(file: &ConfigFile, (at, plugin): (usize, &Plugin)) -> Option<Line
 
 fn size(plugin: &Plugin) -> Option<&Value> {
     match plugin.kind.as_str() {
-        FLANNEL => plugin.fields.get("delegate")?.get("mtu"),
-        _ => plugin.fields.get("mtu"),
+        FLANNEL => plugin.field("delegate")?.get("mtu"),
+        _ => plugin.field("mtu"),
     }
 }
 

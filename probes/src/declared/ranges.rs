@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value};
 
+use super::cni::folded;
 use crate::units::Family;
 
 /// Ranges that stand for each other.
@@ -178,8 +179,8 @@ fn prefix(text: &str) -> Option<(IpAddr, u8)> {
 }
 
 fn address(object: &Map<String, Value>, key: &str) -> Result<Option<IpAddr>, String> {
-    let text = match object.get(key) {
-        None | Some(Value::Null) => return Ok(None),
+    let text = match folded(object, key) {
+        None => return Ok(None),
         Some(Value::String(text)) if text.is_empty() => return Ok(None),
         Some(Value::String(text)) => text,
         Some(_) => return Err(format!("{key} is no text")),
@@ -281,6 +282,8 @@ mod tests {
         assert!(set(&["10.1.0.0/16", "10.1.2.0/24"]).unwrap_err().contains("overlap"));
         assert!(set(&["10.1.0.0/16", "fd00::/64"]).unwrap_err().contains("two families"));
         assert!(set(&[]).is_err());
+        let part = |key: &str| of(json!({"subnet": "10.1.0.0/24", key: "10.1.0.9"})).unwrap();
+        assert!(RangeSet::new(vec![part("rangeEnd"), part("rangeStart")]).unwrap_err().contains("overlap"), "by one");
         assert_eq!(set(&["10.1.0.0/24", "10.1.2.0/24"]).unwrap().size(), 506);
     }
 

@@ -124,6 +124,9 @@ const DOCKERD: &str = "/cri-dockerd.sock";
 /// Files that may tell the kubelet its runtime's socket.
 const ENDPOINTS: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
 
+/// Most folders of plugins.
+const FOLDERS: usize = 16;
+
 /// Most files that imports may lead to.
 const IMPORTS: usize = 16;
 
@@ -251,7 +254,8 @@ fn installed(read: &RawHost) -> Result<Runtime, Unread> {
 fn endpoint(read: &RawHost) -> Option<(&'static str, String)> {
     let value = |path: &str, key: &str| {
         let text = read.text(path).ok()??;
-        let rest = text.lines().find_map(|line| Some(line.trim_start().split_once(key)?.1))?;
+        let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+        let rest = lines.filter_map(|line| Some(line.split_once(key)?.1)).next_back()?;
         let value = rest.trim_start().trim_start_matches(['"', '\'']);
         let value = value.split([' ', '"', '\'', '#']).next()?.trim();
         (!value.is_empty()).then(|| value.to_owned())
@@ -410,6 +414,9 @@ fn checked(mut runtime: Runtime) -> Result<Runtime, Unread> {
         *path = format!("/{}", parts.join("/"));
     }
     runtime.plugins.retain(|path| path != "/");
+    if runtime.plugins.len() > FOLDERS {
+        return Err(unsupported(format!("{} name more than {FOLDERS} folders", runtime.told_by.join(", "))));
+    }
     Ok(runtime)
 }
 

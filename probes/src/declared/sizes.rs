@@ -15,11 +15,13 @@
 //! - `aws-cni` writes it as text.
 //! - `cilium-cni` reads it and asks its agent all the same: whoever wrote it there believes in it, and that is all.
 //!
+//! Keys of a plugin are matched whatever the case of their letters, those of Flannel's delegate to the letter.
+//!
 //! A size that a kernel would refuse (below 68) is no declaration.
 
 use serde_json::{Map, Value};
 
-use super::cni::{ConfigFile, Network, Plugin};
+use super::cni::{ConfigFile, Network, Plugin, folded};
 use super::{Files, calico, flannel};
 use crate::fact::{Reason, Source, Unread};
 use crate::units::IpSize;
@@ -115,10 +117,10 @@ fn given(files: &Files, path: &str, plugin: &Plugin) -> Result<Option<Pods>, Unr
         "calico" if mtu.is_some() => own(mtu, "mtu", None),
         "calico" => of_calico(files)?,
         "flannel" => {
-            let delegate = plugin.fields.get("delegate").and_then(Value::as_object).cloned().unwrap_or_default();
+            let delegate = plugin.field("delegate").and_then(Value::as_object).cloned().unwrap_or_default();
             let bridge = delegates_bridge(&delegate);
             if delegate.contains_key("mtu") {
-                own(number(&delegate), "delegate.mtu", bridge)
+                own(size(delegate.get("mtu")), "delegate.mtu", bridge)
             } else {
                 of_flannel(files, &plugin.fields, bridge)?
             }
@@ -134,7 +136,7 @@ fn of_calico(files: &Files) -> Result<Option<Pods>, Unread> {
 }
 
 fn of_flannel(files: &Files, fields: &Map<String, Value>, bridge: Option<String>) -> Result<Option<Pods>, Unread> {
-    let file = fields.get("subnetFile").and_then(Value::as_str).filter(|file| !file.is_empty());
+    let file = folded(fields, "subnetFile").and_then(Value::as_str).filter(|file| !file.is_empty());
     if file.is_some_and(|file| file != flannel::SUBNET) {
         return Ok(None);
     }
@@ -153,38 +155,42 @@ fn delegates_bridge(delegate: &Map<String, Value>) -> Option<String> {
 }
 
 fn bridge(fields: &Map<String, Value>) -> String {
-    let named = fields.get("bridge").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let named = folded(fields, "bridge").and_then(Value::as_str).filter(|name| !name.is_empty());
     named.unwrap_or(DEFAULT_BRIDGE).to_owned()
 }
 
 /// A plugin's `mtu`, where it is one: 0 leaves it to the plugin.
 fn number(fields: &Map<String, Value>) -> Option<IpSize> {
-    let mtu = u32::try_from(fields.get("mtu")?.as_u64()?).ok()?;
+    size(folded(fields, "mtu"))
+}
+
+fn size(mtu: Option<&Value>) -> Option<IpSize> {
+    let mtu = u32::try_from(mtu?.as_u64()?).ok()?;
     (mtu >= LEAST).then(|| IpSize::new(mtu))
 }
 
 fn as_text(fields: &Map<String, Value>) -> Option<IpSize> {
-    let mtu = fields.get("mtu")?.as_str()?.parse().ok().filter(|&mtu| mtu >= LEAST);
+    let mtu = folded(fields, "mtu")?.as_str()?.parse().ok().filter(|&mtu| mtu >= LEAST);
     mtu.map(IpSize::new)
 }
 
 /// The network that is made, Multus's first delegate in its place; without plugins where that stands elsewhere.
 pub(super) fn run(network: &Network) -> Network {
     let Some(first) = network.plugins.first().filter(|first| first.kind == "multus") else { return network.clone() };
-    let delegate = first.fields.get("delegates").and_then(|delegates| delegates.get(0)).and_then(Value::as_object);
+    let delegate = first.field("delegates").and_then(|delegates| delegates.get(0)).and_then(Value::as_object);
     let none = || Network { plugins: Vec::new(), ..network.clone() };
     delegate.map_or_else(none, delegated)
 }
 
 fn delegated(delegate: &Map<String, Value>) -> Network {
-    let text = |key| delegate.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |key| folded(delegate, key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let listed = delegate.get("plugins").and_then(Value::as_array);
     let objects: Vec<_> = match listed {
         Some(plugins) => plugins.iter().filter_map(Value::as_object).collect(),
         None => vec![delegate],
     };
     let plugin = |fields: &Map<String, Value>| {
-        let kind = fields.get("type").and_then(Value::as_str)?.to_owned();
+        let kind = folded(fields, "type").and_then(Value::as_str)?.to_owned();
         Some(Plugin { kind, fields: fields.clone() })
     };
     let plugins = objects.into_iter().filter_map(plugin).collect();

@@ -34,7 +34,7 @@ fn at(seconds: u64) -> Now {
 }
 
 fn raised(entry: &'static Entry) -> Vec<Outcome> {
-    vec![Outcome { entry, result: Ok(Looked { raised: vec![candidate(entry)], unread: Vec::new() }) }]
+    vec![Outcome { entry, result: Ok(Looked { raised: vec![candidate(entry)], ..Looked::default() }) }]
 }
 
 fn clean(entry: &'static Entry) -> Vec<Outcome> {
@@ -50,7 +50,7 @@ fn blind(entry: &'static Entry) -> Vec<Outcome> {
 }
 
 fn blind_on_subject(entry: &'static Entry) -> Vec<Outcome> {
-    let looked = Looked { raised: Vec::new(), unread: vec![(subject(), unread())] };
+    let looked = Looked { unread: vec![(subject(), unread())], ..Looked::default() };
     vec![Outcome { entry, result: Ok(looked) }]
 }
 
@@ -249,4 +249,25 @@ fn transfers_bring_nothing_new_about_anything_else() {
     assert_eq!(history.pending(), 1);
     history.update(raised(&MOVED), Occasion::Look, all, at(3));
     assert_eq!(history.pending(), 1, "nor does a look about transfers");
+}
+
+/// Could fail by a finding that clears because what named its subject could not be read.
+#[test]
+fn a_finding_of_which_nothing_is_known_stays_whatever_its_subject() {
+    use crate::checks::Kept;
+    let told = |kept: Vec<Kept>| {
+        let mut history = History::new(1);
+        let mut one = candidate(&READ);
+        one.evidence = serde_json::json!({"network": "pods"});
+        let looked = Looked { raised: vec![one], ..Looked::default() };
+        history.update(vec![Outcome { entry: &READ, result: Ok(looked) }], Occasion::Round, all, at(0));
+        let looked = Looked { kept, ..Looked::default() };
+        history.update(vec![Outcome { entry: &READ, result: Ok(looked) }], Occasion::Round, all, at(30));
+        history.standing().count()
+    };
+    assert_eq!(told(Vec::new()), 0);
+    assert_eq!(told(vec![Kept::with("network", "overlay"), Kept::with("network", "pods")]), 1);
+    assert_eq!(told(vec![Kept::with("network", "overlay"), Kept::with("source", "pods")]), 0);
+    let others = |value: &str| vec![Kept::but("network", [value.to_owned()].into_iter())];
+    assert_eq!((told(others("pods")), told(others("overlay"))), (0, 1));
 }

@@ -11,14 +11,18 @@
 //! the WireGuard link that it makes, and a link that may be down (`vip_allow_interface_not_up`) and has no address of its.
 //! Other names of a link (`altname`) are names.
 //!
+//! A manifest that could not be read may name any link, so what it once named stays as it was. What another one named is
+//! judged by that one.
+//!
 //! A link that carries tunnels or peers and is down has its own code, which silences this one.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look};
+use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Kept, Look};
 use crate::declared::kubevip::{Given, KubeVip, Mode};
 use crate::fact::{Reason, Source, Unread};
 use crate::kernel::Link;
@@ -101,6 +105,7 @@ impl Check for VipInterfaceMissing {
         let mut judgement = Judgement::default();
         let Some(pods) = node.tables.declared.static_pods.read()? else { return Ok(judgement) };
         let mut unread = pods.unread.clone();
+        let mut worst: BTreeMap<Subject, (Severity, Evidence)> = BTreeMap::new();
         for pod in &pods.kube_vip {
             unread.extend(unsaid(pod));
             for (name, made) in pod.links() {
@@ -113,18 +118,22 @@ impl Check for VipInterfaceMissing {
                 if !excused {
                     let severity = if evidence.held { Severity::Critical } else { Severity::Warning };
                     let subject = Subject::Link(link.map_or(name, |link| &link.name).to_owned());
-                    judgement.raise(subject, severity, evidence);
+                    // Two manifests, or both settings of one, may name the same link.
+                    if worst.get(&subject).is_none_or(|(known, _)| *known < severity) {
+                        worst.insert(subject, (severity, evidence));
+                    }
                 }
             }
         }
-        match unread.into_iter().next() {
-            Some(why) if judgement.raised.is_empty() => Err(why),
-            Some(why) => {
-                judgement.unread.push((Subject::Link(KUBE_VIP.into()), why));
-                Ok(judgement)
+        worst.into_iter().for_each(|(subject, (severity, evidence))| judgement.raise(subject, severity, evidence));
+        if let Some(why) = unread.into_iter().next() {
+            if pods.kube_vip.is_empty() {
+                return Err(why);
             }
-            None => Ok(judgement),
+            judgement.unread.push((Subject::Setting(KUBE_VIP), why));
+            judgement.kept.push(Kept::but("manifest", pods.kube_vip.iter().map(|pod| pod.file.clone())));
         }
+        Ok(judgement)
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {

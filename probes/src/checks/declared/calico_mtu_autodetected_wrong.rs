@@ -296,8 +296,12 @@ fn below<'n>(node: &'n Snapshot, tunnels: &[(&TunnelView, u32)]) -> Result<Vec<W
 /// What packets to peers leave by, where there is no tunnel.
 fn direct(node: &Snapshot) -> Result<Vec<Way<'_>>, String> {
     let peers = node.peers.iter().filter(|peer| !peer.gateway).flat_map(|peer| peer.underlay);
-    let routes = peers.filter_map(|address| node.lookups.get(&address)?.known());
-    let mut links: Vec<_> = routes.flat_map(|route| &route.hops).map(|hop| hop.link).collect();
+    let mut routes = Vec::new();
+    for lookup in peers.filter_map(|address| node.lookups.get(&address)) {
+        // One that is not known may be by the link that takes least.
+        routes.extend(lookup.read().map_err(|why| format!("a route to a peer is not known: {why}"))?);
+    }
+    let mut links: Vec<_> = routes.into_iter().flat_map(|route| &route.hops).map(|hop| hop.link).collect();
     links.sort();
     links.dedup();
     links.into_iter().map(|link| way(node, link, 0)).collect()

@@ -217,6 +217,51 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_leads_nowhere_does_not_hide_the_next_folder_and_links_are_followed() {
+        let told =
+            "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nbin_dirs = ['/opt/cni/bin', '/usr/lib/cni']\n";
+        let two = Machine::node().file("/etc/containerd/config.toml", told);
+        let machine = on(two, FLANNEL, &["flannel", "bridge", "loopback"]);
+        let dead = machine.dangling("/opt/cni/bin/host-local", "/usr/gone");
+        assert_eq!(names(&dead), ["host-local"]);
+        assert_eq!(names(&dead.clone().executable("/usr/lib/cni/host-local")), [""; 0]);
+        let chain = on(Machine::node(), FLANNEL, &["flannel", "bridge", "loopback"])
+            .dangling("/opt/cni/bin/host-local", "other")
+            .dangling("/opt/cni/bin/other", "/nix/store/x");
+        let why = judged::<CniPluginMissing>(&chain).unwrap_err().to_string();
+        assert!(why.contains("/nix is not to be seen"), "it leads there in the end: {why}");
+    }
+
+    #[test]
+    fn what_is_known_to_be_missing_is_told_whatever_else_could_not_be_looked_for() {
+        let machine = on(Machine::node(), FLANNEL, &["flannel", "loopback"]);
+        assert_eq!(names(&machine.dangling("/opt/cni/bin/bridge", "/nix/store/x")), ["host-local"]);
+        let secret = Machine::node().file("/etc/cni/net.d/10-net.conflist", FLANNEL).denied("/opt");
+        let mut all = names(&secret.unseen("/opt/cni"));
+        all.sort();
+        assert_eq!(
+            all,
+            ["bridge", "flannel", "host-local", "loopback"],
+            "/opt is there, and only its names are secret"
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_the_one_finding_unless_pods_hang_on_a_plugin() {
+        use crate::checks::declared::CniConfigInvalid;
+        let both = |machine: &Machine| {
+            (judged::<CniConfigInvalid>(machine).unwrap().len(), judged::<CniPluginMissing>(machine).unwrap().len())
+        };
+        let two = "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.cni]\nmax_conf_num = 2\n";
+        let containerd = on(Machine::node().file("/etc/containerd/config.toml", two), FLANNEL, &[]);
+        assert_eq!(both(&containerd), (0, 1));
+        assert_eq!(both(&containerd.file("/etc/cni/net.d/20-x.conf", "{")), (1, 0), "containerd stops at it");
+        let crio = || Machine::crio().file("/etc/cni/net.d/05-x.conf", "{");
+        assert_eq!(both(&on(crio(), CALICO, &[])), (1, 0), "CRI-O loads neither");
+        assert_eq!(both(&on(crio(), CALICO, &["calico", "portmap"])), (0, 1), "it loads one, whose pods fail");
+    }
+
+    #[test]
     fn a_folder_that_is_not_to_be_seen_is_not_empty() {
         let machine = Machine::node().file("/etc/cni/net.d/10-net.conflist", FLANNEL);
         assert!(judged::<CniPluginMissing>(&machine.clone().denied("/opt/cni/bin")).is_err());

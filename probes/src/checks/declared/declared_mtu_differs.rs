@@ -32,7 +32,7 @@ use serde::Serialize;
 use crate::checks::links::{BridgePortMtu, PodMtuMixed, PodMtuTooLarge, TunnelNoHeadroom, TunnelUndersized};
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath};
 use crate::checks::paths::{PathBlackHole, PathLimited};
-use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Look, words};
+use crate::checks::{Alert, Area, Causes, Check, Class, Confirm, Entry, Judgement, Kept, Look, words};
 use crate::declared::{self, Network};
 use crate::fact::Unread;
 use crate::remedy::Fix;
@@ -176,7 +176,10 @@ impl Check for DeclaredMtuDiffers {
         let mut told: BTreeMap<Subject, judged::Found> = BTreeMap::new();
         for declared in declared::configured(node) {
             match judged::of(node, &declared) {
-                Err((subject, why)) => judgement.unread.push((subject, why)),
+                Err((subject, why)) => {
+                    judgement.unread.push((subject, why));
+                    judgement.kept.push(Kept::with("network", declared.network.name()));
+                }
                 Ok(found) => {
                     for one in found {
                         told.entry(one.subject()).or_insert(one);
@@ -184,13 +187,11 @@ impl Check for DeclaredMtuDiffers {
                 }
             }
         }
-        match newborn::of(node, told.values().any(|one| one.evidence.network == Network::Overlay)) {
-            Err(why) => judgement.unread.push((Subject::Pods, why)),
-            Ok(found) => {
-                for one in found {
-                    told.entry(one.subject()).or_insert(one);
-                }
-            }
+        let newborn = newborn::of(node, told.values().any(|one| one.evidence.network == Network::Overlay));
+        judgement.unread.extend(newborn.unread);
+        judgement.kept.extend(newborn.kept);
+        for one in newborn.found {
+            told.entry(one.subject()).or_insert(one);
         }
         for (subject, found) in told {
             let breaks = judged::breaks(node, &found.evidence);

@@ -177,7 +177,7 @@ impl Check for PathEcmpMtu {
         }
         unread.retain(|subject, _| !worst.contains_key(subject));
         let raised = worst.into_iter().map(|(subject, (severity, evidence))| raised(node, subject, severity, evidence));
-        Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect() })
+        Ok(Judgement { raised: raised.collect(), unread: unread.into_iter().collect(), ..Judgement::default() })
     }
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {

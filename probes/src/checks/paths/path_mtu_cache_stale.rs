@@ -108,7 +108,7 @@ impl Check for PathMtuCacheStale {
             }
         }
         unread.retain(|subject, _| !worst.contains_key(subject));
-        let mut judgement = Judgement { raised: Vec::new(), unread: unread.into_iter().collect() };
+        let mut judgement = Judgement { unread: unread.into_iter().collect(), ..Judgement::default() };
         worst.into_iter().for_each(|(subject, evidence)| judgement.raise(subject, Severity::Warning, evidence));
         Ok(judgement)
     }

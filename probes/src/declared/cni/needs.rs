@@ -6,6 +6,8 @@
 //! something else by it (Azure's `azure-cns`, Antrea's, which runs it in its own container): it is not asked for.
 //! containerd sets up `lo` by a plugin too.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::parse::folded;
@@ -64,13 +66,9 @@ pub fn needs(network: &Network, runtime: &Runtime) -> Vec<Need> {
     if runtime.loopback {
         needs.push(Need { name: "loopback".into(), part: Part::Loopback, folders: runtime.plugins.clone() });
     }
-    let mut once: Vec<Need> = Vec::with_capacity(needs.len());
-    for need in needs {
-        if !once.iter().any(|other| other.name == need.name && other.folders == need.folders) {
-            once.push(need);
-        }
-    }
-    once
+    let mut known = BTreeSet::new();
+    needs.retain(|need| known.insert((need.name.clone(), need.folders.clone())));
+    needs
 }
 
 fn of_plugins(plugins: &[Plugin], folders: &[String], deep: usize, needs: &mut Vec<Need>) {

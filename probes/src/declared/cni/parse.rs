@@ -34,7 +34,7 @@ pub(super) fn file(name: &str, text: &str) -> Result<Result<List, Invalid>, Unre
 }
 
 /// One of a record's fields, whatever the case of its letters. Keys come in order: the last one counts.
-pub(super) fn folded<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+pub(in crate::declared) fn folded<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     let mut named = fields.iter().rev().filter(|(name, value)| name.eq_ignore_ascii_case(key) && !value.is_null());
     named.next().map(|(_, value)| value)
 }

@@ -204,3 +204,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_folder_is_no_file_whatever_it_is_called() {
+    let machine = Machine::node().folder("/etc/cni/net.d/00-old.conf").file("/etc/cni/net.d/10-net.conf", "{}");
+    let files = files(&machine.read());
+    let names: Vec<_> = files.known().unwrap().iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(names, ["/etc/cni/net.d/10-net.conf"]);
+}

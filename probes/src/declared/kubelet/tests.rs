@@ -1,6 +1,5 @@
 use super::*;
 use crate::declared::host::{Entry, Found};
-use crate::fact::{Reason, Source};
 
 const KUBEADM: &str = r#"# Note: This dropin only works with kubeadm and kubelet v1.11+
 [Service]
@@ -118,20 +117,40 @@ fn a_file_that_may_hold_more_is_noted() {
     assert_eq!((flags.unread.as_slice(), flags.flags.len()), (&[denied][..], 3));
 }
 
+/// Could fail by a link that is followed to what nobody can read, or by one that takes nothing away.
 #[test]
-fn a_command_line_that_stands_for_more_than_a_machine_has_is_noted_and_cut() {
-    let many = "$A ".repeat(20_000);
-    for variable in ["--x ".repeat(15_000), "x".repeat(60_000), String::new()] {
-        let unit = format!("[Service]\nEnvironmentFile={FLAGS}\nExecStart=/usr/bin/kubelet {many}\n");
-        let text = format!("A=\"{variable}\"\n");
-        let read = host(&[("/usr/lib/systemd/system/kubelet.service", unit.as_str()), (FLAGS, text.as_str())]);
+fn a_drop_in_that_is_masked_takes_away_those_of_its_name_behind() {
+    for kind in [EntryKind::Dangling("/dev/null".into()), EntryKind::Other] {
+        let mut read = host(&[(DROP_IN, KUBEADM), (FLAGS, "KUBELET_KUBEADM_ARGS=--cni-bin-dir=/x\n")]);
+        let masked = Entry { name: "10-kubeadm.conf".into(), kind };
+        read.take(format!("{}/{UNIT}.d", UNITS[0]), Ok(Some(Found::Folder(vec![masked]))));
         let flags = flags(&read);
-        let flags = flags.known().expect("a kubelet");
-        let noted: Vec<_> = flags.unread.iter().map(ToString::to_string).collect();
-        match variable.as_str() {
-            "" => assert_eq!((noted.len(), flags.flags.len()), (0, 0)),
-            _ => assert!(noted.len() == 1 && noted[0].contains("kubelet.service: its command line"), "{noted:?}"),
-        }
-        assert!(flags.flags.len() <= LONGEST);
+        let told: Vec<_> = flags.known().unwrap().flags.iter().map(|flag| flag.name.as_str()).collect();
+        assert_eq!(told, ["cni-bin-dir"], "the usual files at their word, and nothing of the drop-in");
     }
+    let mut read = host(&[(DROP_IN, KUBEADM)]);
+    let gone = Entry { name: "10-kubeadm.conf".into(), kind: EntryKind::Dangling("/srv/gone.conf".into()) };
+    read.take(format!("{}/{UNIT}.d", UNITS[0]), Ok(Some(Found::Folder(vec![gone]))));
+    assert_eq!(flags(&read).known().unwrap().flags.len(), 3, "a link that leads nowhere hides nothing");
+}
+
+/// Could fail by memory: a word for each of a file's, as often as the line names them.
+#[test]
+fn a_line_that_names_a_long_variable_often_has_an_end_and_says_so() {
+    let unit = format!("[Service]\nEnvironmentFile=/a\nExecStart=kubelet --v=2 {}\n", "$A ".repeat(20_000));
+    let long = format!("A={}\n", "x ".repeat(30_000));
+    let flags = flags(&host(&[(&format!("{}/{UNIT}", UNITS[0]), &unit), ("/a", &long)]));
+    let Flags { flags, unread } = flags.known().unwrap();
+    assert_eq!(flags[0].name, "v");
+    assert!(unread[0].to_string().contains("longer than"), "{unread:?}");
+}
+
+#[test]
+fn the_first_folders_unit_counts_and_of_a_flag_the_last() {
+    let unit = |line: &str| format!("[Service]\nExecStart=kubelet {line}\n");
+    let (own, packages) = (unit("--v=1 --v=2"), unit("--cni-bin-dir=/x"));
+    let paths = [0, 4].map(|at| format!("{}/{UNIT}", UNITS[at]));
+    let flags = flags(&host(&[(&paths[0], &own), (&paths[1], &packages)]));
+    let flags = flags.known().unwrap();
+    assert_eq!((flags.flags.len(), flags.value("v"), flags.value("cni-bin-dir")), (2, Some("2"), None));
 }

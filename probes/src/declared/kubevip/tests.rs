@@ -183,3 +183,37 @@ fn nothing_is_concluded_where_the_kubelets_folder_is_not_known() {
     read.take("/var/lib/kubelet/config.yaml".into(), Err(denied.clone()));
     assert_eq!(static_pods(&read).known().unwrap().unread, [denied]);
 }
+
+/// Could fail by a link that is passed over: the manifest behind it would be as good as none.
+#[test]
+fn a_link_into_what_is_not_to_be_seen_may_be_a_manifest() {
+    let link = |to: &str| Entry { name: "vip.yaml".into(), kind: EntryKind::Dangling(to.into()) };
+    let at = |to: &str| {
+        let mut read = host(FOLDER, &[]);
+        read.take(FOLDER.into(), Ok(Some(Found::Folder(vec![link(to)]))));
+        assert!(asks(&read).contains(&Ask::folder("/srv", &[])));
+        read
+    };
+    let mut read = at("/srv/pods/vip.yaml");
+    read.take("/srv".into(), Ok(None));
+    let pods = static_pods(&read);
+    let [why] = pods.known().unwrap().unread.as_slice() else { panic!("{pods:?}") };
+    assert!(why.to_string().contains("/srv is not to be seen"), "{why}");
+    read.take("/srv".into(), Ok(Some(Found::Folder(Vec::new()))));
+    assert_eq!(static_pods(&read), Fact::Known(StaticPods::default()), "it leads nowhere, for the kubelet too");
+}
+
+#[test]
+fn a_folder_that_is_no_path_from_the_root_is_not_asked_for() {
+    let mut read = RawHost::nothing();
+    read.take("/var/lib/kubelet/config.yaml".into(), Ok(Some(Found::Text("staticPodPath: pods\n".into()))));
+    assert_eq!(folders(&read), OTHERS);
+}
+
+#[test]
+fn kube_vip_makes_the_wireguard_link_and_not_the_one_for_services() {
+    let pod = read(&with(
+        "args: [manager, --wireguard, --interface, wg0]\n    env: [{name: vip_servicesinterface, value: eth1}]",
+    ));
+    assert_eq!(pod.links().collect::<Vec<_>>(), [("wg0", true), ("eth1", false)]);
+}

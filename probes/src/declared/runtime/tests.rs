@@ -166,3 +166,46 @@ fn a_file_that_leads_to_a_folder_of_imports_leads_to_the_networks_addresses_all_
     let Fact::Known(Ipam::HostLocal(pool)) = Files::parse(&machine.read()).addresses else { panic!() };
     assert_eq!(pool.config, format!("{folder}/cni/net.d/10-net.conf"));
 }
+
+#[test]
+fn of_a_flag_that_stands_twice_the_last_counts_and_a_comment_does_not() {
+    let config = "# containerRuntimeEndpoint: unix:///run/cri-dockerd.sock\n\
+                  containerRuntimeEndpoint: unix:///run/cri-dockerd.sock\n\
+                  containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n\
+                  #containerRuntimeEndpoint: unix:///run/crio/crio.sock\n";
+    assert_eq!(runtime(&Machine::new().file(ENDPOINTS[1], config)).kind, Kind::Containerd);
+}
+
+/// Could fail by memory: each plugin of a network has all folders.
+#[test]
+fn there_is_an_end_to_the_folders_of_plugins() {
+    let dirs = |count: usize| {
+        let dirs: Vec<_> = (0..count).map(|at| format!("'/bin/{at}'")).collect();
+        containerd(&format!("{TWO}bin_dirs = [{}]", dirs.join(", ")))
+    };
+    assert_eq!(runtime(&dirs(16)).plugins.len(), 16);
+    assert!(unread(&dirs(17)).contains("more than 16 folders"));
+}
+
+#[test]
+fn a_runtimes_folder_that_only_root_may_look_into_is_there() {
+    let both = Machine::new().file("/etc/crio/crio.conf", "").file(CONTAINERD, TWO);
+    assert_eq!(runtime(&both.denied("/run/crio")).kind, Kind::Crio);
+}
+
+#[test]
+fn the_kubelets_flag_comes_before_its_configuration() {
+    let flags = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/containerd/containerd.sock\"\n";
+    let config = "containerRuntimeEndpoint: unix:///run/crio/crio.sock\n";
+    let both = Machine::new().file(ENDPOINTS[0], flags).file(ENDPOINTS[1], config);
+    assert_eq!(runtime(&both).kind, Kind::Containerd);
+}
+
+#[test]
+fn a_network_without_a_name_is_not_asked_for() {
+    let network = |name: &str| {
+        let text = format!("[crio.network]\ncni_default_network = '{name}'\n");
+        runtime(&Machine::crio().file("/etc/crio/crio.conf", &text)).network
+    };
+    assert_eq!((network(""), network("net")), (None, Some("net".into())));
+}

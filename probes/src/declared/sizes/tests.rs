@@ -147,3 +147,33 @@ fn what_could_not_be_read_or_used_is_not_passed_over() {
     assert_eq!(pods(&Files::parse(&RawHost::unread(unread.clone()))), Err(unread));
     assert_eq!(pods(&Files::parse(&RawHost::nothing())), Ok(None));
 }
+
+/// Could fail by a key that the plugin takes and that is not found: another file would have the last word.
+#[test]
+fn keys_are_the_plugins_whatever_the_case_of_their_letters() {
+    let loud = [(CALICO, &*calico(r#", "MTU": 1400"#)), ("/var/lib/calico/mtu", "1450")];
+    assert_eq!(told(&loud), by(1400, &format!("{CALICO}: mtu of calico")));
+    assert_eq!(is_left_to_felix(&files(&loud)), Ok(Some(false)));
+    let delegate = |key: &str| flannel(&format!(r#", "Delegate": {{"{key}": 1400}}"#));
+    let note = ("/run/flannel/subnet.env", "FLANNEL_MTU=1450\n");
+    assert_eq!(told(&[(FLANNEL, &delegate("mtu")), note]), by(1400, &format!("{FLANNEL}: delegate.mtu of flannel")));
+    assert_eq!(told(&[(FLANNEL, &delegate("MTU")), note]).map(|(mtu, _)| mtu), Some(1450), "that one is a map");
+}
+
+/// Could fail by one byte at what a kernel takes.
+#[test]
+fn the_least_that_a_kernel_takes_is_a_size_and_one_byte_less_is_none() {
+    let felix = |mtu: &str| told(&[(CALICO, &calico("")), ("/var/lib/calico/mtu", mtu)]);
+    let note = |mtu: &str| told(&[(FLANNEL, &flannel("")), ("/run/flannel/subnet.env", &format!("FLANNEL_MTU={mtu}"))]);
+    for (mtu, is) in [("68", true), ("67", false)] {
+        let file = told(&[(CALICO, &calico(&format!(r#", "mtu": {mtu}"#)))]);
+        assert_eq!([file, felix(mtu), note(mtu)].map(|told| told.is_some()), [is; 3], "{mtu}");
+    }
+}
+
+#[test]
+fn of_several_that_tune_the_last_counts() {
+    let list = r#"{"name": "x", "plugins": [{"type": "bridge", "mtu": 1500}, {"type": "tuning", "mtu": 1400},
+        {"type": "tuning", "mtu": 1450}]}"#;
+    assert_eq!(told(&[(CALICO, list)]), by(1450, &format!("{CALICO}: mtu of tuning")));
+}

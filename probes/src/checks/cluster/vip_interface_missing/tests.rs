@@ -99,7 +99,7 @@ fn a_machine_without_kube_vip_is_quiet_and_what_could_not_be_read_is_named() {
     assert_eq!(told(&Example::reference()), []);
     let mut node =
         on(Example::reference(), KubeVip { interface: Given::Elsewhere { place: "$(NIC)".into() }, ..pod("x") });
-    let why = judged(&node).unwrap_err().to_string();
+    let why = judged(&node).unwrap().unread.remove(0).1.to_string();
     assert!(why.contains("vip_interface may come from $(NIC)"), "{why}");
     let denied = Unread::new(Source::HostFiles, Reason::Denied { needs: "permission to read x".into() });
     node.tables.declared.static_pods = Fact::Known(StaticPods { kube_vip: vec![pod("eth1")], unread: vec![denied] });
@@ -136,4 +136,49 @@ fn a_dead_nic_below_is_the_cause() {
     let carries =
         |node: &Example| node.snapshot().carries(&Subject::Link("enp5s0".into()), &Subject::Link("vmbr1".into()));
     assert!(carries(&on(Example::reference(), pod("vmbr1"))));
+}
+
+/// Which findings of this code would clear, told by their manifest.
+fn clears(judgement: &Judgement<Evidence>, manifest: &str) -> bool {
+    let evidence = serde_json::json!({ "manifest": manifest });
+    !judgement.kept.iter().any(|kept| kept.has(&evidence))
+}
+
+/// Could fail by either: what an unreadable manifest named would clear, or what a readable one named never would.
+#[test]
+fn what_an_unreadable_manifest_named_stays_and_what_another_named_is_judged() {
+    let denied = Unread::new(Source::HostFiles, Reason::Denied { needs: "permission to read x".into() });
+    let mut node = Example::reference();
+    let of = |interface: &str| StaticPods { kube_vip: vec![pod(interface)], unread: vec![denied.clone()] };
+    for (interface, raised) in [("eth1", 1), ("vmbr1", 0)] {
+        node.tables.declared.static_pods = Fact::Known(of(interface));
+        let judgement = judged(&node).unwrap();
+        assert_eq!((judgement.raised.len(), judgement.unread.len()), (raised, 1));
+        assert!(!clears(&judgement, "/etc/kubernetes/manifests/other.yaml"));
+        assert!(clears(&judgement, &pod("x").file), "it was read");
+    }
+    node.tables.declared.static_pods = Fact::Known(StaticPods { kube_vip: vec![pod("eth1")], unread: Vec::new() });
+    assert!(clears(&judged(&node).unwrap(), "/etc/kubernetes/manifests/other.yaml"), "it is gone");
+    node.tables.declared.static_pods = Fact::Known(StaticPods { kube_vip: Vec::new(), unread: vec![denied.clone()] });
+    assert_eq!(judged(&node).unwrap_err(), denied);
+}
+
+#[test]
+fn a_link_that_two_manifests_name_is_one_finding_as_severe_as_the_worse() {
+    let node = down(Example::reference().address("vmbr0", "10.0.0.10", 32));
+    let other = || KubeVip { address: Given::Text("10.0.0.99".into()), file: "/m/other".into(), ..pod("vmbr0") };
+    for pods in [vec![pod("vmbr0"), other()], vec![other(), pod("vmbr0")]] {
+        let mut node = node.clone();
+        node.tables.declared.static_pods = Fact::Known(StaticPods { kube_vip: pods, unread: Vec::new() });
+        let [(subject, severity, _)] = <[_; 1]>::try_from(told(&node)).unwrap();
+        assert_eq!((subject.as_str(), severity), ("vmbr0", Severity::Critical));
+    }
+}
+
+#[test]
+fn a_candidate_works_and_is_of_the_addresss_network() {
+    let candidates = |node: Example| judged(&on(node, pod("eth1"))).unwrap().raised.remove(0).evidence.candidates;
+    assert_eq!(candidates(Example::reference().address("vmbr0", "10.0.0.10", 24)), ["vmbr1"], "it holds it itself");
+    let idle = down(Example::reference().address("vmbr0", "10.0.0.77", 24));
+    assert_eq!(candidates(idle), ["vmbr1"]);
 }

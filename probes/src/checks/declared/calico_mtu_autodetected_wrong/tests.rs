@@ -194,17 +194,19 @@ fn of_several_tunnels_the_largest_overhead_counts() {
     quiet(&two(1450));
 }
 
+/// A node whose bond of this MTU leads to its peer, without a tunnel.
+fn direct(nic: u32, felix: u32) -> Example {
+    let node = Example::empty()
+        .device("eth0", "device", 1500)
+        .device("bond0", "bond", nic)
+        .address("bond0", "10.9.0.1", 24)
+        .pod(PODS[0], 1500, "10.244.1.2")
+        .peer("b", "bond0", "10.9.0.2");
+    calico(node, 0, felix)
+}
+
 #[test]
 fn without_a_tunnel_pods_have_what_the_nic_has() {
-    let direct = |nic: u32, felix| {
-        let node = Example::empty()
-            .device("eth0", "device", 1500)
-            .device("bond0", "bond", nic)
-            .address("bond0", "10.9.0.1", 24)
-            .pod(PODS[0], 1500, "10.244.1.2")
-            .peer("b", "bond0", "10.9.0.2");
-        calico(node, 0, felix)
-    };
     let node = direct(9000, 1500);
     assert_eq!(judge(&node).raised[0].subject, Subject::Pods);
     assert_eq!((told(&node).0.overhead, told(&node).0.right), (0, IpSize::new(9000)));
@@ -229,4 +231,17 @@ fn files_that_could_not_be_read_are_not_concluded() {
     assert_eq!(CalicoMtuAutodetectedWrong::judge(&hidden.snapshot()).unwrap_err(), why);
     hidden.tables.declared.cni = crate::fact::Fact::Absent;
     quiet(&hidden); // No file of Calico's: nobody asks what Felix found.
+}
+
+/// Could fail by the routes that are known: without the one that is not, another link takes least.
+#[test]
+fn without_a_tunnel_a_route_to_a_peer_that_is_not_known_leaves_it_open() {
+    use crate::fact::Fact;
+    let mut node = direct(9000, 1500).snapshot();
+    let way = node.peers[0].underlay.v4.expect("a peer");
+    node.lookups.insert(way.into(), Fact::Unread(Unread::new(Source::Lookup, Reason::NotYet)));
+    let judgement = CalicoMtuAutodetectedWrong::judge(&node).unwrap();
+    assert!(judgement.raised.is_empty());
+    let [(subject, why)] = judgement.unread.as_slice() else { panic!("{judgement:?}") };
+    assert!(*subject == Subject::Pods && why.to_string().contains("a route to a peer is not known"), "{why}");
 }

@@ -26,11 +26,12 @@ use std::collections::BTreeMap;
 
 use super::judged::{Found, in_routes, pod_tunnels};
 use super::{Case, Evidence, Other, Place};
+use crate::checks::Kept;
 use crate::checks::links::pod_links::{self, PodLink};
 use crate::checks::links::pod_ways;
 use crate::declared::sizes::{self, Giver, Pods};
 use crate::declared::{self, Declared, Network};
-use crate::fact::Unread;
+use crate::fact::{Fact, Unread};
 use crate::kernel::{Link, TunnelKind};
 use crate::report::{Role, Severity};
 use crate::snapshot::Snapshot;
@@ -39,25 +40,54 @@ use crate::snapshot::topology::TunnelView;
 use crate::subject::Subject;
 use crate::units::{IpSize, LinkMtu};
 
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Newborn {
+    pub(super) found: Vec<Found>,
+    pub(super) unread: Vec<(Subject, Unread)>,
+    pub(super) kept: Vec<Kept>,
+}
+
 /// What is at odds with what files say. `meant` is whether what there is was found to differ from what the operator means.
-pub(super) fn of(node: &Snapshot, differs_from_meant: bool) -> Result<Vec<Found>, Unread> {
-    let mut found: Vec<Found> = flannels_tunnels(node).collect();
-    let Some(pods) = sizes::pods(&node.tables.declared)?.filter(|pods| leave_by_routes(node, pods)) else {
-        return Ok(found);
-    };
-    let declared = Declared::from(&pods);
-    let too_large = too_large(node, &pods, &declared);
-    let fits = too_large.is_none();
-    found.extend(too_large);
-    found.extend(small_bridge(node, &pods, &declared));
-    if fits {
-        let meant = (!differs_from_meant).then(|| otherwise_meant(node, &declared)).flatten();
-        found.extend(match meant {
-            Some(meant) => Some(meant),
-            None => older(node, &pods, &declared)?,
-        });
+pub(super) fn of(node: &Snapshot, differs_from_meant: bool) -> Newborn {
+    let mut newborn = Newborn { found: flannels_tunnels(node).collect(), ..Newborn::default() };
+    if let Fact::Unread(why) = &node.tables.declared.flannel {
+        let own = flannels_own(node).map(|tunnel| (Subject::Link(tunnel.name.clone()), why.clone()));
+        newborn.unread.extend(own);
     }
-    Ok(found)
+    match sizes::pods(&node.tables.declared) {
+        Ok(pods) => {
+            if let Some(pods) = pods.filter(|pods| leave_by_routes(node, pods)) {
+                newborn.judge(node, differs_from_meant, &pods);
+            }
+        }
+        // It may be a tunnel's or a bridge's as well as the pods'.
+        Err(why) => {
+            newborn.unread.push((Subject::Pods, why));
+            newborn.kept.push(Kept::with("network", Network::Pods.name()));
+        }
+    }
+    newborn
+}
+
+impl Newborn {
+    fn judge(&mut self, node: &Snapshot, differs_from_meant: bool, pods: &Pods) {
+        let declared = Declared::from(pods);
+        let too_large = too_large(node, pods, &declared);
+        let fits = too_large.is_none();
+        self.found.extend(too_large);
+        self.found.extend(small_bridge(node, pods, &declared));
+        if !fits {
+            return;
+        }
+        if let Some(meant) = (!differs_from_meant).then(|| otherwise_meant(node, &declared)).flatten() {
+            return self.found.push(meant);
+        }
+        match older(node, pods, &declared) {
+            Ok(older) => self.found.extend(older),
+            Err(why) => self.unread.push((Subject::Pods, why)),
+        }
+    }
 }
 
 /// Whether pods that do not fit are so by the declaration.
@@ -117,8 +147,7 @@ fn is_flannels_sum(pods: &Pods, link: &Link, tunnel: &TunnelView) -> bool {
 /// Flannel's tunnels that are larger than what Flannel wrote, and than the link below takes.
 fn flannels_tunnels(node: &Snapshot) -> impl Iterator<Item = Found> {
     let mtu = node.tables.declared.flannel.known().and_then(|subnet| subnet.mtu);
-    let own = pod_tunnels(node).filter(|tunnel| tunnel.name.starts_with("flannel"));
-    own.filter_map(move |tunnel| {
+    flannels_own(node).filter_map(move |tunnel| {
         let mtu = mtu.filter(|&mtu| mtu < tunnel.mtu.carries() && tunnel.headroom().is_some_and(|left| left < 0))?;
         let declared =
             Declared { source: declared::FLANNEL, written: sizes::flannels(), network: Network::Tunnel, mtu };
@@ -126,6 +155,10 @@ fn flannels_tunnels(node: &Snapshot) -> impl Iterator<Item = Found> {
         found.evidence.overhead = tunnel.overhead;
         Some(found)
     })
+}
+
+fn flannels_own(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
+    pod_tunnels(node).filter(|tunnel| tunnel.name.starts_with("flannel"))
 }
 
 /// The pods' bridge, where it is smaller than all of its ports and than what is declared.

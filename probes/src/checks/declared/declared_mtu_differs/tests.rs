@@ -203,3 +203,13 @@ fn where_nothing_could_have_it_nothing_is_concluded() {
     unread.tables.links = Fact::Unread(failed(Source::Links));
     assert_eq!(DeclaredMtuDiffers::judge(&unread.snapshot()).unwrap_err(), failed(Source::Links));
 }
+
+/// Could fail by a setting's name that stands for nothing which was ever raised.
+#[test]
+fn what_was_told_of_the_operators_size_stays_while_it_cannot_be_judged() {
+    let found = judge(&sized(Example::reference(), &["vxlan.calico"], 1400), None, Some(1450));
+    let evidence = serde_json::to_value(&found.raised[0].evidence).unwrap();
+    let none = judge(&Example::empty(), Some(1500), Some(1450));
+    assert_eq!((none.unread.len(), none.kept.len()), (2, 2));
+    assert!(none.kept.iter().any(|kept| kept.has(&evidence)));
+}

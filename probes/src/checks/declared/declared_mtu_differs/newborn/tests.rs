@@ -313,3 +313,47 @@ fn a_machine_without_files_declares_nothing_and_one_that_hides_them_is_not_concl
     let judgement = judge(&hidden);
     assert_eq!((judgement.raised.len(), &judgement.unread[..]), (0, &[(Subject::Pods, why)][..]));
 }
+
+fn keeps(judgement: &Judgement<Evidence>, raised: &Raised<Evidence>) -> bool {
+    let evidence = serde_json::to_value(&raised.evidence).unwrap();
+    let named = judgement.unread.iter().any(|(subject, _)| *subject == raised.subject);
+    named || judgement.kept.iter().any(|kept| kept.has(&evidence))
+}
+
+/// Could fail by a finding about a tunnel that clears as soon as the file that gave the size cannot be read.
+#[test]
+fn what_a_file_said_of_a_tunnel_stays_while_the_file_cannot_be_read() {
+    let small = calico(sized(Example::reference(), &["vxlan.calico"], 1400), 1450, 1450);
+    let raised = one(judge(&small));
+    assert_eq!(raised.subject, Subject::Link("vxlan.calico".into()));
+    let mut blind = small;
+    let denied = Unread::new(Source::HostFiles, Reason::Denied { needs: "permission".into() });
+    blind.tables.declared.cni = Fact::Unread(denied);
+    let judgement = judge(&blind);
+    assert!(judgement.raised.is_empty() && keeps(&judgement, &raised), "{judgement:?}");
+    let meant = raised_of_the_operator();
+    assert!(!keeps(&judgement, &meant), "another one's word is judged");
+}
+
+fn raised_of_the_operator() -> Raised<Evidence> {
+    let mut node = sized(Example::reference(), &["vmbr1"], 1499).snapshot();
+    node.expect.underlay_mtu = Some(IpSize::new(1500));
+    one(DeclaredMtuDiffers::judge(&node).unwrap())
+}
+
+/// Could fail by the note of Flannel alone: its tunnel would clear, as its file names an MTU of its own.
+#[test]
+fn flannels_tunnel_stays_while_its_note_cannot_be_read_and_is_told_while_the_cni_file_cannot() {
+    let large = sized(flannel(Example::flannel(), 1450), &["flannel.1"], 1500);
+    let tunnel = |judgement: Judgement<Evidence>| {
+        judgement.raised.into_iter().find(|raised| raised.subject == Subject::Link("flannel.1".into()))
+    };
+    let raised = tunnel(judge(&large)).expect("a tunnel that is too large");
+    let denied = || Unread::new(Source::HostFiles, Reason::Denied { needs: "permission".into() });
+    let mut blind = large.clone();
+    blind.tables.declared.cni = Fact::Unread(denied());
+    assert!(tunnel(judge(&blind)).is_some(), "the note says it all");
+    blind.tables.declared = files(&[(FLANNEL, r#"{"name": "x", "type": "flannel", "delegate": {"mtu": 1450}}"#)]);
+    blind.tables.declared.flannel = Fact::Unread(denied());
+    assert!(keeps(&judge(&blind), &raised));
+}
