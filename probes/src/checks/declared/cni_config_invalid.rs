@@ -59,9 +59,7 @@ impl Check for CniConfigInvalid {
             Look { run: "journalctl -u crio | grep 'CNI config'", see: "which files CRI-O passes over, and why" },
         ],
         metrics: &[],
-        class: Class::NoThread {
-            why: "pods that never start say so themselves; threads about lost packets begin when they run",
-        },
+        class: Class::NoNetwork,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniConfigInvalid", minutes: 2 },

@@ -57,9 +57,7 @@ impl Check for CniNotConfigured {
             },
         ],
         metrics: &[],
-        class: Class::NoThread {
-            why: "pods that never start say so themselves; threads about lost packets begin when they run",
-        },
+        class: Class::NoNetwork,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniNotConfigured", minutes: 5 },
