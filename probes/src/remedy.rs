@@ -401,6 +401,13 @@ pub enum Lost {
     },
 }
 
+impl Fix {
+    /// The CNI whose nodes alone ever need it; `None` for what any node may need.
+    pub fn cni(&self) -> Option<Cni> {
+        matches!(self, Self::CalicoSearch { .. }).then_some(Cni::Calico)
+    }
+}
+
 /// The line between two ways of making something true.
 pub const INSTEAD: &str = "Or, instead of that:";
 
