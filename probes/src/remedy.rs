@@ -36,6 +36,7 @@ use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
 pub use addresses::AddressesFault;
+pub use cni::Broken as CniBroken;
 pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
 pub use vtep::{PortAt, VtepEntry};
@@ -369,7 +370,7 @@ pub enum Fix {
         /// Whose file it is; that of the CNI that was recognised where it does not say.
         of: Cni,
         /// Files in it that are broken.
-        broken: Vec<String>,
+        broken: CniBroken,
     },
     /// CNI plugins are there and run.
     CniPlugins {

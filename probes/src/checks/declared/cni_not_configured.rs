@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::cni::{CNI, Looks, look, looks, whose};
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
-use crate::remedy::Fix;
+use crate::remedy::{CniBroken, Fix};
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
@@ -94,7 +94,7 @@ impl Check for CniNotConfigured {
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
         let names = evidence.passed_over.iter().chain(&evidence.wants).map(String::as_str);
-        vec![Fix::CniFile { folder: evidence.looks.folder.clone(), of: whose(names), broken: Vec::new() }]
+        vec![Fix::CniFile { folder: evidence.looks.folder.clone(), of: whose(names), broken: CniBroken::default() }]
     }
 
     fn example() -> (Subject, Severity, Evidence) {
