@@ -453,10 +453,10 @@ pub static ALL: &[Registered] = &[
     of::<declared::CniConfigInvalid>(),
     of::<declared::CniPluginMissing>(),
     of::<declared::DeclaredMtuDiffers>(),
-    of::<declared::KubeletFlagRemoved>(),
-    of::<cluster::VipInterfaceMissing>(),
     of::<declared::CalicoMtuAutodetectedWrong>(),
     of::<declared::PodAddressesExhausted>(),
+    of::<declared::KubeletFlagRemoved>(),
+    of::<cluster::VipInterfaceMissing>(),
 ];
 
 /// The check of this code.

@@ -36,6 +36,7 @@ use crate::transfer::Direction;
 use crate::units::{IpSize, LinkMtu};
 
 pub use addresses::AddressesFault;
+pub use cni::Broken as CniBroken;
 pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
 pub use vtep::{PortAt, VtepEntry};
@@ -369,7 +370,7 @@ pub enum Fix {
         /// Whose file it is; that of the CNI that was recognised where it does not say.
         of: Cni,
         /// Files in it that are broken.
-        broken: Vec<String>,
+        broken: CniBroken,
     },
     /// CNI plugins are there and run.
     CniPlugins {
@@ -399,6 +400,13 @@ pub enum Lost {
         /// Between which hops, where that is known.
         hole: Option<Hole>,
     },
+}
+
+impl Fix {
+    /// The CNI whose nodes alone ever need it; `None` for what any node may need.
+    pub fn cni(&self) -> Option<Cni> {
+        matches!(self, Self::CalicoSearch { .. }).then_some(Cni::Calico)
+    }
 }
 
 /// The line between two ways of making something true.

@@ -5,7 +5,7 @@
 
 mod remedies;
 
-use probes::checks::{ALL, Alert, Area, Class, Entry, Look, Registered};
+use probes::checks::{ALL, Alert, Area, Class, Entry, Judged, Look, Registered};
 use probes::remedy;
 use probes::report::Severity;
 use probes::snapshot::Setup;
@@ -39,7 +39,7 @@ pub struct Explained {
     pub steps: &'static [Look],
     /// How much evidence it takes.
     pub evidence: &'static str,
-    /// What to query.
+    /// What to query; nothing where agents do not judge it.
     pub metrics: Vec<String>,
     /// Codes that are its consequences.
     pub silences: &'static [&'static str],
@@ -131,7 +131,7 @@ impl Explained {
             look: look.iter().map(|look| look.run).collect(),
             steps: look,
             evidence: confirm.text(),
-            metrics: queries(code, metrics),
+            metrics: queries(check.judged, code, metrics),
             silences,
             silenced_by: causes(code),
             alert: told(alert),
@@ -160,7 +160,10 @@ impl From<Class> for Incident {
     }
 }
 
-fn queries(code: &str, others: &[&str]) -> Vec<String> {
+fn queries(judged: Judged, code: &str, others: &[&str]) -> Vec<String> {
+    if judged == Judged::Reports {
+        return Vec::new();
+    }
     let own = ["mtuscope_finding", "mtuscope_findings"].map(|family| format!("{family}{{code=\"{code}\"}}"));
     own.into_iter().chain(others.iter().map(|&query| query.to_owned())).collect()
 }
@@ -201,6 +204,14 @@ mod tests {
         }
         assert_eq!(forwards, backwards);
         assert!(forwards.contains(&("link-down", "peer-unreachable")));
+    }
+
+    #[test]
+    fn what_agents_do_not_judge_has_nothing_to_query() {
+        for check in ALL {
+            let queries = Explained::new(check).metrics;
+            assert_eq!(queries.is_empty(), check.judged == Judged::Reports, "{}", check.entry.code);
+        }
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub enum Class {
     Undersized,
     /// Pods find no address left.
     Addresses,
+    /// The runtime finds no file or no program that gives pods a network.
+    NoNetwork,
+    /// An upgrade meets a flag of yesterday.
+    Flags,
     /// No public thread is known.
     NoThread {
         /// Why that may be.
@@ -53,7 +57,7 @@ pub struct Story {
 
 impl Class {
     /// Every class that has a story.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::BlackHole,
         Self::Overhead,
         Self::Mixed,
@@ -67,6 +71,8 @@ impl Class {
         Self::Forwarding,
         Self::Undersized,
         Self::Addresses,
+        Self::NoNetwork,
+        Self::Flags,
     ];
 
     /// What is known of it; `None` where no public thread is.
@@ -85,6 +91,8 @@ impl Class {
             Self::Forwarding => FORWARDING,
             Self::Undersized => UNDERSIZED,
             Self::Addresses => ADDRESSES,
+            Self::NoNetwork => NO_NETWORK,
+            Self::Flags => FLAGS,
             Self::NoThread { .. } => return None,
         })
     }
@@ -213,6 +221,26 @@ const ADDRESSES: Story = Story {
         "projectcalico/calico#5339",
         "projectcalico/calico#4861",
     ],
+};
+
+const NO_NETWORK: Story = Story {
+    title: "no network for new pods",
+    text: "A change of runtime, an install that was cut short or a cleaned-up folder leaves no CNI file, half of one, or \
+           not the program that it names. Pods that run notice nothing; new ones hang in ContainerCreating.",
+    threads: &[
+        "kubernetes/kubernetes#48798",
+        "containerd/containerd#8662",
+        "projectcalico/cni-plugin#389",
+        "openshift/origin#15210",
+        "rancher/rke2#7981",
+    ],
+};
+
+const FLAGS: Story = Story {
+    title: "a flag of yesterday",
+    text: "A node is upgraded, and its kubelet ends at once: a file that nobody looked at for years gives it a flag that \
+           was taken away.",
+    threads: &["kubernetes-sigs/kubespray#8924", "kubernetes/website#34755", "kubernetes/website#36896"],
 };
 
 #[cfg(test)]

@@ -87,6 +87,13 @@ fn without_a_right_to_probe_the_measured_codes_are_not_concluded_and_the_read_on
     assert_eq!(unread.len(), 2 + 2 + 6 + 6 + 6 + 6 + 2 + 2 + 2 + 2 + 2 + 2);
 }
 
+#[test]
+fn codes_of_one_area_stand_together() {
+    let mut areas: Vec<_> = ALL.iter().map(|check| check.entry.area).collect();
+    areas.dedup();
+    assert!(areas.is_sorted_by(|a, b| a < b), "lists by area name each once: {areas:?}");
+}
+
 /// What is raised and stays loud: no other finding is its cause.
 fn loud(example: &Example) -> Vec<String> {
     loud_at(&example.snapshot())

@@ -16,10 +16,15 @@ pub(super) fn mtu(tunnel: &str, mtu: LinkMtu, outer: u32) -> Vec<String> {
 
 pub(super) fn pod_mtu(mtu: LinkMtu) -> Vec<String> {
     vec![
+        "Pods take their MTU from FLANNEL_MTU in /run/flannel/subnet.env unless /etc/cni/net.d/10-flannel.conflist sets an \
+         `mtu`: remove that (ConfigMap kube-flannel-cfg, cni-conf.json)."
+            .into(),
         format!(
-            "Pods take their MTU from FLANNEL_MTU in /run/flannel/subnet.env unless /etc/cni/net.d/10-flannel.conflist \
-             sets an `mtu`: remove that, see that FLANNEL_MTU is {mtu}, and on every node:"
+            "flanneld writes FLANNEL_MTU as it starts: the `MTU` of net-conf.json's Backend, or the NIC's where that has \
+             none, less the tunnel's overhead. Restart it, and see that it is {mtu}:"
         ),
+        RESTART.into(),
+        "cni0 is reused as it is, so on every node:".into(),
         format!("$ ip link set dev cni0 mtu {mtu}"),
     ]
 }
@@ -50,7 +55,10 @@ $ ip link set dev flannel.1 mtu 1450; ip link set dev cni0 mtu 1450
     #[test]
     fn pods_follow_flannels_own_file() {
         insta::assert_snapshot!(pod_mtu(LinkMtu::new(1450)).join("\n"), @r#"
-Pods take their MTU from FLANNEL_MTU in /run/flannel/subnet.env unless /etc/cni/net.d/10-flannel.conflist sets an `mtu`: remove that, see that FLANNEL_MTU is 1450, and on every node:
+Pods take their MTU from FLANNEL_MTU in /run/flannel/subnet.env unless /etc/cni/net.d/10-flannel.conflist sets an `mtu`: remove that (ConfigMap kube-flannel-cfg, cni-conf.json).
+flanneld writes FLANNEL_MTU as it starts: the `MTU` of net-conf.json's Backend, or the NIC's where that has none, less the tunnel's overhead. Restart it, and see that it is 1450:
+$ kubectl -n kube-flannel rollout restart ds/kube-flannel-ds
+cni0 is reused as it is, so on every node:
 $ ip link set dev cni0 mtu 1450
 "#);
     }

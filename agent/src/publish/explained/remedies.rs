@@ -34,30 +34,36 @@ pub struct Variant {
     pub lines: Vec<String>,
 }
 
-/// The steps of a remedy, in order.
+/// The steps of a remedy, in order. One that only a certain CNI's nodes ever need has no wording for others.
 pub(super) fn by_setup(fixes: &[Fix]) -> Vec<Step> {
-    let mut all = Vec::new();
-    for (cni, _) in CNIS {
-        for (host, _) in HOSTS {
-            all.push(((cni, host), remedy::steps(fixes, Setup { cni, host })));
-        }
-    }
-    let steps = all.iter().map(|(_, steps)| steps.len()).max().unwrap_or_default();
+    let all = setups(fixes);
+    let worded: Vec<(Pair, Vec<Vec<String>>)> =
+        all.iter().map(|&(cni, host)| ((cni, host), remedy::steps(fixes, Setup { cni, host }))).collect();
+    let steps = worded.iter().map(|(_, steps)| steps.len()).max().unwrap_or_default();
     let wordings =
-        |nth: usize| all.iter().map(move |(setup, steps)| (*setup, steps.get(nth).cloned().unwrap_or_default()));
+        |nth: usize| worded.iter().map(move |(setup, steps)| (*setup, steps.get(nth).cloned().unwrap_or_default()));
     (0..steps).map(|nth| Step { variants: variants(wordings(nth)) }).filter(|step| !step.variants.is_empty()).collect()
+}
+
+/// The set-ups that a remedy can be needed on.
+fn setups(fixes: &[Fix]) -> Vec<Pair> {
+    let only = fixes.iter().find_map(Fix::cni);
+    let cnis = CNIS.into_iter().map(|(cni, _)| cni).filter(|&cni| only.is_none_or(|only| only == cni));
+    cnis.flat_map(|cni| HOSTS.map(|(host, _)| (cni, host))).collect()
 }
 
 fn variants(wordings: impl Iterator<Item = (Pair, Vec<String>)>) -> Vec<Variant> {
     let mut groups: Vec<(Vec<String>, Vec<Pair>)> = Vec::new();
+    let mut all = 0;
     for (setup, lines) in wordings {
+        all += 1;
         match groups.iter_mut().find(|(known, _)| *known == lines) {
             Some((_, setups)) => setups.push(setup),
             None => groups.push((lines, vec![setup])),
         }
     }
     let told = groups.into_iter().filter(|(lines, _)| !lines.is_empty());
-    told.map(|(lines, setups)| Variant { setup: name(&setups), lines }).collect()
+    told.map(|(lines, setups)| Variant { setup: name(&setups).filter(|_| setups.len() < all), lines }).collect()
 }
 
 /// The set-ups in words: `Calico, Flannel`, `Proxmox VE`, `Calico on Proxmox VE`; nothing if it is all.
@@ -125,15 +131,21 @@ mod tests {
         for check in probes::checks::ALL {
             let fixes = check.example().fixes;
             let steps = by_setup(&fixes);
-            for (cni, _) in CNIS {
-                for (host, _) in HOSTS {
-                    let setup = Setup { cni, host };
-                    let rendered = remedy::render(&fixes, setup);
-                    let told: BTreeSet<&String> =
-                        steps.iter().flat_map(|step| &step.variants).flat_map(|variant| &variant.lines).collect();
-                    assert!(rendered.iter().all(|line| told.contains(line)), "{} {setup:?}", check.entry.code);
-                }
+            for (cni, host) in setups(&fixes) {
+                let setup = Setup { cni, host };
+                let rendered = remedy::render(&fixes, setup);
+                let told: BTreeSet<&String> =
+                    steps.iter().flat_map(|step| &step.variants).flat_map(|variant| &variant.lines).collect();
+                assert!(rendered.iter().all(|line| told.contains(line)), "{} {setup:?}", check.entry.code);
             }
         }
+    }
+
+    #[test]
+    fn what_only_calico_needs_is_not_worded_for_flannel() {
+        let wrong = probes::checks::by_code("calico-mtu-autodetected-wrong").unwrap();
+        let told: Vec<Variant> = by_setup(&wrong.example().fixes).into_iter().flat_map(|step| step.variants).collect();
+        assert!(told.iter().all(|one| one.setup.is_none()), "{told:?}");
+        assert!(told.iter().flat_map(|one| &one.lines).any(|line| line.contains("calicoNetwork")));
     }
 }

@@ -59,7 +59,9 @@ pub fn entry(entry: &Explained, style: Style) -> String {
     text.push_str(&style.wrap("  proof: ", entry.evidence));
     list(&mut text, "EXPLAINS", "silenced while this is found", &entry.silences.join(", "), style);
     list(&mut text, "EXPLAINED BY", "silent while one of these is found", &entry.silenced_by.join(", "), style);
-    text.push_str(&style.heading("QUERY", ""));
+    if !entry.metrics.is_empty() {
+        text.push_str(&style.heading("QUERY", ""));
+    }
     entry.metrics.iter().for_each(|query| text.push_str(&format!("  {query}\n")));
     text.push_str(&style.heading("ALERT", ""));
     text.push_str(&style.wrap("  ", &alert(entry)));

@@ -125,7 +125,12 @@ pub(super) fn on_planes(name: &str, planes: &[&str]) -> String {
 /// Typed evidence as `name value` pairs.
 fn evidence(evidence: &Value) -> String {
     let Value::Object(fields) = evidence else { return show(evidence) };
-    let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
     let pairs = fields.iter().filter(|(_, value)| !empty(value));
     let pairs: Vec<String> = pairs.map(|(name, value)| format!("{} {}", label(name), show(value))).collect();
     pairs.join(" · ")
@@ -180,7 +185,7 @@ mod tests {
 
     #[test]
     fn evidence_reads_as_words() {
-        let value = json!({"carries": 1400, "by": null, "peers": [], "links": ["a", "b"], "is_up": false,
+        let value = json!({"carries": 1400, "by": null, "peers": [], "by_mtu": {}, "links": ["a", "b"], "is_up": false,
             "hop": {"ttl": 2, "says_so": true}, "why": {"kind": "silent"}});
         assert_eq!(evidence(&value), "carries 1400 · hop (says so yes, ttl 2) · is up no · links a, b · why silent");
     }

@@ -12,9 +12,10 @@ use serde::Serialize;
 use super::cni::{BrokenFile, CNI, Looks, look, looks, whose};
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
-use crate::remedy::Fix;
+use crate::remedy::{CniBroken, Fix};
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
+use crate::snapshot::setup::Cni;
 use crate::subject::Subject;
 
 /// The rule.
@@ -59,9 +60,7 @@ impl Check for CniConfigInvalid {
             Look { run: "journalctl -u crio | grep 'CNI config'", see: "which files CRI-O passes over, and why" },
         ],
         metrics: &[],
-        class: Class::NoThread {
-            why: "pods that never start say so themselves; threads about lost packets begin when they run",
-        },
+        class: Class::NoNetwork,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniConfigInvalid", minutes: 2 },
@@ -99,8 +98,13 @@ impl Check for CniConfigInvalid {
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
-        let broken: Vec<_> = evidence.files.iter().map(|broken| broken.file.clone()).collect();
-        let of = whose(broken.iter().map(String::as_str));
+        let known = |path: &str| whose([path]) != Cni::Unknown;
+        let (own, others): (Vec<_>, Vec<_>) =
+            evidence.files.iter().map(|broken| broken.file.clone()).partition(|path| known(path));
+        let behind = evidence.instead.iter().chain(&evidence.ignored);
+        let then = behind.map(String::as_str).find(|path| known(path)).map(str::to_owned);
+        let of = whose(own.iter().chain(&then).map(String::as_str));
+        let broken = CniBroken { own, others, then };
         vec![Fix::CniFile { folder: evidence.looks.folder.clone(), of, broken }]
     }
 
@@ -174,6 +178,23 @@ mod tests {
         let (severity, found) = raised(&with(Machine::crio(), &[files[0], files[2]])).unwrap();
         assert_eq!((severity, found.files.len(), found.instead), (Severity::Critical, 2, None));
         assert!(raised(&with(Machine::crio(), &[files[1], files[2]])).is_none());
+    }
+
+    #[test]
+    fn a_leftover_before_the_cnis_own_file_is_moved_and_the_cni_is_left_alone() {
+        let told = |machine: &Machine| {
+            let (_, found) = raised(machine).unwrap();
+            crate::remedy::render(&CniConfigInvalid::fixes(&CNI, &found), crate::snapshot::Setup::default()).join("\n")
+        };
+        let own = ("10-calico.conflist", WHOLE);
+        for machine in [Machine::node(), Machine::crio()] {
+            let leftover = told(&with(machine.clone(), &[("00-old.conf", "{"), own]));
+            assert!(leftover.contains("mv /etc/cni/net.d/00-old.conf") && !leftover.contains("kubectl"), "{leftover}");
+            let broken = told(&with(machine, &[("10-calico.conflist", "{"), ("87-podman.conflist", WHOLE)]));
+            assert!(!broken.contains("$ mv") && broken.contains("k8s-app=calico-node"), "{broken}");
+        }
+        let nobodys = told(&with(Machine::node(), &[("10-net.conflist", "{"), ("87-podman.conflist", WHOLE)]));
+        assert!(!nobodys.contains("podman"), "nobody meant its network for pods: {nobodys}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::cni::{CNI, Looks, look, looks, takes_any, whose};
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
 use crate::fact::Unread;
-use crate::remedy::Fix;
+use crate::remedy::{CniBroken, Fix};
 use crate::report::Severity;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
@@ -60,9 +60,7 @@ impl Check for CniNotConfigured {
             },
         ],
         metrics: &[],
-        class: Class::NoThread {
-            why: "pods that never start say so themselves; threads about lost packets begin when they run",
-        },
+        class: Class::NoNetwork,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniNotConfigured", minutes: 5 },
@@ -102,7 +100,7 @@ impl Check for CniNotConfigured {
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
         let names = evidence.passed_over.iter().chain(&evidence.wants).map(String::as_str);
-        vec![Fix::CniFile { folder: evidence.looks.folder.clone(), of: whose(names), broken: Vec::new() }]
+        vec![Fix::CniFile { folder: evidence.looks.folder.clone(), of: whose(names), broken: CniBroken::default() }]
     }
 
     fn example() -> (Subject, Severity, Evidence) {

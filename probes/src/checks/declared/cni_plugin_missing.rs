@@ -64,9 +64,7 @@ impl Check for CniPluginMissing {
             },
         ],
         metrics: &[],
-        class: Class::NoThread {
-            why: "pods that never start say so themselves; threads about lost packets begin when they run",
-        },
+        class: Class::NoNetwork,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeCniPluginMissing", minutes: 2 },
@@ -95,17 +93,21 @@ impl Check for CniPluginMissing {
 
     fn summary(_: &Subject, evidence: &Evidence) -> String {
         let Evidence { file, plugins, folders, instead, .. } = evidence;
-        let one = |plugin: &Lacking| match &plugin.not_executable {
-            Some(path) => format!("{path}, which nobody may execute"),
-            None => plugin.name.clone(),
-        };
-        let names = words::list(&plugins.iter().map(one).collect::<Vec<_>>());
-        let folders = words::list(folders);
+        let missing: Vec<_> = plugins
+            .iter()
+            .filter(|plugin| plugin.not_executable.is_none())
+            .map(|plugin| plugin.name.as_str())
+            .collect();
+        let barred: Vec<_> = plugins.iter().filter_map(|plugin| plugin.not_executable.as_deref()).collect();
+        let missing =
+            (!missing.is_empty()).then(|| format!("{}, not found in {}", words::list(&missing), words::list(folders)));
+        let barred = (!barred.is_empty()).then(|| format!("{}, which nobody may execute", words::list(&barred)));
+        let needs: Vec<_> = missing.into_iter().chain(barred).collect();
         let follows = match instead {
             Some(other) => format!("New pods get the network of {other} instead."),
             None => "No new pod of this node gets a network.".into(),
         };
-        format!("{file} needs {names}; looked for in {folders}. {follows}")
+        format!("{file} needs {}. {follows}", needs.join(", and "))
     }
 
     fn fixes(_: &Subject, evidence: &Evidence) -> Vec<Fix> {
@@ -181,6 +183,9 @@ mod tests {
         let [(severity, found)] = <[_; 1]>::try_from(judged::<CniPluginMissing>(&dead).unwrap()).unwrap();
         assert_eq!(severity, Severity::Critical);
         assert!(found.plugins[0].instead.contains("/usr/lib/cni/host-local, which is not there"), "{found:?}");
+        assert!(
+            CniPluginMissing::summary(&CNI, &found).contains("needs host-local, not found in /opt/cni/bin. No new")
+        );
         let mounted = machine.clone().dangling("/opt/cni/bin/host-local", "/nix/store/x/host-local");
         let why = judged::<CniPluginMissing>(&mounted).unwrap_err().to_string();
         assert!(why.contains("/nix is not to be seen"), "{why}");
@@ -193,7 +198,8 @@ mod tests {
         let plain = machine.file("/opt/cni/bin/host-local", "#!/bin/sh\n");
         let (_, found) = judged::<CniPluginMissing>(&plain).unwrap().pop().unwrap();
         assert_eq!(found.plugins[0].not_executable.as_deref(), Some("/opt/cni/bin/host-local"));
-        assert!(CniPluginMissing::summary(&CNI, &found).contains("nobody may execute"));
+        let told = CniPluginMissing::summary(&CNI, &found);
+        assert!(told.contains("needs /opt/cni/bin/host-local, which nobody may execute. No new"), "{told}");
     }
 
     #[test]

@@ -323,6 +323,9 @@ impl Evidence {
 fn said_in(source: &str, written: &str) -> String {
     match source {
         declared::CONFIGURATION => format!("{written} in the configuration"),
-        _ => written.to_owned(),
+        _ => match written.split_once(": ") {
+            Some((file, what)) => format!("{file} ({what})"),
+            None => written.to_owned(),
+        },
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! It was harmless until an upgrade. `--network-plugin-mtu` is why this is here: it gave dockershim's pods their MTU, and
 //! went with dockershim in Kubernetes 1.24; who finds it in a file believes that it is in force. Only flags that no
-//! supported kubelet takes are told, and the version is in the evidence, because the machine does not say which kubelet it
-//! has: an older one takes the flag and runs. So it is a warning, and nothing about the network. Left out on purpose is
-//! `--pod-infra-container-image` (gone in 1.35), which kubeadm itself wrote until then.
+//! supported kubelet takes are told, each with the release whose notes say that it was taken away. The version is in the
+//! evidence, because the machine does not say which kubelet it has: an older one takes the flag and runs. So it is a
+//! warning, and nothing about the network. Left out on purpose are `--pod-infra-container-image` (gone in 1.35), which
+//! kubeadm itself wrote until then, and `--make-iptables-util-chains`, which is deprecated and still taken when its two
+//! companions, the bits of marks, are not.
 //!
 //! It is judged in a report that somebody asks for on the host ([`Judged::Reports`]): an agent runs in a pod of this
 //! kubelet, which then did start, and sees none of these files.
@@ -23,7 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
 /// Flags, and the version of Kubernetes that does not know them any more.
-const GONE: [(&str, &str); 12] = [
+const GONE: [(&str, &str); 13] = [
     ("network-plugin-mtu", "1.24"),
     ("network-plugin", "1.24"),
     ("cni-conf-dir", "1.24"),
@@ -31,6 +33,7 @@ const GONE: [(&str, &str); 12] = [
     ("cni-cache-dir", "1.24"),
     ("docker-endpoint", "1.24"),
     ("image-pull-progress-deadline", "1.24"),
+    ("non-masquerade-cidr", "1.24"),
     ("experimental-dockershim-root-directory", "1.24"),
     ("container-runtime", "1.27"),
     ("keep-terminated-pod-volumes", "1.31"),
@@ -85,7 +88,7 @@ impl Check for KubeletFlagRemoved {
             Look { run: "kubelet --version", see: "a version that does not know it any more" },
         ],
         metrics: &[],
-        class: Class::Mixed,
+        class: Class::Flags,
         silences: &[],
         confirm: Confirm::AtOnce,
         alert: Alert::None { why: "it is judged in reports that somebody asks for, not by agents" },
@@ -160,8 +163,14 @@ mod tests {
         let wanted = "The kubelet is given --network-plugin-mtu (/f:2, gone in 1.24) and --container-runtime (/f:2, \
                       gone in 1.27); one that does not know it does not start.";
         assert_eq!(told, wanted);
-        let fine =
-            ["container-runtime-endpoint", "node-ip", "pod-infra-container-image", "config", "network-plugin-mt"];
+        let fine = [
+            "container-runtime-endpoint",
+            "node-ip",
+            "pod-infra-container-image",
+            "config",
+            "network-plugin-mt",
+            "make-iptables-util-chains",
+        ];
         assert!(judged(&fine, &[]).unwrap().raised.is_empty());
     }
 

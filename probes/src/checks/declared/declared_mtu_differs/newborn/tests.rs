@@ -77,7 +77,7 @@ fn what_fits_to_the_byte_is_quiet_and_one_byte_more_is_told_before_a_pod_has_it(
     );
     assert_eq!(
         told(&raised),
-        "New pods get an MTU of 1451 B by /etc/cni/net.d/10-calico.conflist: mtu of calico, and vxlan.calico, by which \
+        "New pods get an MTU of 1451 B by /etc/cni/net.d/10-calico.conflist (mtu of calico), and vxlan.calico, by which \
          they reach other nodes, takes 1450 B."
     );
     let no_pods =
@@ -107,7 +107,7 @@ fn a_tunnel_that_has_room_for_what_is_declared_is_what_differs() {
     assert_eq!((&raised.subject, raised.evidence.case), (&Subject::Link("vxlan.calico".into()), Case::Differs));
     assert_eq!(
         told(&raised),
-        "vxlan.calico has an MTU of 1400 B; /etc/cni/net.d/10-calico.conflist: mtu of calico says 1450 B."
+        "vxlan.calico has an MTU of 1400 B; /etc/cni/net.d/10-calico.conflist (mtu of calico) says 1450 B."
     );
     let tunnel = Subject::Link("vxlan.calico".into());
     assert_eq!(raised.breaks, [tunnel, Subject::Pods], "that it is undersized, and pods as large as is declared");
@@ -204,7 +204,7 @@ fn the_operators_size_against_the_files() {
     assert_eq!((raised.severity, raised.evidence.case), (Severity::Warning, Case::Declarations));
     assert_eq!(
         told(&raised),
-        "New pods get an MTU of 1400 B by /etc/cni/net.d/10-calico.conflist: mtu of calico, where expect.overlay_mtu in \
+        "New pods get an MTU of 1400 B by /etc/cni/net.d/10-calico.conflist (mtu of calico), where expect.overlay_mtu in \
          the configuration says 1450 B."
     );
     let tunnel = one(meant(&sized(smaller.clone(), &["vxlan.calico"], 1400), 1450));
