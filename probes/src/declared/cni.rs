@@ -116,11 +116,11 @@ pub(super) fn asks(read: &RawHost) -> Vec<Ask> {
     let Ok(runtime) = runtime::of(read) else { return Vec::new() };
     let mut asks = vec![Ask::folder(&runtime.folder, &ENDINGS), Ask::folder(runtime::top(&runtime.folder), &[])];
     for file in taken(read, &runtime).ok().flatten().unwrap_or_default() {
-        if let Ok(Ok(list)) = file.read {
-            if let Some(folder) = list.folder(&runtime) {
-                asks.extend(programs::behind_links(read, &folder));
-                asks.push(Ask::folder(folder, &[".conf"]));
-            }
+        if let Ok(Ok(list)) = file.read
+            && let Some(folder) = list.folder(&runtime)
+        {
+            asks.extend(programs::behind_links(read, &folder));
+            asks.push(Ask::folder(folder, &[".conf"]));
         }
     }
     asks.extend(programs::behind_links(read, &runtime.folder));
