@@ -245,3 +245,20 @@ fn without_a_tunnel_a_route_to_a_peer_that_is_not_known_leaves_it_open() {
     let [(subject, why)] = judgement.unread.as_slice() else { panic!("{judgement:?}") };
     assert!(*subject == Subject::Pods && why.to_string().contains("a route to a peer is not known"), "{why}");
 }
+
+/// Could fail by one byte at what the headers of both families differ by.
+#[test]
+fn what_is_given_away_is_more_than_a_headers_difference() {
+    quiet(&reference(1520, 1450));
+    assert_eq!(told(&reference(1521, 1450)).0.right, IpSize::new(1471));
+    let carries = |mtu| reference(9000, 1450).verdict("master-2", Plane::Underlay, limited(mtu, Some("10.0.0.1")));
+    quiet(&carries(1520));
+    assert_eq!(told(&carries(1521)).0.right, IpSize::new(8950));
+}
+
+#[test]
+fn a_gateway_that_stands_in_for_a_peer_tells_no_link() {
+    let mut node = direct(9000, 1500);
+    node.peers[0].gateway = true;
+    quiet(&node);
+}

@@ -108,6 +108,18 @@ fn a_pod_whose_address_was_not_read_may_have_any_and_without_a_look_nothing_is_l
 fn an_address_with_a_route_of_its_own_is_in_use() {
     let routed = gave("10.42.0.0/28", 13).route("10.42.0.3", 32, None, "veth0a1b2c3d");
     assert_eq!(raised(&routed).unwrap().1.left_over, Some(11));
+    let elsewhere = gave("10.42.0.0/28", 13).route("10.42.0.3", 32, Some("10.0.0.12"), "eth0");
+    assert_eq!(raised(&elsewhere).unwrap().1.left_over, Some(12), "by a gateway, so nobody's here");
+}
+
+/// Could fail by the order of the sets: a pod takes one of each, so the tightest decides.
+#[test]
+fn of_two_that_are_nearly_used_up_the_tighter_is_told() {
+    let given = || (2..254).chain(258..508);
+    for subnets in [["10.42.0.0/24", "10.42.1.0/24"], ["10.42.1.0/24", "10.42.0.0/24"]] {
+        let (severity, evidence) = raised(&with(pool(&subnets, given()))).unwrap();
+        assert_eq!((severity, evidence.free, evidence.ranges), (Severity::Warning, 1, vec!["10.42.0.0/24".into()]));
+    }
 }
 
 #[test]
