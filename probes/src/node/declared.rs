@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checks::{Area, by_code};
+use crate::checks::{Area, Class, Entry, by_code};
 use crate::declared::lines::{self, Line, Says};
 use crate::declared::{CALICO, FLANNEL, Network};
 use crate::kernel::{LinkIndex, Route, RouteKind};
@@ -49,13 +49,14 @@ fn row(node: &Snapshot, recommended: &BTreeMap<String, IpSize>, findings: &[Find
     row
 }
 
-/// Findings about what is declared that name the place where it is.
+/// Findings about what is declared that name the place where it is. That a file's range ran out says nothing of its MTU.
 fn codes(row: &DeclaredRow, findings: &[Finding]) -> Vec<&'static str> {
     let written = row.written();
     let named = |text: &str| text == written || row.file.as_deref() == Some(text);
     let mut codes = Vec::new();
     for finding in findings {
-        let of_files = by_code(finding.code).is_some_and(|check| check.entry.area == Area::Declared);
+        let of_sizes = |entry: &Entry| entry.area == Area::Declared && entry.class != Class::Addresses;
+        let of_files = by_code(finding.code).is_some_and(|check| of_sizes(check.entry));
         let mut evidence = finding.evidence.as_object().into_iter().flat_map(serde_json::Map::values);
         if of_files && !codes.contains(&finding.code) && evidence.any(|value| value.as_str().is_some_and(named)) {
             codes.push(finding.code);

@@ -148,12 +148,16 @@ impl Check for CalicoMtuAutodetectedWrong {
             Because::AnotherLink => format!("it went by {by} ({host_mtu} B{sum})"),
             Because::NotSeen => format!("it went by {by} ({host_mtu} B{sum}) and did not see {carried_by}"),
         };
+        let carries = match because {
+            Because::NotSeen => "which".into(),
+            Because::NoNic | Because::AnotherLink => format!("where {carried_by}"),
+        };
         let (which, then) = match mtu > right {
             true => ("too large", "full packets do not fit"),
             false => ("too small", "each packet carries less than it could"),
         };
         format!(
-            "Calico found {mtu} B for pods, which is {which}: {went}, where {carried_by} carries the packets with \
+            "Calico found {mtu} B for pods, which is {which}: {went}, {carries} carries the packets with \
              {carrier_mtu} B. {right} B is right; as it is, {then}."
         )
     }

@@ -180,6 +180,7 @@ fn findings_that_name_the_place_stand_in_its_row() {
         finding(code, json!({"written": "expect.underlay_mtu"})),
         finding(code, json!({"written": "/etc/cni/net.d/10-calico.conflist", "declared": 1500})),
         finding("tunnel-no-headroom", json!({"written": "expect.overlay_mtu"})),
+        finding("pod-addresses-exhausted", json!({"written": "/etc/cni/net.d/10-calico.conflist"})),
     ];
     let rows = rows(&node, &BTreeMap::new(), &findings);
     let codes: Vec<_> = rows.iter().map(|row| row.findings.as_slice()).collect();

@@ -95,7 +95,9 @@ fn a_smaller_bridge_is_not_seen_and_one_byte_too_much_is_told() {
     };
     let (evidence, summary) = told(&node(1499));
     assert_eq!((evidence.because, evidence.right), (Because::NotSeen, IpSize::new(1449)));
-    assert!(summary.contains("which is too large: it went by enp4s0 and enp5s0 (1500 B - 50) and did not see vmbr1"));
+    assert!(summary.contains(
+        "which is too large: it went by enp4s0 and enp5s0 (1500 B - 50) and did not see vmbr1, which carries"
+    ));
     assert!(summary.ends_with("1449 B is right; as it is, full packets do not fit."), "{summary}");
     quiet(&node(1500));
 }
