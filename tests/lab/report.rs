@@ -368,12 +368,27 @@ impl Report {
     /// If it is no JSON, lacks a field of the contract, or has another schema.
     pub fn parse(text: &str) -> Result<Self> {
         Schema::Report.check(text).map_err(|error| error.check(text))?;
-        let report: Self =
+        let mut report: Self =
             serde_json::from_str(text).map_err(|error| Error::new("parsing the report", format!("{error}\n{text}")))?;
+        report.leave_out_the_machines_neighbours();
         if report.schema != "mtuscope.report/v1" {
             return Err(Error::new("parsing the report", format!("its schema is {}", report.schema)));
         }
         Ok(report)
+    }
+
+    /// The neighbour table is the machine's, and all labs that run at a time fill it together: by its own limit, which is
+    /// a thousand and more, it says nothing of the node. A limit that a scenario gives is smaller.
+    fn leave_out_the_machines_neighbours(&mut self) {
+        let count = self.findings.len();
+        self.findings.retain(|finding| {
+            let limit = finding.evidence.get("limit").and_then(serde_json::Value::as_u64).unwrap_or_default();
+            finding.code != "neighbour-table-full" || finding.severity == "critical" || limit < 1024
+        });
+        let is_well = self.findings.iter().all(|finding| finding.severity == "info");
+        if self.findings.len() < count && is_well && self.summary.status == "warning" {
+            self.summary.status = "healthy".to_owned();
+        }
     }
 
     /// Whether all was looked at and nothing is wrong.
