@@ -4,7 +4,7 @@
 //! own. In it the first plugin makes the pod's link, and its `ipam` decides, whatever the later ones have (on AWS one has
 //! addresses for the way out alone); Flannel's plugin makes one of its own for the plugin that it delegates to, and Multus
 //! makes its first delegate's network. Only two ways leave something on the node to count: files
-//! ([`host_local`](super::host_local)), and the routes of Calico's blocks.
+//! ([`host_local`]), and the routes of Calico's blocks.
 //!
 //! Others (Cilium, clouds, DHCP) count elsewhere, and so does a plugin that names `host-local` without ranges and runs it
 //! out of the runtime's sight (Antrea's), or one whose ranges stand in Kubernetes. No node with these ever sees more, so it
