@@ -54,7 +54,7 @@ fn the_version_names_the_revision() {
 fn the_catalogue_is_text_or_json() {
     let (status, out, _) = finished(&["checks"]);
     assert_eq!(status, Some(0));
-    assert!(out.starts_with("  code"), "{out}");
+    assert!(out.starts_with("LINKS (") && out.contains("\n  link-down "), "{out}");
     let (_, out, _) = finished(&["checks", "--output", "json"]);
     let list: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(list.as_array().map(Vec::len), Some(probes::checks::ALL.len()));
