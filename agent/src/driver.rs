@@ -16,6 +16,7 @@ use probes::fact::{Reason, Source, Unread};
 use probes::kernel::RawFacts;
 use probes::kernel::pod_end::Ends;
 use probes::node::{Input, Node, Output};
+use probes::peers::announced::Announced;
 use probes::prober::{Identity, PORTS, Transmit};
 use probes::report::Published;
 use probes::units::{Mono, Now};
@@ -56,13 +57,14 @@ pub struct Orders {
     pub host_root: PathBuf,
 }
 
-/// Runs rounds until `on_publish` breaks. Needs a tokio runtime with I/O and time enabled, on one thread. Orders may
-/// come to an end: those given last hold.
+/// Runs rounds until `on_publish` breaks. Needs a tokio runtime with I/O and time enabled, on one thread. Orders and what the
+/// API announces may come to an end: those given last hold.
 ///
 /// # Errors
 /// If the kernel's tables cannot be asked for at all. Missing rights for probing are no error: rounds go on without.
 pub async fn drive(
     mut orders: watch::Receiver<Arc<Orders>>,
+    announced: watch::Receiver<Announced>,
     on_publish: impl FnMut(Arc<Published>) -> ControlFlow<()>,
 ) -> Result<(), Unread> {
     let held = rights::raise();
@@ -80,11 +82,17 @@ pub async fn drive(
         transfers: Transfers::default(),
         host_root: given.host_root.clone(),
         orders,
+        announced,
         epoch,
         batch: Vec::with_capacity(BATCH),
     };
     world.run(node, on_publish).await;
     Ok(())
+}
+
+/// Where no API is asked.
+pub fn unannounced() -> watch::Receiver<Announced> {
+    watch::channel(Announced::default()).1
 }
 
 /// Orders that stay as they are.
@@ -100,6 +108,7 @@ struct World {
     transfers: Transfers,
     host_root: PathBuf,
     orders: watch::Receiver<Arc<Orders>>,
+    announced: watch::Receiver<Announced>,
     epoch: Instant,
     batch: Vec<Transmit>,
 }
@@ -231,6 +240,10 @@ impl World {
                 let orders = self.orders.borrow_and_update().clone();
                 self.host_root.clone_from(&orders.host_root);
                 node.on(Input::Reload(Box::new(orders.config.clone())), now(self.epoch));
+            }
+            Ok(()) = self.announced.changed() => {
+                let announced = self.announced.borrow_and_update().clone();
+                node.on(Input::Announced(Box::new(announced)), now(self.epoch));
             }
             done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),

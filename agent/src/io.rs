@@ -1,5 +1,6 @@
 //! The world comes in here, raw: packets, netlink messages, host files.
 
+pub mod call;
 mod connect;
 pub mod declared;
 pub mod descriptors;

@@ -60,6 +60,8 @@ impl Config {
 pub struct Peers {
     /// Discover them from the kernel's tunnel routes, neighbours and forwarding entries.
     pub kernel: bool,
+    /// Take them from what the Kubernetes API announces.
+    pub kubernetes: bool,
     /// Fall back to the default gateway if no source yields a peer.
     pub gateway: bool,
     /// Peers named by the operator.
@@ -71,7 +73,7 @@ pub struct Peers {
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { kernel: true, gateway: false, fixed: Vec::new(), this_machine: false }
+        Self { kernel: true, kubernetes: false, gateway: false, fixed: Vec::new(), this_machine: false }
     }
 }
 

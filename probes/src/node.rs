@@ -39,6 +39,7 @@ use crate::kernel::pod_end::Ends;
 use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Learned, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
+use crate::peers::announced::Announced;
 use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
 use crate::report::Published;
 use crate::schedule::JITTER;
@@ -83,6 +84,8 @@ pub enum Input {
     Transferred(Box<Transferred>),
     /// Whether probing is possible from here on, and why not (no `CAP_NET_RAW`).
     Probing(Result<(), Unread>),
+    /// What the Kubernetes API announces, or that it does not any more.
+    Announced(Box<Announced>),
     /// The operator changed the settings.
     Reload(Box<Config>),
 }
@@ -210,6 +213,7 @@ impl Node {
                 self.tunnel_ports.clear();
                 self.tapped.clear();
             }
+            Input::Announced(announced) => self.directory.announce(*announced),
             Input::Reload(config) => self.reload(*config, now),
         }
     }

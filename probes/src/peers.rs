@@ -13,6 +13,7 @@
 //! of both, or by pods of both whose routes lead there. What pods joined stays joined when such a route is lost. Without a
 //! name they are two peers, each under the address of its family.
 
+pub mod announced;
 mod direct;
 mod discovery;
 
@@ -22,10 +23,12 @@ use std::net::IpAddr;
 use crate::config::{Peers, StaticPeer};
 use crate::kernel::RouteKind;
 use crate::path::Plane;
+use crate::report::Vantage;
 use crate::tables::Tables;
 use crate::tables::covers;
 use crate::units::{Dual, Family};
 
+use announced::{Agent, Announced};
 use discovery::Found;
 
 pub(crate) use direct::routes as direct_routes;
@@ -45,6 +48,8 @@ pub struct Peer {
     pub tunnels: Vec<Behind>,
     /// Whether it is the default gateway, taken for want of a peer.
     pub gateway: bool,
+    /// The zone that it is in, where one is known.
+    pub zone: Option<String>,
 }
 
 /// A tunnel that leads to a peer, and the peer's addresses there.
@@ -59,6 +64,13 @@ pub struct Behind {
 }
 
 impl Peer {
+    /// Its agents, as far as they can be asked.
+    pub fn agents(&self) -> Vec<Agent> {
+        let addresses: Vec<IpAddr> = self.underlay.into_iter().collect();
+        let there = !self.gateway && !addresses.is_empty();
+        there.then(|| Agent { peer: self.name.clone(), vantage: Vantage::Node, addresses }).into_iter().collect()
+    }
+
     /// Every address of it.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.underlay.into_iter().chain(self.overlay).chain(self.pods.iter().copied())
@@ -98,6 +110,8 @@ pub struct Directory {
     remembered: BTreeMap<String, Vec<Found>>,
     /// Node addresses that routes to pods lead to without a tunnel, by the link that they leave by.
     direct: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// What the API announces.
+    announced: Announced,
     /// What was found of a named peer by nothing but the routes to its pods.
     by_pods: Vec<(StaticPeer, BTreeSet<IpAddr>)>,
 }
@@ -112,6 +126,11 @@ pub struct Merged {
 }
 
 impl Directory {
+    /// Takes in what the Kubernetes API announces.
+    pub fn announce(&mut self, announced: Announced) {
+        self.announced = announced;
+    }
+
     /// The peers of a node of this name, by what the operator set and what the tables say.
     pub fn update(&mut self, node: &str, config: &Peers, tables: &Tables) -> Merged {
         let found = if config.kernel { self.discover(tables) } else { Vec::new() };
@@ -264,6 +283,7 @@ impl Node {
             pods: named.pods.clone(),
             tunnels: self.into_tunnels(),
             gateway: false,
+            zone: None,
         }
     }
 
@@ -278,7 +298,7 @@ fn discovered(node: Node, tables: &Tables) -> Option<Peer> {
     let name = underlay.first().or(overlay.first())?.to_string();
     let own = underlay.into_iter().chain(overlay).any(|address| tables.is_own(address));
     let tunnels = node.into_tunnels();
-    (!own).then_some(Peer { name, underlay, overlay, pods: Vec::new(), tunnels, gateway: false })
+    (!own).then_some(Peer { name, underlay, overlay, pods: Vec::new(), tunnels, gateway: false, zone: None })
 }
 
 /// The gateway of the longest prefix that holds the address.
@@ -300,6 +320,7 @@ fn default_gateway(tables: &Tables) -> Option<Peer> {
         pods: Vec::new(),
         tunnels: Vec::new(),
         gateway: true,
+        zone: None,
     })
 }
 

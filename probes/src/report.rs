@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Df, NeighbourState};
 use crate::path::{Hole, HopRow, Limit, Plane, VerdictName, Way};
+use crate::peers::announced::Agent;
 use crate::telemetry::Telemetry;
 use crate::transfer::Direction;
 use crate::transfer::admission::Guests;
@@ -43,6 +44,8 @@ pub struct Published {
     pub watching: bool,
     /// Whom this node makes transfers with.
     pub guests: Guests,
+    /// Peers' agents that can be asked what they know.
+    pub agents: Vec<Agent>,
 }
 
 /// What one machine knows.
@@ -107,7 +110,7 @@ pub enum Conclusion {
 }
 
 /// Whose view a report is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Vantage {
     /// The host network namespace of a node.

@@ -127,7 +127,7 @@ async fn rounds(orders: watch::Receiver<Arc<Orders>>, publish: watch::Sender<Opt
         publish.send_replace(Some(round));
         ControlFlow::Continue(())
     };
-    match driver::drive(orders, on_round).await {
+    match driver::drive(orders, driver::unannounced(), on_round).await {
         Ok(()) => "rounds ended by themselves".into(),
         Err(unread) => format!("cannot read the kernel's tables: {unread}"),
     }

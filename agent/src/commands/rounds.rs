@@ -43,7 +43,7 @@ pub(super) async fn last(
         *latest.borrow_mut() = Some(published);
         if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let rounds = driver::drive(driver::standing(config, host_root.to_owned()), on_round);
+    let rounds = driver::drive(driver::standing(config, host_root.to_owned()), driver::unannounced(), on_round);
     let outcome = shown(rounds, &latest, deadline, wait).await;
     if let Some(Err(unread)) = outcome {
         return Err(Failure(format!("cannot read the kernel's tables: {unread}")));

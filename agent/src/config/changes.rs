@@ -11,7 +11,7 @@ impl Settings {
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
         let Self { probes, listen, host_root, metrics } = self;
         let Config { node, vantage: _, work: _, peers, probing, expect, port: _ } = probes;
-        let Peers { kernel, gateway: _, fixed, this_machine: _ } = peers;
+        let Peers { kernel, kubernetes, gateway: _, fixed, this_machine: _ } = peers;
         let Probing { interval, confirm_rounds, packets_per_second, transfers, stable_peers, ecmp_ports } = probing;
         let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;
         let MetricLimits { named_peers, findings } = metrics;
@@ -21,6 +21,7 @@ impl Settings {
             ("listen", *listen != new.listen),
             ("host_root", *host_root != new.host_root),
             ("peers.kernel", *kernel != now.peers.kernel),
+            ("peers.kubernetes", *kubernetes != now.peers.kubernetes),
             ("peers.static", *fixed != now.peers.fixed),
             ("probing.interval", *interval != now.probing.interval),
             ("probing.confirm_rounds", *confirm_rounds != now.probing.confirm_rounds),

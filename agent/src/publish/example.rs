@@ -136,6 +136,7 @@ pub(crate) fn published() -> Published {
         pending: 0,
         watching: false,
         guests: Guests::default(),
+        agents: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::{Occasion, Standing};
 use crate::kernel::{LinkIndex, NeighbourState};
 use crate::path::{Unreachable, Verdict};
+use crate::peers::Peer;
 use crate::remedy;
 use crate::report::{
     Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary, ladder, vip,
@@ -61,6 +62,7 @@ impl Node {
             watching: self.snapshot.windows.is_filling(),
             pending: self.history.pending() + self.open_transfers(),
             guests: self.transfers.guests(),
+            agents: self.snapshot.peers.iter().flat_map(Peer::agents).collect(),
         })));
     }
 

@@ -44,12 +44,13 @@ impl Turns {
     pub(super) fn begin(&mut self, node: &Snapshot, history: &History, config: &Config, now: Now) {
         let Some(stable) = config.probing.stable_peers else { return self.pause() };
         let doubts = self.doubts(history);
+        let named = node.peers.iter().filter_map(|peer| Some((peer.name.as_str(), peer.zone.as_deref()?)));
+        let zones: BTreeMap<&str, &str> = named.collect();
         let mut peers: BTreeMap<&str, Candidate<'_>> = BTreeMap::new();
         for (key, path) in &node.paths {
             let name = key.peer.as_str();
             let doubt = doubts.get(name).copied().unwrap_or(Doubt::None);
-            // Zones are not known from any source of peers so far: all are in one.
-            let new = Candidate { name, zone: None, paths: 0, packets: Some(0), doubt };
+            let new = Candidate { name, zone: zones.get(name).copied(), paths: 0, packets: Some(0), doubt };
             add(peers.entry(name).or_insert(new), path);
         }
         let candidates: Vec<_> = peers.into_values().collect();

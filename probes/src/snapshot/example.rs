@@ -310,6 +310,7 @@ impl Example {
             pods: Vec::new(),
             tunnels: Vec::new(),
             gateway: false,
+            zone: None,
         });
         self
     }

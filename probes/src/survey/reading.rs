@@ -119,6 +119,7 @@ impl Survey {
             pods: on(Plane::Pod).into_iter().collect(),
             tunnels: Default::default(),
             gateway: false,
+            zone: None,
         }
     }
 }

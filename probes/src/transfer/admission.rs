@@ -181,6 +181,7 @@ mod tests {
             pods: vec![IpAddr::from([10, 244, number, 2])],
             tunnels: Vec::new(),
             gateway: false,
+            zone: None,
         }
     }
 

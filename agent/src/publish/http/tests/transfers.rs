@@ -19,6 +19,7 @@ fn serving(bounds: Bounds, peers: &[&str]) -> Running {
         pods: Vec::new(),
         tunnels: Vec::new(),
         gateway: false,
+        zone: None,
     };
     let guests = Guests::of(&peers.iter().map(peer).collect::<Vec<_>>());
     server.publish.send_replace(Some(Arc::new(Published { guests, ..example::published() })));
