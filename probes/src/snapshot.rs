@@ -11,6 +11,7 @@ mod located;
 mod refused;
 pub mod setup;
 pub mod topology;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -95,14 +95,15 @@ fn place(kind: PlaceKind, name: &str, mtu: IpSize, differs: bool) -> DeclaredPla
 }
 
 fn underlay(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
-    let tops: BTreeSet<LinkIndex> = pod_tunnels(node)
+    let tops: BTreeSet<LinkIndex> = node
+        .pod_tunnels()
         .filter_map(|tunnel| tunnel.lower)
-        .chain(routes_to_peers(node).flat_map(|route| &route.hops).map(|hop| hop.link))
-        .filter(|&link| is_device(node, link))
+        .chain(node.routes_to_peers().flat_map(|(route, _)| &route.hops).map(|hop| hop.link))
+        .filter(|&link| node.is_device(link))
         .collect();
     let mut places: Vec<DeclaredPlace> = Vec::new();
     for &top in &tops {
-        for index in node.topology.chain(top).into_iter().rev().filter(|&index| is_device(node, index)) {
+        for index in node.topology.chain(top).into_iter().rev().filter(|&index| node.is_device(index)) {
             let Some(link) = node.tables.link(index) else { continue };
             let mtu = link.mtu.carries();
             let differs = Some(mtu) < declared || (tops.contains(&index) && Some(mtu) != declared);
@@ -111,29 +112,14 @@ fn underlay(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
             }
         }
     }
-    let small = routes_to_peers(node).filter_map(|route| Some((route, route.mtu.filter(|&mtu| Some(mtu) < declared)?)));
+    let small =
+        node.routes_to_peers().filter_map(|(route, _)| Some((route, route.mtu.filter(|&mtu| Some(mtu) < declared)?)));
     places.extend(by_size(PlaceKind::Route, small.map(|(route, mtu)| (mtu, destination(route))), declared));
     places
 }
 
-fn is_device(node: &Snapshot, link: LinkIndex) -> bool {
-    let tunnel = node.topology.tunnel(link).is_some();
-    !tunnel && node.tables.link(link).is_some_and(|link| !link.is_loopback() && link.tunnel.is_none())
-}
-
-/// Routes to the node addresses of peers that were named or discovered.
-fn routes_to_peers(node: &Snapshot) -> impl Iterator<Item = &Route> {
-    let peers = node.peers.iter().filter(|peer| !peer.gateway).flat_map(|peer| peer.underlay);
-    let routes = peers.filter_map(|address| node.lookups.get(&address)?.known());
-    routes.filter(|route| route.kind == RouteKind::Unicast)
-}
-
-fn pod_tunnels(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
-    node.topology.tunnels().iter().filter(|tunnel| tunnel.carries_pods)
-}
-
 fn overlay(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
-    let own = one_enough(sized(pod_tunnels(node)), declared);
+    let own = one_enough(sized(node.pod_tunnels()), declared);
     let sized = if own.is_empty() { in_routes(node, declared) } else { own };
     if sized.is_empty() { pods(node, declared) } else { sized }
 }
@@ -141,7 +127,7 @@ fn overlay(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
 /// Where the size of what leaves a pod stands in routes, they are told, and bound nothing: its link may have more.
 fn of_pods(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
     let smaller = |tunnel: DeclaredPlace| DeclaredPlace { differs: Some(tunnel.mtu) < declared, ..tunnel };
-    let tunnels = sized(pod_tunnels(node)).into_iter().map(smaller);
+    let tunnels = sized(node.pod_tunnels()).into_iter().map(smaller);
     let routes = in_routes(node, declared).into_iter().map(|route| DeclaredPlace { differs: false, ..route });
     tunnels.chain(routes).chain(pods(node, declared)).collect()
 }
@@ -161,7 +147,7 @@ fn one_enough(tunnels: Vec<DeclaredPlace>, declared: Option<IpSize>) -> Vec<Decl
 
 /// Sizes that routes give to what leaves by tunnels without an MTU of their own.
 fn in_routes(node: &Snapshot, declared: Option<IpSize>) -> Vec<DeclaredPlace> {
-    let external = pod_tunnels(node).any(|tunnel| tunnel.external);
+    let external = node.pod_tunnels().any(|tunnel| tunnel.external);
     if node.setup.cni != Cni::Cilium && !external {
         return Vec::new();
     }

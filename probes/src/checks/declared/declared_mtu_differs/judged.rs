@@ -78,32 +78,19 @@ fn unread(subject: &'static str, why: String) -> (Subject, Unread) {
 }
 
 fn underlay(node: &Snapshot, declared: &Declared) -> Result<Vec<Found>, (Subject, Unread)> {
-    let bound: BTreeSet<_> = pod_tunnels(node).filter_map(|tunnel| tunnel.lower).collect();
+    let bound: BTreeSet<_> = node.pod_tunnels().filter_map(|tunnel| tunnel.lower).collect();
     let is_down = |link: &LinkIndex| node.tables.link(*link).is_some_and(|link| !link.works());
     let mut leaves_by = bound.clone();
     if !bound.iter().any(is_down) {
-        leaves_by.extend(routes_to_peers(node).flat_map(|(route, _)| &route.hops).map(|hop| hop.link));
+        leaves_by.extend(node.routes_to_peers().flat_map(|(route, _)| &route.hops).map(|hop| hop.link));
     }
-    let leaves_by: Vec<_> = leaves_by.into_iter().filter(|&link| is_device(node, link)).collect();
+    let leaves_by: Vec<_> = leaves_by.into_iter().filter(|&link| node.is_device(link)).collect();
     if leaves_by.is_empty() {
         return Err(unread("expect.underlay_mtu", "no link is known that leads to a peer".into()));
     }
     let mut found: Vec<Found> = leaves_by.iter().filter_map(|&link| device(node, declared, link)).collect();
     found.extend(leaves_by.iter().flat_map(|&link| narrow_route(node, declared, link)));
     Ok(found)
-}
-
-/// Routes to peers' node addresses, and whether the peer is one that was named or discovered.
-fn routes_to_peers(node: &Snapshot) -> impl Iterator<Item = (&Route, &str)> {
-    let peers = node.peers.iter().filter(|peer| !peer.gateway);
-    let addresses = peers.flat_map(|peer| peer.underlay.into_iter().map(|address| (address, peer.name.as_str())));
-    let routes = addresses.filter_map(|(address, name)| Some((node.lookups.get(&address)?.known()?, name)));
-    routes.filter(|(route, _)| route.kind == RouteKind::Unicast)
-}
-
-fn is_device(node: &Snapshot, link: LinkIndex) -> bool {
-    let tunnel = node.topology.tunnel(link).is_some();
-    !tunnel && node.tables.link(link).is_some_and(|link| !link.is_loopback() && link.tunnel.is_none())
 }
 
 /// The lowest link that is too small, else the one that packets leave by if it is too large.
@@ -123,7 +110,7 @@ fn device(node: &Snapshot, declared: &Declared, leaves_by: LinkIndex) -> Option<
 fn narrow_route(node: &Snapshot, declared: &Declared, leaves_by: LinkIndex) -> Option<Found> {
     let link = node.tables.link(leaves_by)?;
     let by = |route: &&Route| route.hops.iter().any(|hop| hop.link == leaves_by);
-    let narrow = routes_to_peers(node).map(|(route, _)| route).filter(by);
+    let narrow = node.routes_to_peers().map(|(route, _)| route).filter(by);
     let narrow = narrow.filter_map(|route| Some((route.mtu.filter(|&mtu| mtu < declared.mtu)?, route)));
     let (mtu, route) = narrow.min_by_key(|(mtu, _)| *mtu)?;
     Some(Found::route(declared, link, route, mtu))
@@ -131,7 +118,7 @@ fn narrow_route(node: &Snapshot, declared: &Declared, leaves_by: LinkIndex) -> O
 
 fn overlay(node: &Snapshot, declared: &Declared) -> Result<Vec<Found>, (Subject, Unread)> {
     let subject = "expect.overlay_mtu";
-    let own: Vec<_> = pod_tunnels(node).filter(|tunnel| !tunnel.external).collect();
+    let own: Vec<_> = node.pod_tunnels().filter(|tunnel| !tunnel.external).collect();
     if let Some(smallest) = own.iter().min_by_key(|tunnel| tunnel.mtu) {
         let fits = own.iter().any(|tunnel| tunnel.mtu.carries() == declared.mtu);
         return Ok(if fits { Vec::new() } else { tunnel(node, declared, smallest).into_iter().collect() });
@@ -145,10 +132,6 @@ fn overlay(node: &Snapshot, declared: &Declared) -> Result<Vec<Found>, (Subject,
             .ok_or_else(|| unread(subject, "no route to other nodes' pods has an MTU".into()));
     }
     pods(node, declared).ok_or_else(|| unread(subject, "there is no tunnel that carries pods, and no pod".into()))
-}
-
-pub(super) fn pod_tunnels(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
-    node.topology.tunnels().iter().filter(|tunnel| tunnel.carries_pods)
 }
 
 fn tunnel(node: &Snapshot, declared: &Declared, tunnel: &TunnelView) -> Option<Found> {
@@ -245,7 +228,7 @@ fn inside(node: &Snapshot, link: &str) -> Vec<Subject> {
 
 /// Paths through tunnels to peers that a route with the size in question leads to.
 fn inside_of_route(node: &Snapshot, evidence: &Evidence) -> Vec<Subject> {
-    let small = routes_to_peers(node).filter(|(route, _)| route.mtu.is_some_and(|mtu| mtu < evidence.declared));
+    let small = node.routes_to_peers().filter(|(route, _)| route.mtu.is_some_and(|mtu| mtu < evidence.declared));
     let peers: BTreeSet<_> = small.map(|(_, peer)| peer).collect();
     let paths = node.paths.keys().filter(|key| key.plane == Plane::Overlay && peers.contains(key.peer.as_str()));
     paths.map(Subject::path).collect()

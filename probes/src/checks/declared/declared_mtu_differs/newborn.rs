@@ -24,7 +24,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judged::{Found, in_routes, pod_tunnels};
+use super::judged::{Found, in_routes};
 use super::{Case, Evidence, Other, Place};
 use crate::checks::Kept;
 use crate::checks::links::pod_links::{self, PodLink};
@@ -158,7 +158,7 @@ fn flannels_tunnels(node: &Snapshot) -> impl Iterator<Item = Found> {
 }
 
 fn flannels_own(node: &Snapshot) -> impl Iterator<Item = &TunnelView> {
-    pod_tunnels(node).filter(|tunnel| tunnel.name.starts_with("flannel"))
+    node.pod_tunnels().filter(|tunnel| tunnel.name.starts_with("flannel"))
 }
 
 /// The pods' bridge, where it is smaller than all of its ports and than what is declared.
@@ -175,7 +175,7 @@ fn small_bridge(node: &Snapshot, pods: &Pods, declared: &Declared) -> Option<Fou
 /// That the operator means another size.
 fn otherwise_meant(node: &Snapshot, declared: &Declared) -> Option<Found> {
     let meant = node.expect.overlay_mtu.filter(|&meant| meant != declared.mtu && node.setup.cni != Cni::Cilium)?;
-    let has = |mtu: IpSize| pod_tunnels(node).any(|tunnel| tunnel.mtu.carries() == mtu);
+    let has = |mtu: IpSize| node.pod_tunnels().any(|tunnel| tunnel.mtu.carries() == mtu);
     // Of several tunnels the operator may mean the larger one, and pods have the smaller one's.
     if has(meant) && has(declared.mtu) {
         return None;
