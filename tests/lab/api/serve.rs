@@ -1,0 +1,78 @@
+//! Connections: taken, broken, refused.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::{Shared, Turn, answer};
+
+/// How many connections may wait to be taken.
+const BACKLOG: i32 = 128;
+
+/// Serves on a thread of its own until the test is over.
+pub(super) fn start(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let serve = move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            accept(&listener, tls.as_ref(), &shared).await
+        })
+    };
+    thread::Builder::new().name("api".into()).spawn(serve).map(drop)
+}
+
+async fn accept(listener: &tokio::net::TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Shared>) -> io::Result<()> {
+    let mut turns = shared.turn.subscribe();
+    let mut connections = JoinSet::new();
+    let mut before = Turn::default();
+    loop {
+        let turn = *turns.borrow_and_update();
+        if turn.over {
+            return Ok(());
+        }
+        let closes = turn.closed && !before.closed;
+        if closes {
+            // The port stays taken, but who comes is refused.
+            rustix::net::shutdown(listener, rustix::net::Shutdown::Both)?;
+        }
+        if closes || turn.cuts != before.cuts {
+            connections.shutdown().await;
+        }
+        if before.closed && !turn.closed {
+            rustix::net::listen(listener, BACKLOG)?;
+        }
+        before = turn;
+        shared.acted(turn);
+        tokio::select! {
+            Ok((stream, _)) = listener.accept(), if !turn.closed => {
+                _ = connections.spawn(connection(stream, tls.cloned(), Arc::clone(shared)));
+            }
+            Some(_) = connections.join_next() => {}
+            changed = turns.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let Some(tls) = tls else { return exchange(stream, shared).await };
+    // A client that does not trust the certificate goes away, which is its test's business.
+    if let Ok(stream) = tls.accept(stream).await {
+        exchange(stream, shared).await;
+    }
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(move |request| answer::to(request, Arc::clone(&shared)));
+    // However a connection ends, its client is what the test looks at.
+    _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
