@@ -16,8 +16,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use probes::report::Severity;
 
+use crate::config::files::Files;
 use crate::config::watch::Watched;
 use crate::config::{self, ConfigError, Settings, duration};
+use crate::io::call::Terms;
 use crate::outcome::Failure;
 
 /// From which severity on a finding makes the exit status 1.
@@ -64,6 +66,12 @@ impl ConfigFlag {
             Some(path) => Watched::open(path).map_err(|error| self.bad(&error)),
             None => Ok((self.load()?, None)),
         }
+    }
+
+    /// How other agents are spoken to by those settings.
+    fn terms(&self, settings: &Settings) -> Result<Terms, Failure> {
+        let read = Terms::read(&settings.agents, &mut Files::default());
+        read.map_err(|problems| Failure(format!("bad configuration\n{}", problems.join("\n"))))
     }
 
     /// A file that a variable names is found in no command line, so the variable is named.

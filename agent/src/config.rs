@@ -9,8 +9,10 @@
 
 mod changes;
 pub mod duration;
+pub mod files;
 mod reader;
 mod shape;
+pub mod surface;
 mod tree;
 pub mod watch;
 
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use probes::config::{Config, PORT};
 
 pub(crate) use reader::{nearest, unusable};
+use surface::{Agents, Web};
 use tree::At;
 
 /// Largest configuration file that is read, in bytes: several thousand static peers fit.
@@ -39,6 +42,10 @@ pub struct Settings {
     pub host_root: PathBuf,
     /// Limits of the metrics.
     pub metrics: MetricLimits,
+    /// What HTTP asks of clients.
+    pub web: Web,
+    /// How other agents are spoken to.
+    pub agents: Agents,
 }
 
 /// How many series and findings leave as metrics.
@@ -64,6 +71,8 @@ impl Settings {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
             host_root: PathBuf::from("/"),
             metrics: MetricLimits::default(),
+            web: Web::default(),
+            agents: Agents::default(),
         }
     }
 

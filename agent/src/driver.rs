@@ -23,6 +23,7 @@ use probes::units::{Mono, Now};
 use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
+use crate::io::call::Terms;
 use crate::io::declared;
 use crate::io::host;
 use crate::io::netlink::Netlink;
@@ -55,6 +56,8 @@ pub struct Orders {
     pub config: Config,
     /// Where the host's `/proc` and `/etc` are mounted.
     pub host_root: PathBuf,
+    /// How other agents are spoken to.
+    pub terms: Terms,
 }
 
 /// Runs rounds until `on_publish` breaks. Needs a tokio runtime with I/O and time enabled, on one thread. Orders and what the
@@ -96,8 +99,8 @@ pub fn unannounced() -> watch::Receiver<Announced> {
 }
 
 /// Orders that stay as they are.
-pub fn standing(config: Config, host_root: PathBuf) -> watch::Receiver<Arc<Orders>> {
-    watch::channel(Arc::new(Orders { config, host_root })).1
+pub fn standing(config: Config, host_root: PathBuf, terms: Terms) -> watch::Receiver<Arc<Orders>> {
+    watch::channel(Arc::new(Orders { config, host_root, terms })).1
 }
 
 /// The kernel and the wire, as far as a node needs them.
@@ -185,7 +188,7 @@ impl World {
                 let devices = self.netlink.devices(&links);
                 node.on(Input::Devices(Box::new(devices)), now(self.epoch));
             }
-            Output::Transfer(transfer) => self.transfers.start(transfer),
+            Output::Transfer(transfer) => self.transfers.start(transfer, self.orders.borrow().terms.clone()),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::TapTunnels(links) => {
                 if let Some(packets) = &mut self.wire.packets {

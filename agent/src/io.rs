@@ -8,6 +8,7 @@ pub mod filter;
 pub mod host;
 pub mod netlink;
 pub mod packets;
+pub(crate) mod pem;
 pub mod rights;
 pub mod sysctl;
 pub mod transfer;

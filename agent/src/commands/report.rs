@@ -59,7 +59,8 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     // Who waits for less than a rate takes does not wait for rates at all: they are listed as not concluded either way.
     let watches = args.wait >= WINDOW;
     let done = |published: &Published| published.pending == 0 && !(watches && published.watching);
-    let rounds = rounds::last(settings.for_probes(), &settings.host_root, args.wait, done);
+    let terms = args.config.terms(&settings)?;
+    let rounds = rounds::last(settings.for_probes(), &settings.host_root, terms, args.wait, done);
     let published = super::runtime()?.block_on(rounds)?;
     print::result(&*published.report, args.output, colour, text::report)?;
     if !rights::raise().net_raw {

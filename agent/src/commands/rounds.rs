@@ -15,6 +15,7 @@ use probes::report::Published;
 use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::driver;
+use crate::io::call::Terms;
 use crate::outcome::Failure;
 
 /// What is quicker than this needs no progress bar.
@@ -33,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub(super) async fn last(
     config: Config,
     host_root: &Path,
+    terms: Terms,
     wait: Duration,
     done: impl Fn(&Published) -> bool,
 ) -> Result<Arc<Published>, Failure> {
@@ -43,7 +45,7 @@ pub(super) async fn last(
         *latest.borrow_mut() = Some(published);
         if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let rounds = driver::drive(driver::standing(config, host_root.to_owned()), driver::unannounced(), on_round);
+    let rounds = driver::drive(driver::standing(config, host_root.to_owned(), terms), driver::unannounced(), on_round);
     let outcome = shown(rounds, &latest, deadline, wait).await;
     if let Some(Err(unread)) = outcome {
         return Err(Failure(format!("cannot read the kernel's tables: {unread}")));

@@ -4,17 +4,20 @@
 
 use probes::config::{Config, Expect, Peers, Probing};
 
+use super::surface::{Agents, Web};
 use super::{MetricLimits, Settings};
 
 impl Settings {
     /// The keys, as in `probing.interval`, that have another value in `new`.
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
-        let Self { probes, listen, host_root, metrics } = self;
+        let Self { probes, listen, host_root, metrics, web, agents } = self;
         let Config { node, vantage: _, work: _, peers, probing, expect, port: _ } = probes;
         let Peers { kernel, kubernetes, gateway: _, fixed, this_machine: _ } = peers;
         let Probing { interval, confirm_rounds, packets_per_second, transfers, stable_peers, ecmp_ports } = probing;
         let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;
         let MetricLimits { named_peers, findings } = metrics;
+        let Web { config_file, bearer_token_files, metrics: web_metrics, health_listen } = web;
+        let Agents { tls, credentials } = agents;
         let now = &new.probes;
         let keys = [
             ("node", *node != now.node),
@@ -35,6 +38,12 @@ impl Settings {
             ("expect.sysctls", *sysctls != now.expect.sysctls),
             ("metrics.named_peers", *named_peers != new.metrics.named_peers),
             ("metrics.findings", *findings != new.metrics.findings),
+            ("web.config_file", *config_file != new.web.config_file),
+            ("web.bearer_token_files", *bearer_token_files != new.web.bearer_token_files),
+            ("web.metrics", *web_metrics != new.web.metrics),
+            ("web.health_listen", *health_listen != new.web.health_listen),
+            ("agents.tls", *tls != new.agents.tls),
+            ("agents credentials", *credentials != new.agents.credentials),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
@@ -53,7 +62,7 @@ mod tests {
         for key in ["node", "listen", "host_root", "peers.kernel", "peers.static", "expect.sysctls"] {
             assert!(changed.contains(&key), "{key}: {changed:?}");
         }
-        assert_eq!(changed.len(), 17, "{changed:?}");
+        assert_eq!(changed.len(), 23, "{changed:?}");
     }
 
     #[test]

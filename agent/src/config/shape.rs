@@ -12,7 +12,7 @@ use probes::units::{Dual, Family, IpSize};
 
 use super::reader::{Reader, Section, text};
 use super::tree::{At, Node, Value};
-use super::{Problem, Settings};
+use super::{Problem, Settings, surface};
 
 /// Longest name that is taken: that of a DNS name, which Kubernetes node names are.
 const NAME_BYTES: usize = 253;
@@ -23,7 +23,7 @@ const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
 /// Settings from the tree. Where `problems` is not empty afterwards, they mean nothing.
 pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -> Settings {
     let reader = &mut Reader::new(problems);
-    let keys = ["node", "listen", "host_root", "peers", "probing", "expect", "metrics"];
+    let keys = ["node", "listen", "host_root", "peers", "probing", "expect", "metrics", "web", "agents"];
     let top = reader.section("", Some(root), &keys);
     let mut settings = Settings::new(reader.parsed(&top, "node", "a name", name).unwrap_or(node));
     if let Some(listen) = reader.parsed(&top, "listen", "an address and port such as \"[::]:9747\"", listen) {
@@ -36,6 +36,8 @@ pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -
     probing(reader, &top, &mut settings);
     settings.probes.expect = expect(reader, &top);
     metrics(reader, &top, &mut settings);
+    settings.web = surface::web(reader, &top, settings.listen);
+    settings.agents = surface::agents(reader, &top);
     settings
 }
 
@@ -279,6 +281,27 @@ mod tests {
                 .into(),
         };
         wanted.metrics = super::super::MetricLimits { named_peers: 10, findings: 20 };
+        wanted.web = surface::Web {
+            config_file: Some("/etc/mtuscope/web.yaml".into()),
+            bearer_token_files: vec!["/etc/mtuscope/tokens/people".into(), "/etc/mtuscope/tokens/agents".into()],
+            metrics: Some(surface::WebMetrics {
+                config_file: Some("/etc/mtuscope/metrics.yaml".into()),
+                bearer_token_files: vec!["/etc/mtuscope/tokens/prometheus".into()],
+                open: false,
+            }),
+            health_listen: Some("127.0.0.1:9748".parse().unwrap()),
+        };
+        wanted.agents = surface::Agents {
+            tls: Some(surface::AgentsTls {
+                ca_file: "/etc/mtuscope/tls/ca.crt".into(),
+                server_name: Some("mtuscope.mtuscope.svc".into()),
+                certificate: Some(("/etc/mtuscope/tls/tls.crt".into(), "/etc/mtuscope/tls/tls.key".into())),
+            }),
+            credentials: Some(surface::AgentsCredentials::User {
+                username: "agent".into(),
+                password_file: "/etc/mtuscope/password".into(),
+            }),
+        };
         assert_eq!(settings, wanted);
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Whom this agent trusts and what it shows of itself is in [`Terms`], the same for every call that it makes.
 
+mod stream;
+mod terms;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +19,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How other agents are spoken to.
-#[derive(Clone, Debug, Default)]
-pub struct Terms {}
+pub(super) use stream::{in_words, over};
+pub use terms::Terms;
 
 /// What one call may take.
 #[derive(Clone, Copy, Debug)]
@@ -73,18 +75,22 @@ const SAID: usize = 200;
 /// # Errors
 /// Whatever else there is than a whole answer of status 200.
 pub async fn get(to: SocketAddr, path: &str, accept: &str, limits: Limits, terms: &Terms) -> Result<Bytes, Failed> {
-    let Terms {} = terms;
-    timeout(limits.time, talk(to, path, accept, limits.body)).await.unwrap_or(Err(Failed::Late))
+    timeout(limits.time, talk(to, path, accept, limits.body, terms)).await.unwrap_or(Err(Failed::Late))
 }
 
-async fn talk(to: SocketAddr, path: &str, accept: &str, limit: usize) -> Result<Bytes, Failed> {
+async fn talk(to: SocketAddr, path: &str, accept: &str, limit: usize, terms: &Terms) -> Result<Bytes, Failed> {
+    let broken = |error: hyper::Error| Failed::Broken { why: in_words(&error, terms) };
     let stream = TcpStream::connect(to).await.map_err(|error| not_connected(to, &error))?;
+    let stream = over(stream, to, terms).await.map_err(|why| Failed::Broken { why })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header(header::HOST, to.to_string())
         .header(header::ACCEPT, accept)
         .body(Body::empty())
         .map_err(|error| Failed::Broken { why: error.to_string() })?;
+    if let Some(shown) = terms.authorization() {
+        request.headers_mut().insert(header::AUTHORIZATION, shown.clone());
+    }
     let answer = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
@@ -125,15 +131,6 @@ async fn refused(status: StatusCode, body: Body) -> Failed {
 
 fn not_connected(to: SocketAddr, error: &io::Error) -> Failed {
     Failed::Broken { why: format!("cannot connect to {to}: {error}") }
-}
-
-/// The error and what is behind it: the first alone often says no more than that something failed.
-fn broken(error: hyper::Error) -> Failed {
-    let why = match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    Failed::Broken { why }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //!
 //! The kernel is the witness: it knows which bytes were acknowledged and which came in. An exchange stands still if neither
 //! number moves for some looks, whether this process was at work or not. Then the connection is reset, so that nothing is
-//! sent again for minutes into a tunnel that does not deliver.
+//! sent again for minutes into a tunnel that does not deliver. It watches TCP, so it counts a handshake of TLS too; a
+//! handshake that fails says that two agents are not configured alike, and nothing of the tunnel.
 
 mod witness;
 
@@ -29,6 +30,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::call::{self, Terms};
 use super::host;
 use witness::Witness;
 
@@ -44,8 +46,8 @@ pub struct Transfers {
 
 impl Transfers {
     /// Starts one.
-    pub fn start(&mut self, transfer: Transfer) {
-        self.tasks.spawn(make(transfer, Arc::clone(&self.alone)));
+    pub fn start(&mut self, transfer: Transfer, terms: Terms) {
+        self.tasks.spawn(make(transfer, Arc::clone(&self.alone), terms));
     }
 
     /// The next one that has ended; never, while none is under way. Can be dropped at any time.
@@ -61,36 +63,36 @@ impl Transfers {
 }
 
 /// Makes a transfer. It ends within a few times [`TOTAL`], whatever the other side does.
-async fn make(transfer: Transfer, alone: Arc<RwLock<()>>) -> Transferred {
+async fn make(transfer: Transfer, alone: Arc<RwLock<()>>, terms: Terms) -> Transferred {
     let beside = alone.read().await;
     let counted = spoilt();
-    let small = exchange(transfer.to(), Method::HEAD).await;
+    let small = exchange(transfer.to(), Method::HEAD, &terms).await;
     let seen = if small.ended == Ended::Silent {
         let came = spoilt_since(counted);
         drop(beside);
-        silent(&transfer, small, came, &alone).await
+        silent(&transfer, small, came, &alone, &terms).await
     } else {
-        let bulk = bulk(&transfer, &small).await;
+        let bulk = bulk(&transfer, &small, &terms).await;
         Seen { small, node_answers: None, bulk, spoilt: spoilt_since(counted) }
     };
     Transferred { transfer, seen }
 }
 
-async fn bulk(transfer: &Transfer, small: &Exchange) -> Option<Bulk> {
+async fn bulk(transfer: &Transfer, small: &Exchange, terms: &Terms) -> Option<Bulk> {
     if small.ended != (Ended::Answered { status: 200 }) {
         return None;
     }
     let to = transfer.to();
-    let (from_peer, to_peer) = tokio::join!(exchange(to, Method::GET), exchange(to, Method::POST));
+    let (from_peer, to_peer) = tokio::join!(exchange(to, Method::GET, terms), exchange(to, Method::POST, terms));
     Some(Bulk { from_peer, to_peer })
 }
 
 /// Nothing came back. If something did that the kernel threw away, it is tried again while no other transfer is under
 /// way, since the kernel counts for all of them together.
-async fn silent(transfer: &Transfer, small: Exchange, came: Option<u64>, alone: &RwLock<()>) -> Seen {
+async fn silent(transfer: &Transfer, small: Exchange, came: Option<u64>, alone: &RwLock<()>, terms: &Terms) -> Seen {
     let node_answers = match transfer.node {
         Some(node) => {
-            let beside = exchange(SocketAddr::new(node, transfer.port), Method::HEAD).await;
+            let beside = exchange(SocketAddr::new(node, transfer.port), Method::HEAD, terms).await;
             Some(matches!(beside.ended, Ended::Answered { .. }))
         }
         None => None,
@@ -100,8 +102,8 @@ async fn silent(transfer: &Transfer, small: Exchange, came: Option<u64>, alone: 
     }
     let _alone = alone.write().await;
     let counted = spoilt();
-    let small = exchange(transfer.to(), Method::HEAD).await;
-    let bulk = bulk(transfer, &small).await;
+    let small = exchange(transfer.to(), Method::HEAD, terms).await;
+    let bulk = bulk(transfer, &small, terms).await;
     Seen { small, node_answers, bulk, spoilt: spoilt_since(counted) }
 }
 
@@ -115,7 +117,7 @@ fn spoilt_since(before: Option<u64>) -> Option<u64> {
     Some(spoilt()?.saturating_sub(before?))
 }
 
-async fn exchange(to: SocketAddr, method: Method) -> Exchange {
+async fn exchange(to: SocketAddr, method: Method, terms: &Terms) -> Exchange {
     let without = |ended| Exchange { ended, arrived: 0, kernel: None };
     let stream = match timeout(CONNECT, TcpStream::connect(to)).await {
         Err(_) => return without(Ended::Silent),
@@ -128,7 +130,7 @@ async fn exchange(to: SocketAddr, method: Method) -> Exchange {
     };
     let mut arrived = 0;
     let ended = tokio::select! {
-        ended = talk(stream, to, method, &mut arrived) => ended.unwrap_or_else(|why| Ended::Broken { why }),
+        ended = talk(stream, to, method, &mut arrived, terms) => ended.unwrap_or_else(|why| Ended::Broken { why }),
         () = standstill(&witness) => {
             witness.reset_on_close();
             Ended::Stalled
@@ -162,9 +164,17 @@ async fn standstill(witness: &Witness) {
 }
 
 /// One request and its answer. `arrived` counts bulk while it comes.
-async fn talk(stream: TcpStream, to: SocketAddr, method: Method, arrived: &mut u32) -> Result<Ended, String> {
+async fn talk(
+    stream: TcpStream,
+    to: SocketAddr,
+    method: Method,
+    arrived: &mut u32,
+    terms: &Terms,
+) -> Result<Ended, String> {
+    let in_words = |error: hyper::Error| call::in_words(&error, terms);
+    let stream = call::over(stream, to, terms).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(in_words)?;
-    let request = request(to, &method)?;
+    let request = request(to, &method, terms)?;
     let talked = async {
         let response = sender.send_request(request).await.map_err(in_words)?;
         let status = response.status().as_u16();
@@ -182,7 +192,7 @@ async fn talk(stream: TcpStream, to: SocketAddr, method: Method, arrived: &mut u
     }
 }
 
-fn request(to: SocketAddr, method: &Method) -> Result<Request<Body>, String> {
+fn request(to: SocketAddr, method: &Method, terms: &Terms) -> Result<Request<Body>, String> {
     let body = match *method {
         Method::POST => Body::from(vec![0; BYTES as usize]),
         _ => Body::empty(),
@@ -190,7 +200,11 @@ fn request(to: SocketAddr, method: &Method) -> Result<Request<Body>, String> {
     let agent = concat!("mtuscope/", env!("CARGO_PKG_VERSION"));
     let request = Request::builder().method(method).uri(PATH);
     let request = request.header(header::HOST, to.to_string()).header(header::USER_AGENT, agent);
-    request.body(body).map_err(|error| error.to_string())
+    let mut request = request.body(body).map_err(|error| error.to_string())?;
+    if let Some(shown) = terms.authorization() {
+        request.headers_mut().insert(header::AUTHORIZATION, shown.clone());
+    }
+    Ok(request)
 }
 
 /// Drives the connection; how it fails is seen by whoever talks over it.
@@ -221,14 +235,6 @@ async fn number(body: Body) -> Result<u32, String> {
     let text = axum::body::to_bytes(body, NUMBER).await.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&text);
     text.trim().parse().map_err(|_| format!("{:?} is no number of bytes", text.trim()))
-}
-
-/// The error and what is behind it: the first alone often says no more than that something failed.
-fn in_words(error: hyper::Error) -> String {
-    match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -226,7 +226,11 @@ impl Terms {
 }
 
 fn orders(settings: &Settings) -> Orders {
-    Orders { config: settings.for_probes(), host_root: settings.host_root.clone() }
+    Orders {
+        config: settings.for_probes(),
+        host_root: settings.host_root.clone(),
+        terms: crate::io::call::Terms::default(),
+    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn transfer(to: SocketAddr, node: Option<IpAddr>) -> Transfer {
 
 async fn ended(transfer: Transfer) -> Transferred {
     let mut transfers = Transfers::default();
-    transfers.start(transfer);
+    transfers.start(transfer, Terms::default());
     transfers.next().await
 }
 
@@ -155,7 +155,7 @@ async fn bulk_that_trickles_is_no_stall_until_it_takes_too_long() {
             tokio::time::sleep(LOOK).await;
         }
     });
-    let exchange = exchange(address, Method::GET).await;
+    let exchange = exchange(address, Method::GET, &Terms::default()).await;
     assert_eq!(exchange.ended, Ended::Stalled);
     assert!(exchange.arrived > LOOKS + 1, "{exchange:?}");
 }
