@@ -54,7 +54,7 @@ const PORT_BLOCKS: u16 = (u16::MAX - FIRST_PORT) / PORTS + 1;
 pub struct Orders {
     /// What the deciding half needs.
     pub config: Config,
-    /// Where the host's `/proc` and `/etc` are mounted.
+    /// Where the host's files are mounted.
     pub host_root: PathBuf,
     /// How other agents are spoken to.
     pub terms: Terms,
@@ -203,14 +203,16 @@ impl World {
     async fn facts(&self, ends: Ends) -> RawFacts {
         let mut facts = self.netlink.facts(ends).await;
         let started = Instant::now();
-        facts.files = host::read_all(&self.host_root);
+        facts.files = host::read_all(host::kernel(&self.host_root));
         let took = started.elapsed();
         facts.took.extend([(Source::Settings, took), (Source::Counters, took)]);
         let started = Instant::now();
-        facts.sysctls = sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys());
+        facts.sysctls = rights::reading_all(|| {
+            sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys())
+        });
         facts.took.insert(Source::SysctlFiles, started.elapsed());
         let started = Instant::now();
-        facts.host = declared::read(&self.host_root);
+        facts.host = rights::reading_all(|| declared::read(&self.host_root));
         facts.took.insert(Source::HostFiles, started.elapsed());
         facts
     }

@@ -158,6 +158,15 @@ impl Unread {
     pub const fn new(source: Source, reason: Reason) -> Self {
         Self { source, reason }
     }
+
+    /// Whether something went wrong, rather than that looking was not allowed or is not possible here. What rests on it is
+    /// not concluded either way.
+    pub const fn is_failure(&self) -> bool {
+        match self.reason {
+            Reason::Denied { .. } | Reason::Unsupported { .. } => false,
+            Reason::Failed { .. } | Reason::Malformed { .. } | Reason::NotYet => true,
+        }
+    }
 }
 
 impl fmt::Display for Unread {

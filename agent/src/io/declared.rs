@@ -12,13 +12,16 @@ use probes::declared::host::{Ask, Entry, EntryKind, Found, LIMITS, RawHost, Want
 use probes::fact::{Reason, Source, Unread};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 
-use super::host::{READ, bounded, open};
+use super::host::{READ, bounded, is_mounted, needs, open, unmounted};
 
 /// Folders that every machine has.
 const MACHINE: [&str; 2] = ["/etc", "/usr"];
 
 /// Reads everything that is asked for, and what that leads to.
 pub fn read(root: &Path) -> RawHost {
+    if !is_mounted(root) {
+        return RawHost::unread(unmounted(root, Source::HostFiles));
+    }
     for folder in MACHINE {
         if let Err(error) = open(root, folder, OFlags::PATH | OFlags::DIRECTORY) {
             let what = format!("{}: {error}; check host_root", shown(root, folder));
@@ -75,7 +78,7 @@ impl Fault {
     fn new(shown: &str, error: &io::Error) -> Self {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => return Self::Missing,
-            io::ErrorKind::PermissionDenied => Reason::Denied { needs: format!("permission to read {shown}") },
+            io::ErrorKind::PermissionDenied => Reason::Denied { needs: needs(shown) },
             _ => Reason::Failed { what: format!("read {shown}: {error}") },
         };
         Self::Unread(Unread::new(Source::HostFiles, reason))
@@ -315,8 +318,18 @@ mod tests {
     fn a_tree_that_is_not_the_machines_is_told_from_one_without_files() {
         let root = host(&[]);
         assert_eq!(read(root.path()).folder(cni::FOLDER), Ok(None));
-        fs::remove_dir(root.path().join("usr")).unwrap();
-        let unread = read(root.path()).folder(cni::FOLDER).unwrap_err().to_string();
-        assert!(unread.contains("check host_root"), "{unread}");
+        fs::remove_dir(root.path().join("etc")).unwrap();
+        let unread = read(root.path()).folder(cni::FOLDER).unwrap_err();
+        assert!(matches!(&unread.reason, Reason::Failed { what } if what.contains("check host_root")), "{unread}");
+    }
+
+    #[test]
+    fn nothing_mounted_is_a_choice_and_no_failure() {
+        let container = tempfile::tempdir().unwrap();
+        fs::create_dir(container.path().join("etc")).unwrap();
+        for root in [container.path(), Path::new("/nonexistent")] {
+            let unread = read(root).folder(cni::FOLDER).unwrap_err();
+            assert!(matches!(&unread.reason, Reason::Unsupported { why } if why.contains("mount")), "{unread}");
+        }
     }
 }

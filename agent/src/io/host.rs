@@ -4,6 +4,10 @@
 //! a link that leads out of the tree must not. So below any root but `/` the kernel resolves the path as if the root
 //! were `/` (`openat2` with `RESOLVE_IN_ROOT`).
 //!
+//! The kernel shows each process the settings and counters of that process's own network, in whichever `/proc` it looks. So
+//! where nothing is mounted as `/proc` below the root, the agent's own says the same ([`kernel`]), and a container needs no
+//! view of the host's processes.
+//!
 //! Some files come and go with a kernel module. One of those that is missing is told from one that could not be looked
 //! for by the folder around it.
 
@@ -12,12 +16,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use probes::fact::{Reason, Unread};
+use probes::fact::{Reason, Source, Unread};
 use probes::kernel::HostFile;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 /// Largest file that is read; the largest real one, `/proc/net/netstat`, has a few KiB.
 const MOST: u64 = 1 << 20;
+
+/// The root whose `/proc` is read: the host's where it is mounted there, else the agent's own.
+pub fn kernel(root: &Path) -> &Path {
+    // A mount that failed is there and empty, and has to be seen as such.
+    if root.join("proc").symlink_metadata().is_ok() { root } else { Path::new("/") }
+}
 
 /// Reads every file.
 pub fn read_all(root: &Path) -> BTreeMap<HostFile, Result<Option<String>, Unread>> {
@@ -67,6 +77,25 @@ pub(super) fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<File> {
     }
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?.into())
+}
+
+/// Whether the machine's files are below `root`: every machine has a `/usr`, and no container that is given nothing.
+pub(super) fn is_mounted(root: &Path) -> bool {
+    open(root, "/usr", OFlags::PATH).map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+}
+
+/// Nobody has given the agent the machine's files, which is a choice and no failure.
+pub(super) fn unmounted(root: &Path, source: Source) -> Unread {
+    let why = format!(
+        "none of the machine's files is below host_root ({}): mount its /etc, /run, /usr, /var and /opt there, read-only",
+        root.display()
+    );
+    Unread::new(source, Reason::Unsupported { why })
+}
+
+/// The right that a file of the machine takes which is not for everybody.
+pub(super) fn needs(shown: &str) -> String {
+    format!("permission to read {shown}: CAP_DAC_READ_SEARCH, as of the manifests' component root-files, or root")
 }
 
 pub(super) fn bounded(file: File) -> io::Result<Vec<u8>> {
@@ -164,6 +193,18 @@ mod tests {
         });
         let needs = format!("permission to read {}", path.display());
         assert_eq!(read.join().unwrap(), Reason::Denied { needs });
+    }
+
+    #[test]
+    fn where_no_proc_is_mounted_the_agents_own_speaks() {
+        let (mounted, without) = (host(), tempfile::tempdir().unwrap());
+        assert_eq!(kernel(mounted.path()), mounted.path());
+        for root in [without.path(), Path::new("/nonexistent"), Path::new("/")] {
+            assert_eq!(kernel(root), Path::new("/"));
+        }
+        let empty = tempfile::tempdir().unwrap();
+        fs::create_dir(empty.path().join("proc")).unwrap();
+        assert_eq!(kernel(empty.path()), empty.path(), "a mount that failed does not pass for none");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use probes::declared::sysctl::{self, DIRECTORIES, Key, MAIN, RawFile, RawFiles, 
 use probes::fact::{Reason, Source, Unread};
 use rustix::fs::{AtFlags, Dir, OFlags};
 
-use super::host::{READ, bounded, open};
+use super::host::{READ, bounded, is_mounted, kernel, needs, open, unmounted};
 
 /// Most names that are looked at in one directory.
 const NAMES: usize = 4096;
@@ -28,11 +28,15 @@ const BYTES: usize = 512 << 10;
 pub fn read<'e>(root: &Path, expected: impl IntoIterator<Item = &'e String>) -> RawSysctls {
     let files = files(root);
     let keys = sysctl::to_read(files.as_ref(), expected);
-    let values = keys.into_iter().map(|key| (key.clone(), value(root, &key))).collect();
+    let kernel = kernel(root);
+    let values = keys.into_iter().map(|key| (key.clone(), value(kernel, &key))).collect();
     RawSysctls { files, values }
 }
 
 fn files(root: &Path) -> Result<RawFiles, Unread> {
+    if !is_mounted(root) {
+        return Err(unmounted(root, Source::SysctlFiles));
+    }
     let mut names: [Vec<String>; DIRECTORIES.len()] = Default::default();
     for (names, directory) in names.iter_mut().zip(DIRECTORIES) {
         *names = list(root, directory)?;
@@ -149,7 +153,7 @@ fn shown(root: &Path, path: &str) -> String {
 
 fn failed(shown: &str, error: &io::Error) -> Unread {
     let reason = match error.kind() {
-        io::ErrorKind::PermissionDenied => Reason::Denied { needs: format!("permission to read {shown}") },
+        io::ErrorKind::PermissionDenied => Reason::Denied { needs: needs(shown) },
         _ => Reason::Failed { what: format!("read {shown}: {error}") },
     };
     Unread::new(Source::SysctlFiles, reason)
@@ -266,8 +270,12 @@ mod tests {
         fs::remove_dir_all(root.path().join("etc/sysctl.d")).unwrap();
         assert_eq!(files(root.path()).unwrap().directories, []);
         fs::remove_dir_all(root.path().join("usr")).unwrap();
+        let unread = files(root.path()).unwrap_err();
+        assert!(matches!(unread.reason, Reason::Unsupported { .. }), "none of it is mounted: {unread}");
+        fs::create_dir(root.path().join("usr")).unwrap();
+        fs::remove_dir(root.path().join("run")).unwrap();
         let unread = files(root.path()).unwrap_err().to_string();
-        assert!(unread.contains("usr/local/lib/sysctl.d does not exist, nor does /usr"), "{unread}");
+        assert!(unread.contains("run/sysctl.d does not exist, nor does /run"), "{unread}");
     }
 
     #[test]
@@ -295,7 +303,7 @@ mod tests {
         let value = |text: &str| Ok(Some(text.to_owned()));
         assert_eq!(values(&root, &["net.ipv4.tcp_rmem"]), [value("0\n"), value("4096\t131072\t6291456\n")]);
         assert_eq!(values(&root, &["net.ipv4.nonesuch"]), [value("0\n"), Ok(None)]);
-        fs::remove_dir_all(root.path().join("proc")).unwrap();
+        fs::remove_dir_all(root.path().join("proc/sys")).unwrap();
         let unread = values(&root, &[])[0].clone().unwrap_err();
         assert!(unread.source == Source::Settings && unread.to_string().contains("ip_forward"), "{unread}");
     }

@@ -184,23 +184,29 @@ impl RawHost {
         self.0.as_ref().map_or(true, |all| all.contains_key(path))
     }
 
-    /// Whether everything that was asked for could be read.
+    /// Whether everything that was asked for could be read, as far as the agent may read it.
     pub fn is_whole(&self) -> bool {
-        let whole = |found: &Option<Found>| match found {
-            Some(Found::Folder(entries)) => entries.iter().all(Entry::is_whole),
-            _ => true,
+        let whole = |found: &Result<Option<Found>, Unread>| match found {
+            Ok(Some(Found::Folder(entries))) => entries.iter().all(Entry::is_whole),
+            Ok(_) => true,
+            Err(why) => !why.is_failure(),
         };
-        self.0.as_ref().is_ok_and(|all| all.values().all(|found| found.as_ref().is_ok_and(whole)))
+        self.0.as_ref().is_ok_and(|all| all.values().all(whole))
+    }
+
+    /// Whether the agent was not given the machine's files.
+    pub fn is_withheld(&self) -> bool {
+        self.0.as_ref().is_err_and(|why| !why.is_failure())
     }
 }
 
 impl Entry {
     fn is_whole(&self) -> bool {
-        match &self.kind {
-            EntryKind::File { text, .. } => text.as_ref().is_none_or(Result::is_ok),
-            EntryKind::Folder(names) => names.as_ref().is_none_or(Result::is_ok),
-            EntryKind::Dangling(_) | EntryKind::Other => true,
-        }
+        let failed = match &self.kind {
+            EntryKind::File { text: Some(Err(why)), .. } | EntryKind::Folder(Some(Err(why))) => why.is_failure(),
+            _ => false,
+        };
+        !failed
     }
 }
 
@@ -253,14 +259,29 @@ mod tests {
 
     #[test]
     fn one_file_of_a_folder_that_could_not_be_read_makes_it_less_than_whole() {
-        let denied = || Unread::new(Source::HostFiles, Reason::Denied { needs: "permission".into() });
-        for kind in
-            [EntryKind::File { executable: false, text: Some(Err(denied())) }, EntryKind::Folder(Some(Err(denied())))]
-        {
-            let mut read = RawHost::new();
-            read.take("/a".into(), Ok(Some(Found::Folder(vec![Entry { name: "x".into(), kind }]))));
-            assert!(!read.is_whole());
-        }
+        let whole = |why: &Unread| {
+            let kinds = [
+                EntryKind::File { executable: false, text: Some(Err(why.clone())) },
+                EntryKind::Folder(Some(Err(why.clone()))),
+            ];
+            kinds.map(|kind| {
+                let mut read = RawHost::new();
+                read.take("/a".into(), Ok(Some(Found::Folder(vec![Entry { name: "x".into(), kind }]))));
+                read.is_whole()
+            })
+        };
+        let failed = Unread::new(Source::HostFiles, Reason::Failed { what: "EIO".into() });
+        assert_eq!(whole(&failed), [false; 2]);
+        let denied = Unread::new(Source::HostFiles, Reason::Denied { needs: "permission".into() });
+        assert_eq!(whole(&denied), [true; 2], "what it may not read is no failure of the reader");
         assert!(!RawHost::default().is_whole());
+    }
+
+    #[test]
+    fn files_that_were_not_given_are_told_from_those_that_fail() {
+        let of = |reason| RawHost::unread(Unread::new(Source::HostFiles, reason));
+        assert!(of(Reason::Unsupported { why: "nothing is mounted".into() }).is_withheld());
+        assert!(!of(Reason::Failed { what: "EIO".into() }).is_withheld());
+        assert!(!RawHost::default().is_withheld() && !RawHost::new().is_withheld());
     }
 }

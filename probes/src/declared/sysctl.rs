@@ -77,10 +77,16 @@ impl Default for RawSysctls {
 }
 
 impl RawSysctls {
-    /// Whether every file could be read.
+    /// Whether every file could be read that the agent may read.
     pub fn are_whole(&self) -> bool {
         let files = self.files.as_ref().map(|files| files.directories.iter().chain(&files.main));
-        files.is_ok_and(|mut files| files.all(|file| file.text.is_ok()))
+        let fails = |file: &RawFile| file.text.as_ref().is_err_and(Unread::is_failure);
+        files.is_ok_and(|mut files| !files.any(fails))
+    }
+
+    /// Whether the agent was not given the files.
+    pub fn are_withheld(&self) -> bool {
+        self.files.as_ref().is_err_and(|why| !why.is_failure())
     }
 }
 

@@ -120,6 +120,10 @@ impl Node {
     fn count_reading(&mut self, raw: &RawFacts, tables: &Tables) {
         *self.telemetry.errors.entry(ErrorKind::NetlinkMalformed).or_default() += tables.malformed.len() as u64;
         for (&source, &took) in &raw.took {
+            if raw.is_withheld(source) {
+                self.telemetry.sources.remove(&source);
+                continue;
+            }
             let whole = !tables.malformed.iter().any(|(malformed, _)| *malformed == source);
             self.telemetry.sources.insert(source, (took, whole && raw.succeeded(source)));
         }
@@ -127,6 +131,16 @@ impl Node {
 }
 
 impl RawFacts {
+    /// Whether the operator has not given a source to the agent at all. It then neither succeeds nor fails, and what rests
+    /// on it is not concluded.
+    fn is_withheld(&self, source: Source) -> bool {
+        match source {
+            Source::SysctlFiles => self.sysctls.are_withheld(),
+            Source::HostFiles => self.host.is_withheld(),
+            _ => false,
+        }
+    }
+
     fn succeeded(&self, source: Source) -> bool {
         let mut files = self.files.iter().filter(|(file, _)| file.source() == source);
         match source {

@@ -373,6 +373,23 @@ fn without_the_right_to_probe_every_path_says_so_and_nothing_is_healthy() {
 }
 
 #[test]
+fn files_that_were_not_given_are_neither_read_nor_failed() {
+    for (reason, told) in [
+        (Reason::Unsupported { why: "nothing is mounted".into() }, None),
+        (Reason::Failed { what: "EIO".into() }, Some(false)),
+    ] {
+        let why = Unread::new(Source::HostFiles, reason);
+        let mut raw = facts();
+        raw.host = RawHost::unread(why);
+        raw.took.insert(Source::HostFiles, Duration::ZERO);
+        let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+        world.node.on(Input::Facts(Box::new(raw)), at(Duration::ZERO));
+        let known = world.node.telemetry.sources.get(&Source::HostFiles).map(|(_, succeeded)| *succeeded);
+        assert_eq!(known, told);
+    }
+}
+
+#[test]
 fn a_table_that_cannot_be_read_is_not_an_empty_one() {
     let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
     world.facts = || {
