@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod declared;
 #[cfg(test)]
 mod golden;
+pub mod itself;
 pub mod kernel;
 pub mod links;
 pub mod overlay;
@@ -138,6 +139,8 @@ pub enum Area {
     Declared,
     /// What nodes have in common.
     Cluster,
+    /// The agent itself: what it does not see any more.
+    Itself,
 }
 
 /// Where a check is judged.
@@ -166,6 +169,7 @@ impl Area {
             Self::Kernel => "kernel",
             Self::Declared => "declared",
             Self::Cluster => "cluster",
+            Self::Itself => "itself",
         }
     }
 
@@ -178,6 +182,7 @@ impl Area {
             Self::Kernel => "settings, tables and counters",
             Self::Declared => "what somebody wrote down",
             Self::Cluster => "what nodes have in common",
+            Self::Itself => "what the agent itself does not see",
         }
     }
 }
@@ -457,6 +462,7 @@ pub static ALL: &[Registered] = &[
     of::<declared::PodAddressesExhausted>(),
     of::<declared::KubeletFlagRemoved>(),
     of::<cluster::VipInterfaceMissing>(),
+    of::<itself::PeerSourceStale>(),
 ];
 
 /// The check of this code.

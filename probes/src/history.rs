@@ -126,6 +126,18 @@ impl History {
         self.memories.retain(|(_, subject), _| !gone(subject));
     }
 
+    /// What is about these subjects is about others from here on. What is known of both began with the earlier.
+    pub fn rename(&mut self, subjects: &BTreeMap<Subject, Subject>) {
+        let affected = self.memories.extract_if(.., |(_, subject), _| subjects.contains_key(subject));
+        for ((code, subject), mut memory) in affected.collect::<Vec<_>>() {
+            let Some(new) = subjects.get(&subject) else { continue };
+            memory.candidate.subject = new.clone();
+            let since = memory.since;
+            let known = self.memories.entry((code, new.clone())).or_insert(memory);
+            known.since = known.since.into_iter().chain(since).min();
+        }
+    }
+
     /// Findings that stand.
     pub fn standing(&self) -> impl Iterator<Item = Standing> + '_ {
         self.memories

@@ -12,7 +12,9 @@
 //! routes are read, and what was read is judged and published beside what was measured last. Where the change moved the
 //! ground that a measurement stands on, the next round comes early.
 
+mod beside;
 mod cache;
+mod carry;
 mod declared;
 mod devices;
 mod encapsulation;
@@ -213,8 +215,16 @@ impl Node {
                 self.tunnel_ports.clear();
                 self.tapped.clear();
             }
-            Input::Announced(announced) => self.directory.announce(*announced),
+            Input::Announced(announced) => self.on_announced(*announced, now),
             Input::Reload(config) => self.reload(*config, now),
+        }
+    }
+
+    /// The first list brings names for peers that are there already. Whatever comes later waits for the next round: while
+    /// agents are replaced one by one there is news all the time.
+    fn on_announced(&mut self, announced: Announced, now: Now) {
+        if self.directory.announce(announced, now) {
+            self.hasten(now);
         }
     }
 
@@ -320,6 +330,9 @@ impl Node {
 
     fn learn(&mut self, key: &PathKey, learned: Learned, now: Now) {
         self.snapshot.windows.probed(&learned);
+        if let Some(path) = self.snapshot.beside.get_mut(key) {
+            return path.take(learned, &self.snapshot.tables, now);
+        }
         let Some(path) = self.snapshot.paths.get_mut(key) else { return };
         if let Learned::Mtu(measured) = &learned {
             self.telemetry.traffic.entry((key.plane, key.family())).or_default().count(measured);
@@ -350,6 +363,8 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),
         paths: BTreeMap::<PathKey, _>::new(),
+        beside: BTreeMap::new(),
+        hearing: None,
         expect,
     }
 }

@@ -44,6 +44,11 @@ pub use vtep::{PortAt, VtepEntry};
 /// Something that must become true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
+    /// The Kubernetes API is heard.
+    ApiHeard {
+        /// Why it is not, as far as that is told.
+        why: Option<String>,
+    },
     /// Pods get addresses on this node.
     Addresses(AddressesFault),
     /// What a counter or a table of the machine tells of is no more.
@@ -465,6 +470,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::Counted(fault) => counters::mended(fault, setup),
+        Fix::ApiHeard { why } => kubernetes::api_heard(why.as_deref()),
         Fix::VipInterface { manifest, interface, candidates } => {
             kubernetes::vip_interface(manifest, interface, candidates)
         }

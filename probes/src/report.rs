@@ -72,6 +72,10 @@ pub struct Report {
     /// Whose turn it was in the last round; absent where every peer is always probed, and where none can be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleRow>,
+    /// Node addresses that are on another network than the tunnels' ends, and whether anybody answers there. Nothing that
+    /// pods send goes by them, so they are no paths. Absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub node_addresses: Vec<NodeAddressRow>,
     /// Which layer says which MTU: the rows above in the order that a packet meets them.
     pub ladders: Vec<Ladder>,
     /// Kernel settings that bear on the paths.
@@ -359,6 +363,29 @@ pub struct PathRow {
     /// What the last TCP transfer with the peer's agent said; absent where none is made over this path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferRow>,
+}
+
+/// A node address beside the tunnels' network.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct NodeAddressRow {
+    /// The peer's name.
+    pub peer: String,
+    /// Address family.
+    pub family: Family,
+    /// The address, as the Kubernetes API names it.
+    pub address: IpAddr,
+    /// Whether it answers: `clear` if it does, `unreachable` if nothing does, `unknown` if nobody can tell. No size is
+    /// measured.
+    pub verdict: VerdictName,
+    /// Why, where the verdict does not say it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Smallest round trip of the last round, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_seconds: Option<f64>,
+    /// When it was last probed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probed_at: Option<Timestamp>,
 }
 
 /// A TCP transfer with a peer's agent.

@@ -27,6 +27,7 @@ use crate::loss::Losses;
 use crate::path::spread::Swept;
 use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
+use crate::peers::hearing::Hearing;
 use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::transfer::Made;
@@ -63,6 +64,10 @@ pub struct Snapshot {
     pub devices: Devices,
     /// Paths under measurement.
     pub paths: BTreeMap<PathKey, Path>,
+    /// Ways to node addresses that are beside the tunnels' network: asked whether anybody answers, and judged by nobody.
+    pub beside: BTreeMap<PathKey, Path>,
+    /// How the Kubernetes API stands; `None` where it is not asked.
+    pub hearing: Option<Hearing>,
     /// What the operator means the network to be.
     pub expect: Expect,
 }

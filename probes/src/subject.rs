@@ -18,6 +18,8 @@ pub enum Subject {
     Sysctl(String),
     /// A counter or table of the machine's kernel, by name.
     Counter(&'static str),
+    /// A source of peers, by name.
+    Source(&'static str),
     /// A path to a peer.
     Path {
         /// The peer's name.
@@ -41,7 +43,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Link(name) => f.write_str(name),
             Self::Pods => f.write_str("pods"),
-            Self::Setting(name) | Self::Counter(name) => f.write_str(name),
+            Self::Setting(name) | Self::Counter(name) | Self::Source(name) => f.write_str(name),
             Self::Sysctl(key) => f.write_str(key),
             Self::Path { peer, .. } => f.write_str(peer),
         }

@@ -115,6 +115,7 @@ pub(crate) fn published() -> Published {
         tunnels: vec![tunnel()],
         paths: paths(),
         schedule: None,
+        node_addresses: Vec::new(),
         ladders: Vec::new(),
         settings: settings(),
         neighbours: neighbours(),

@@ -21,7 +21,7 @@ use crate::telemetry::ErrorKind;
 use crate::units::{IpSize, Now};
 
 use super::turns::Turns;
-use super::{Node, Output, declared, rows, settings};
+use super::{Node, Output, beside, declared, rows, settings};
 
 impl Node {
     pub(super) fn judge(&mut self, occasion: Occasion, now: Now) {
@@ -115,6 +115,7 @@ impl Node {
             tunnels: rows::tunnels(node, &recommended),
             paths,
             schedule: self.turns.row(),
+            node_addresses: beside::rows(node),
             ladders: Vec::new(),
             settings: settings::rows(node),
             neighbours: rows::neighbours(node),

@@ -5,17 +5,19 @@
 //! hundred) is no reason to forget it, and the next round says what cannot be read.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::fact::Source;
 use crate::history::{Occasion, SETTLED};
 use crate::kernel::{self, RawFacts, RawRoutes};
+use crate::peers::{KUBERNETES, Merged};
 use crate::snapshot::{Setup, Topology};
 use crate::tables::Tables;
 use crate::telemetry::{ErrorKind, PeerSource};
 use crate::units::Now;
 
 use super::ground::Ground;
-use super::{Asked, Node, Output, targets};
+use super::{Asked, Node, Output, beside, targets};
 
 impl Node {
     pub(super) fn on_facts(&mut self, raw: &RawFacts, now: Now) {
@@ -48,19 +50,40 @@ impl Node {
     }
 
     fn find_peers(&mut self, tables: Tables, now: Now) {
-        self.ground = Ground::under(&self.snapshot);
-        let merged = self.directory.update(&self.config.node, &self.config.peers, &tables);
-        let succeeded = tables.links.known().is_some().then_some(now.wall);
-        for (source, peers) in merged.sources {
-            let known = self.telemetry.peer_sources.entry(source).or_insert(PeerSource { peers, succeeded: None });
-            *known = PeerSource { peers, succeeded: succeeded.or(known.succeeded) };
+        self.directory.look_from(self.config.vantage);
+        self.directory.listen(self.config.peers.kubernetes, now);
+        if self.asked == Some(Asked::Round) {
+            self.directory.settle();
         }
+        let merged = self.directory.update(&self.config.node, &self.config.peers, &tables);
+        self.carry(&merged.peers);
+        self.ground = Ground::under(&self.snapshot);
+        self.count_sources(&merged, &tables, now);
         self.snapshot.setup = Setup::new(&tables);
         let changed = self.snapshot.peers != merged.peers;
         self.transfers.meet(&merged.peers, changed, self.config.probing.transfers);
         self.snapshot.peers = merged.peers;
         self.snapshot.tables = tables;
         self.wanted.push_back(Output::ReadRoutes(targets::queries(&self.snapshot)));
+    }
+
+    fn count_sources(&mut self, merged: &Merged, tables: &Tables, now: Now) {
+        let read = tables.links.known().is_some().then_some(now.wall);
+        let known = std::mem::take(&mut self.telemetry.peer_sources);
+        for (&source, &peers) in &merged.sources {
+            let before = known.get(source).and_then(|source| source.succeeded);
+            let succeeded = if source == KUBERNETES { self.directory.heard() } else { read.or(before) };
+            self.telemetry.peer_sources.insert(source, PeerSource { peers, succeeded });
+        }
+        let announced = merged.sources.get(KUBERNETES).copied().unwrap_or_default();
+        self.snapshot.hearing = self.directory.hearing(announced, now.mono);
+        match &self.snapshot.hearing {
+            Some(hearing) => {
+                let heard = hearing.last.is_some() && hearing.why.is_none();
+                self.telemetry.sources.insert(Source::Kubernetes, (Duration::ZERO, heard));
+            }
+            None => drop(self.telemetry.sources.remove(&Source::Kubernetes)),
+        }
     }
 
     pub(super) fn on_routes(&mut self, raw: RawRoutes, now: Now) {
@@ -86,7 +109,8 @@ impl Node {
         } else {
             self.turns.begin(&self.snapshot, &self.history, &self.config, now);
             let targets = targets::of(&self.snapshot, |peer| self.turns.include(peer));
-            targets.into_iter().for_each(|target| self.prober.start(target, now.mono));
+            let beside = beside::targets(&self.snapshot, |peer| self.turns.include(peer));
+            targets.into_iter().chain(beside).for_each(|target| self.prober.start(target, now.mono));
         }
     }
 
@@ -102,6 +126,7 @@ impl Node {
         self.watch_tunnel_ports();
         self.read_devices(now);
         self.snapshot.paths = targets::paths(&self.snapshot, &self.probing, self.config.probing.ecmp_ports);
+        self.snapshot.beside = beside::paths(&self.snapshot, &self.probing);
     }
 
     fn topology(&self) -> Topology {
@@ -154,7 +179,12 @@ impl RawFacts {
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
             Source::SysctlFiles => self.sysctls.are_whole(),
             Source::HostFiles => self.host.is_whole(),
-            Source::Exceptions | Source::Lookup | Source::Ethtool | Source::Events | Source::Probes => true,
+            Source::Exceptions
+            | Source::Lookup
+            | Source::Ethtool
+            | Source::Events
+            | Source::Probes
+            | Source::Kubernetes => true,
         }
     }
 }

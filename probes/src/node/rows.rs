@@ -221,6 +221,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         tunnels: tunnels(node, &BTreeMap::new()),
         paths: paths(node),
         schedule: None,
+        node_addresses: Vec::new(),
         ladders: Vec::new(),
         settings: super::settings::rows(node),
         neighbours: neighbours(node),

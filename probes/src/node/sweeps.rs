@@ -25,6 +25,7 @@ use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::units::{IpSize, Mono};
 
+use super::carry::{Moves, moved};
 use super::{Node, encapsulation};
 
 /// How long connection tracking keeps what was not answered (`nf_conntrack_udp_timeout`).
@@ -49,6 +50,12 @@ impl Sweeps {
     /// The sweep of a path has ended.
     pub(super) fn end(&mut self, key: &PathKey) {
         self.fresh.insert(Subject::path(key));
+    }
+
+    /// What is known of these paths is known of others from here on.
+    pub(super) fn rename(&mut self, moves: &Moves) {
+        let began = std::mem::take(&mut self.began).into_iter();
+        self.began = began.map(|(key, at)| (moved(key, moves), at)).collect();
     }
 
     /// Whether there is something new about a subject.

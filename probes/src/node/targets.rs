@@ -108,7 +108,7 @@ pub(crate) fn outer(node: &Snapshot, key: &PathKey) -> Option<Target> {
     Some(Target { key: key.clone(), from, expected, tunnel: None, task: Task::Outer(encapsulation) })
 }
 
-fn keys(peer: &Peer) -> Vec<PathKey> {
+pub(super) fn keys(peer: &Peer) -> Vec<PathKey> {
     let key = |plane: Plane| move |address: IpAddr| PathKey { peer: peer.name.clone(), plane, address };
     let underlay = peer.underlay.into_iter().map(key(Plane::Underlay));
     let overlay = peer.overlay.into_iter().map(key(Plane::Overlay));

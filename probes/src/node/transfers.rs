@@ -27,6 +27,7 @@ use crate::transfer::admission::Guests;
 use crate::transfer::{Made, Outcome, Transfer, Transferred};
 use crate::units::{Mono, Now};
 
+use super::carry::{Moves, moved};
 use super::{Node, Output};
 
 /// Suspects that are tried in a round.
@@ -79,6 +80,13 @@ impl Transfers {
         } else if !wanted {
             self.guests = Guests::Nobody;
         }
+    }
+
+    /// What is known of these paths is known of others from here on. What is under way ends under its old name.
+    pub(super) fn rename(&mut self, moves: &Moves) {
+        self.suspects = std::mem::take(&mut self.suspects).into_iter().map(|key| moved(key, moves)).collect();
+        let started = std::mem::take(&mut self.started).into_iter();
+        self.started = started.map(|(key, at)| (moved(key, moves), at)).collect();
     }
 
     /// How many are under way.

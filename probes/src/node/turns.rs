@@ -18,6 +18,8 @@ use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
 use crate::units::Now;
 
+use super::carry::Moves;
+
 /// Who is measured in this round.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -38,6 +40,13 @@ impl Turns {
     /// What was measured on these peers may no longer hold.
     pub(super) fn doubt(&mut self, moved: BTreeSet<String>) {
         self.moved.extend(moved);
+    }
+
+    /// Who is doubted is called otherwise from here on.
+    pub(super) fn rename(&mut self, moves: &Moves) {
+        let doubted = moves.iter().filter(|(from, _)| self.moved.contains(&from.peer));
+        let doubted: Vec<String> = doubted.map(|(_, to)| to.peer.clone()).collect();
+        self.moved.extend(doubted);
     }
 
     /// A round begins: picks whom to measure in it.
@@ -82,7 +91,12 @@ impl Turns {
     pub(super) fn cover(&self, subject: &Subject) -> bool {
         match subject {
             Subject::Path { peer, .. } => self.include(peer),
-            Subject::Link(_) | Subject::Pods | Subject::Setting(_) | Subject::Sysctl(_) | Subject::Counter(_) => true,
+            Subject::Link(_)
+            | Subject::Pods
+            | Subject::Setting(_)
+            | Subject::Sysctl(_)
+            | Subject::Counter(_)
+            | Subject::Source(_) => true,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a node's own Kubernetes files say: kube-vip's manifest, the kubelet's flags.
+//! What a node's own Kubernetes files say: kube-vip's manifest, the kubelet's flags. And the way to the API.
 
 /// The kubelet watches the folder: a manifest that is saved is in force within seconds.
 pub(super) fn vip_interface(manifest: &str, interface: &str, candidates: &[String]) -> Vec<String> {
@@ -16,6 +16,27 @@ pub(super) fn vip_interface(manifest: &str, interface: &str, candidates: &[Strin
         format!("$ grep -n -A1 'vip_interface\\|vip_servicesinterface' {manifest}"),
         "$ ip -br address".into(),
     ]
+}
+
+/// What keeps an agent from hearing the API is nearly always one of these, the reason told first.
+pub(super) fn api_heard(why: Option<&str>) -> Vec<String> {
+    let mut lines: Vec<String> = why.map(|why| format!("The agent was told: {why}")).into_iter().collect();
+    lines.extend(
+        [
+            "See that the API is there, and reachable from this node by the address that pods use:",
+            "$ kubectl get --raw /readyz; kubectl get service kubernetes",
+            "See that the agent may read EndpointSlices in its own namespace; apply the manifests' Role and RoleBinding \
+             again if it may not:",
+            "$ kubectl auth can-i watch endpointslices.discovery.k8s.io -n NAMESPACE --as \
+             system:serviceaccount:NAMESPACE:SERVICEACCOUNT",
+            "See that the Services are there and select the agents: their slices name every node:",
+            "$ kubectl -n NAMESPACE get services,endpointslices",
+            "If the API refuses the token (401), restart the agent's pod; if nothing answers, look for a NetworkPolicy or \
+             firewall between this node and the API servers (TCP 443 and 6443).",
+        ]
+        .map(str::to_owned),
+    );
+    lines
 }
 
 pub(super) fn kubelet_flags(flags: &[(String, String)]) -> Vec<String> {
@@ -44,6 +65,12 @@ mod tests {
             unit.starts_with("Delete --network-plugin from /etc/systemd") && unit.contains("$ systemctl daemon-reload")
         );
         assert!(!lines("/etc/default/kubelet:1").contains("daemon-reload"));
+    }
+
+    #[test]
+    fn the_reason_that_was_told_comes_first() {
+        assert!(api_heard(Some("403 Forbidden"))[0].ends_with("told: 403 Forbidden"));
+        assert!(api_heard(None)[0].starts_with("See that the API is there"));
     }
 
     #[test]

@@ -55,6 +55,8 @@ fn nothing() -> Snapshot {
         setup: Setup::default(),
         devices: Devices::unread(),
         paths: BTreeMap::new(),
+        beside: BTreeMap::new(),
+        hearing: None,
         expect: Expect::default(),
     }
 }

@@ -22,6 +22,7 @@ use crate::kernel::{
 use crate::loss::Losses;
 use crate::path::spread::{Fate, Swept};
 use crate::path::{Measured, PathKey, Plane, Verdict};
+use crate::peers::hearing::Hearing;
 use crate::peers::{Behind, Peer};
 use crate::transfer::Made;
 use crate::units::{Dual, Family, IpSize, LinkMtu};
@@ -43,6 +44,7 @@ pub(crate) struct Example {
     pub(crate) lookups: BTreeMap<IpAddr, Fact<Route>>,
     pub(crate) devices: Devices,
     pub(crate) expect: Expect,
+    pub(crate) hearing: Option<Hearing>,
     /// What the kernel answers where it is asked with a source too.
     pub(crate) sourced: Answers,
     verdicts: BTreeMap<(String, Plane), Fact<Measured>>,
@@ -96,6 +98,7 @@ impl Example {
             lookups,
             devices: Devices { processors: Fact::Known(8), ..Devices::unread() },
             expect: Expect::default(),
+            hearing: None,
             sourced: Answers::new(),
             verdicts,
             addressed,
@@ -308,9 +311,7 @@ impl Example {
             underlay: ip(underlay).into(),
             overlay: Dual::NONE,
             pods: Vec::new(),
-            tunnels: Vec::new(),
-            gateway: false,
-            zone: None,
+            ..Peer::default()
         });
         self
     }
@@ -478,6 +479,8 @@ impl Example {
             lookups: self.lookups.clone(),
             outer,
             paths: self.paths(&topology),
+            beside: BTreeMap::new(),
+            hearing: self.hearing.clone(),
             topology,
             setup: Setup::new(&self.tables),
             devices: self.devices.clone(),

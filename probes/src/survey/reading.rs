@@ -117,9 +117,7 @@ impl Survey {
             underlay: on(Plane::Underlay).into(),
             overlay: on(Plane::Overlay).into(),
             pods: on(Plane::Pod).into_iter().collect(),
-            tunnels: Default::default(),
-            gateway: false,
-            zone: None,
+            ..Peer::default()
         }
     }
 }

@@ -179,9 +179,7 @@ mod tests {
             underlay: IpAddr::from([10, 0, 0, number]).into(),
             overlay: IpAddr::from([10, 244, number, 0]).into(),
             pods: vec![IpAddr::from([10, 244, number, 2])],
-            tunnels: Vec::new(),
-            gateway: false,
-            zone: None,
+            ..Peer::default()
         }
     }
 

@@ -44,6 +44,12 @@ impl Dual {
         other.into_iter().any(|address| self.holds(address))
     }
 
+    /// Whether both have an address of one family, and not the same.
+    pub fn differs(self, other: Self) -> bool {
+        let of = |family| self.of(family).zip(other.of(family));
+        [Family::Ipv4, Family::Ipv6].into_iter().filter_map(of).any(|(one, other)| one != other)
+    }
+
     /// Whether there is no address.
     pub const fn is_empty(self) -> bool {
         self.v4.is_none() && self.v6.is_none()
