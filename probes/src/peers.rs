@@ -68,7 +68,8 @@ impl Peer {
     pub fn agents(&self) -> Vec<Agent> {
         let addresses: Vec<IpAddr> = self.underlay.into_iter().collect();
         let there = !self.gateway && !addresses.is_empty();
-        there.then(|| Agent { peer: self.name.clone(), vantage: Vantage::Node, addresses }).into_iter().collect()
+        let (peer, zone) = (self.name.clone(), self.zone.clone());
+        there.then_some(Agent { peer, vantage: Vantage::Node, addresses, zone }).into_iter().collect()
     }
 
     /// Every address of it.
