@@ -11,6 +11,7 @@
 
 mod bucket;
 pub mod checks;
+pub mod cluster;
 pub mod config;
 pub mod declared;
 pub mod fact;

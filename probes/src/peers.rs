@@ -80,8 +80,9 @@ impl Peer {
     /// Its agents, as far as they can be asked: the node's where the API says that it is, and its twin.
     pub fn agents(&self) -> Vec<Agent> {
         let told = self.node.into_iter().chain(self.underlay.into_iter().filter(|&address| !self.node.holds(address)));
-        let agent = |vantage, addresses: Vec<IpAddr>| Agent { peer: self.name.clone(), vantage, addresses };
-        let all = [agent(Vantage::Node, told.collect()), agent(Vantage::Pod, self.twin.into_iter().collect())];
+        let (peer, zone) = (&self.name, &self.zone);
+        let agent = |vantage, addresses| Agent { peer: peer.clone(), vantage, addresses, zone: zone.clone() };
+        let all = [agent(Vantage::Node, told.collect::<Vec<_>>()), agent(Vantage::Pod, self.twin.into_iter().collect())];
         all.into_iter().filter(|agent| !self.gateway && !agent.addresses.is_empty()).collect()
     }
 

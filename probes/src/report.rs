@@ -63,6 +63,8 @@ pub struct Report {
     pub generated_at: Timestamp,
     /// The verdict in short.
     pub summary: Summary,
+    /// Addresses by which others may reach this node: not of loopback, not of a link alone, and not every service's.
+    pub addresses: Vec<IpAddr>,
     /// Network devices.
     pub links: Vec<LinkRow>,
     /// Tunnel devices.
@@ -140,7 +142,7 @@ pub struct Summary {
 }
 
 /// The machine's state in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Paths were judged and nothing is wrong.

@@ -111,6 +111,7 @@ pub(crate) fn published() -> Published {
             peers: 3,
             recommended_overlay_mtu: Some(IpSize::new(1350)),
         },
+        addresses: vec![[10, 0, 0, 11].into()],
         links: links(),
         tunnels: vec![tunnel()],
         paths: paths(),

@@ -111,6 +111,7 @@ impl Node {
             version: self.version.clone(),
             generated_at: now.wall,
             summary,
+            addresses: rows::addresses(node),
             links: rows::links(node),
             tunnels: rows::tunnels(node, &recommended),
             paths,

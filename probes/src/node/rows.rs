@@ -1,13 +1,14 @@
 //! The report's tables, read off the snapshot.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::checks::words;
 use crate::fact::Fact;
-use crate::kernel::{Link, Neighbour, NeighbourState, Route};
+use crate::kernel::{Address, Link, Neighbour, NeighbourState, Route};
 use crate::path::{Limit, Measured, PathKey, Unreachable, Verdict, VerdictName};
 use crate::report::{
-    ConntrackRow, LinkRow, NeighbourRow, NeighbourTableRow, NeighboursRow, OuterRow, PathRow, PodEnd, RouteRow,
+    ConntrackRow, LinkRow, NeighbourRow, NeighbourTableRow, NeighboursRow, OuterRow, PathRow, PodEnd, Role, RouteRow,
     SpreadRow, TransferResult, TransferRow, TunnelRow,
 };
 #[cfg(test)]
@@ -34,6 +35,23 @@ pub(super) fn links(node: &Snapshot) -> Vec<LinkRow> {
     let mut rows: Vec<_> = node.tables.links().iter().map(row).collect();
     rows.sort_by_key(|row| (row.role, row.name.clone()));
     rows
+}
+
+/// Most addresses that a node tells of itself.
+const ADDRESSES: usize = 64;
+
+/// Those of links that carry the cluster's traffic first. kube-proxy puts every service's address on a device of its own,
+/// the same on every node: they tell nobody apart.
+pub(super) fn addresses(node: &Snapshot) -> Vec<IpAddr> {
+    let of = |address: &Address| Some((node.topology.role(address.link), node.tables.link(address.link)?));
+    let known = node.tables.addresses.known().into_iter().flatten().filter(|address| address.global);
+    let mut told: Vec<_> = known
+        .filter(|address| of(address).is_some_and(|(role, link)| role != Role::Other || link.kind != "dummy"))
+        .map(|address| (of(address).map(|(role, _)| role), address.address))
+        .collect();
+    told.sort_unstable();
+    told.dedup();
+    told.into_iter().map(|(_, address)| address).take(ADDRESSES).collect()
 }
 
 pub(super) fn tunnels(node: &Snapshot, recommended: &BTreeMap<String, IpSize>) -> Vec<TunnelRow> {
@@ -217,6 +235,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
             peers: node.peers.len(),
             recommended_overlay_mtu: None,
         },
+        addresses: addresses(node),
         links: links(node),
         tunnels: tunnels(node, &BTreeMap::new()),
         paths: paths(node),

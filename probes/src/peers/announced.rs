@@ -45,4 +45,6 @@ pub struct Agent {
     pub vantage: Vantage,
     /// Where it listens, the likeliest first.
     pub addresses: Vec<IpAddr>,
+    /// The peer's zone, where one is known.
+    pub zone: Option<String>,
 }
