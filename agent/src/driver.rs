@@ -23,6 +23,7 @@ use probes::units::{Mono, Now};
 use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
+use crate::io::cards::Cards;
 use crate::io::declared;
 use crate::io::host;
 use crate::io::netlink::Netlink;
@@ -80,6 +81,7 @@ pub async fn drive(
         netlink: Netlink::open()?,
         wire: Wire { identity, epoch, packets: None, final_word: false },
         transfers: Transfers::default(),
+        cards: Cards::default(),
         host_root: given.host_root.clone(),
         orders,
         announced,
@@ -106,6 +108,7 @@ struct World {
     netlink: Netlink,
     wire: Wire,
     transfers: Transfers,
+    cards: Cards,
     host_root: PathBuf,
     orders: watch::Receiver<Arc<Orders>>,
     announced: watch::Receiver<Announced>,
@@ -186,6 +189,7 @@ impl World {
                 node.on(Input::Devices(Box::new(devices)), now(self.epoch));
             }
             Output::Transfer(transfer) => self.transfers.start(transfer),
+            Output::AskCard(ask) => self.cards.ask(ask),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::TapTunnels(links) => {
                 if let Some(packets) = &mut self.wire.packets {
@@ -246,6 +250,7 @@ impl World {
                 node.on(Input::Announced(Box::new(announced)), now(self.epoch));
             }
             done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
+            answered = self.cards.next() => node.on(Input::Card(Box::new(answered)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),
             () = sleep => self.catch_up(node).await,
         }

@@ -92,11 +92,13 @@ pub enum Source {
     Events,
     /// Probe packets.
     Probes,
+    /// What peers' agents say of their nodes.
+    Agents,
 }
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -113,6 +115,7 @@ impl Source {
         Self::Counters,
         Self::Events,
         Self::Probes,
+        Self::Agents,
     ];
 
     /// The name used in metrics and reports.
@@ -134,6 +137,7 @@ impl Source {
             Self::Counters => "counters",
             Self::Events => "events",
             Self::Probes => "probes",
+            Self::Agents => "agents",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod cached;
 pub mod entries;
 #[cfg(test)]
 pub(crate) mod example;
+pub mod fellows;
 mod located;
 mod refused;
 pub mod setup;
@@ -33,6 +34,7 @@ use crate::units::{Family, IpSize, Now};
 use crate::windows::Windows;
 
 pub use cached::Cached;
+pub use fellows::Fellows;
 pub use setup::Setup;
 pub use topology::Topology;
 
@@ -62,6 +64,8 @@ pub struct Snapshot {
     pub devices: Devices,
     /// Paths under measurement.
     pub paths: BTreeMap<PathKey, Path>,
+    /// What other nodes say of themselves.
+    pub fellows: Fact<Fellows>,
     /// What the operator means the network to be.
     pub expect: Expect,
 }

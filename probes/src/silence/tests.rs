@@ -55,6 +55,7 @@ fn nothing() -> Snapshot {
         setup: Setup::default(),
         devices: Devices::unread(),
         paths: BTreeMap::new(),
+        fellows: crate::fact::Fact::Absent,
         expect: Expect::default(),
     }
 }
