@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
 use crate::io::call::Terms;
+use crate::io::cards::Cards;
 use crate::io::declared;
 use crate::io::host;
 use crate::io::netlink::Netlink;
@@ -83,6 +84,7 @@ pub async fn drive(
         netlink: Netlink::open()?,
         wire: Wire { identity, epoch, packets: None, final_word: false },
         transfers: Transfers::default(),
+        cards: Cards::default(),
         host_root: given.host_root.clone(),
         orders,
         announced,
@@ -109,6 +111,7 @@ struct World {
     netlink: Netlink,
     wire: Wire,
     transfers: Transfers,
+    cards: Cards,
     host_root: PathBuf,
     orders: watch::Receiver<Arc<Orders>>,
     announced: watch::Receiver<Announced>,
@@ -189,6 +192,7 @@ impl World {
                 node.on(Input::Devices(Box::new(devices)), now(self.epoch));
             }
             Output::Transfer(transfer) => self.transfers.start(transfer, self.orders.borrow().terms.clone()),
+            Output::AskCard(ask) => self.cards.ask(ask, self.orders.borrow().terms.clone()),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::TapTunnels(links) => {
                 if let Some(packets) = &mut self.wire.packets {
@@ -207,9 +211,8 @@ impl World {
         let took = started.elapsed();
         facts.took.extend([(Source::Settings, took), (Source::Counters, took)]);
         let started = Instant::now();
-        facts.sysctls = rights::reading_all(|| {
-            sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys())
-        });
+        facts.sysctls =
+            rights::reading_all(|| sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys()));
         facts.took.insert(Source::SysctlFiles, started.elapsed());
         let started = Instant::now();
         facts.host = rights::reading_all(|| declared::read(&self.host_root));
@@ -251,6 +254,7 @@ impl World {
                 node.on(Input::Announced(Box::new(announced)), now(self.epoch));
             }
             done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
+            answered = self.cards.next() => node.on(Input::Card(Box::new(answered)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),
             () = sleep => self.catch_up(node).await,
         }

@@ -9,6 +9,7 @@ pub mod text;
 #[cfg(test)]
 pub(crate) mod example;
 
+use probes::card::Card;
 use probes::report::{ProbeReport, Report};
 
 /// Version and origin of this binary.
@@ -31,6 +32,11 @@ pub fn schema() -> serde_json::Value {
 /// The JSON Schema of what `mtuscope probe` prints (`mtuscope.probe/v1`).
 pub fn probe_schema() -> serde_json::Value {
     schemars::schema_for!(ProbeReport).to_value()
+}
+
+/// The JSON Schema of what a node says of itself (`mtuscope.node/v1`).
+pub fn node_schema() -> serde_json::Value {
+    schemars::schema_for!(Card).to_value()
 }
 
 #[cfg(test)]

@@ -461,6 +461,8 @@ pub static ALL: &[Registered] = &[
     of::<declared::CalicoMtuAutodetectedWrong>(),
     of::<declared::PodAddressesExhausted>(),
     of::<declared::KubeletFlagRemoved>(),
+    of::<cluster::NodeMtuDiffers>(),
+    of::<cluster::NodeTunnelDiffers>(),
     of::<cluster::VipInterfaceMissing>(),
     of::<itself::PeerSourceStale>(),
 ];

@@ -94,11 +94,13 @@ pub enum Source {
     Probes,
     /// EndpointSlices of the Kubernetes API.
     Kubernetes,
+    /// What peers' agents say of their nodes.
+    Agents,
 }
 
 impl Source {
     /// Every source, in the order of the report.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Links,
         Self::Addresses,
         Self::Routes,
@@ -116,6 +118,7 @@ impl Source {
         Self::Events,
         Self::Probes,
         Self::Kubernetes,
+        Self::Agents,
     ];
 
     /// The name used in metrics and reports.
@@ -138,6 +141,7 @@ impl Source {
             Self::Events => "events",
             Self::Probes => "probes",
             Self::Kubernetes => "kubernetes",
+            Self::Agents => "agents",
         }
     }
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bucket;
+pub mod card;
 pub mod checks;
 pub mod cluster;
 pub mod config;

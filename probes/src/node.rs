@@ -14,6 +14,7 @@
 
 mod beside;
 mod cache;
+pub mod cards;
 mod carry;
 mod declared;
 mod devices;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Expect};
-use crate::fact::{Fact, Source, Unread};
+use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::{History, Occasion};
 use crate::kernel::ethtool::{Devices, RawDevices};
 use crate::kernel::pod_end::Ends;
@@ -53,6 +54,7 @@ use crate::units::{Family, Mono, Now};
 use crate::windows::Windows;
 
 use cache::Cache;
+use cards::{Answered, Ask, Cards};
 use devices::Readings;
 use ground::Ground;
 use look::Look;
@@ -84,6 +86,8 @@ pub enum Input {
     Sent(TransmitId, Sent),
     /// What came of [`Output::Transfer`], up to ten seconds later.
     Transferred(Box<Transferred>),
+    /// What came of [`Output::AskCard`], up to some seconds later.
+    Card(Box<Answered>),
     /// Whether probing is possible from here on, and why not (no `CAP_NET_RAW`).
     Probing(Result<(), Unread>),
     /// What the Kubernetes API announces, or that it does not any more.
@@ -105,6 +109,8 @@ pub enum Output {
     Transmit(Transmit),
     /// Move bulk with a peer's agent, both ways; answer with [`Input::Transferred`]. Nothing waits for it.
     Transfer(Transfer),
+    /// Ask a peer's agent for its card; answer with [`Input::Card`]. Nothing waits for it.
+    AskCard(Ask),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
     /// What comes out of these tunnels is to be looked at before this machine's filters see it: answers were missed.
@@ -136,6 +142,7 @@ pub struct Node {
     readings: Readings,
     ground: Ground,
     transfers: Transfers,
+    cards: Cards,
     turns: Turns,
     sweeps: Sweeps,
     chance: u64,
@@ -177,6 +184,7 @@ impl Node {
             readings: Readings::default(),
             ground: Ground::default(),
             transfers: Transfers::new(identity.secret, now.mono),
+            cards: Cards::default(),
             turns: Turns::default(),
             sweeps: Sweeps::default(),
             chance: identity.secret,
@@ -209,6 +217,7 @@ impl Node {
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
             Input::Transferred(transferred) => self.on_transferred(&transferred, now),
+            Input::Card(answered) => self.on_card(*answered, now),
             Input::Probing(probing) => {
                 self.probing = probing;
                 // Sockets that were opened anew know of no port.
@@ -365,6 +374,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         paths: BTreeMap::<PathKey, _>::new(),
         beside: BTreeMap::new(),
         hearing: None,
+        fellows: Fact::Unread(Unread::new(Source::Agents, Reason::NotYet)),
         expect,
     }
 }

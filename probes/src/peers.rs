@@ -82,7 +82,8 @@ impl Peer {
         let told = self.node.into_iter().chain(self.underlay.into_iter().filter(|&address| !self.node.holds(address)));
         let (peer, zone) = (&self.name, &self.zone);
         let agent = |vantage, addresses| Agent { peer: peer.clone(), vantage, addresses, zone: zone.clone() };
-        let all = [agent(Vantage::Node, told.collect::<Vec<_>>()), agent(Vantage::Pod, self.twin.into_iter().collect())];
+        let all =
+            [agent(Vantage::Node, told.collect::<Vec<_>>()), agent(Vantage::Pod, self.twin.into_iter().collect())];
         all.into_iter().filter(|agent| !self.gateway && !agent.addresses.is_empty()).collect()
     }
 

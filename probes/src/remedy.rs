@@ -8,6 +8,7 @@
 //! a `wg0` that an operator made is changed like any other device, whatever CNI runs beside it.
 
 mod addresses;
+mod alike;
 mod calico;
 mod cilium;
 mod cni;
@@ -354,6 +355,13 @@ pub enum Fix {
         /// The ends that are wrong; none if it is this node's.
         elsewhere: Vec<String>,
     },
+    /// A tunnel is made as on most nodes.
+    TunnelLikeOthers {
+        /// The tunnel device.
+        tunnel: String,
+        /// What it is to have, in words, and the value.
+        most: Vec<(&'static str, String)>,
+    },
     /// kube-vip is told a link that this node has.
     VipInterface {
         /// Its manifest.
@@ -469,6 +477,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::VtepForgotten { tunnel, remove, routes } => vtep::forgotten(tunnel, remove, routes, setup),
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
+        Fix::TunnelLikeOthers { tunnel, most } => alike::tunnel(tunnel, most, setup),
         Fix::Counted(fault) => counters::mended(fault, setup),
         Fix::ApiHeard { why } => kubernetes::api_heard(why.as_deref()),
         Fix::VipInterface { manifest, interface, candidates } => {

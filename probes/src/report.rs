@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::card::Card;
 use crate::kernel::{Df, NeighbourState};
 use crate::path::{Hole, HopRow, Limit, Plane, VerdictName, Way};
 use crate::peers::announced::Agent;
@@ -44,6 +45,8 @@ pub struct Published {
     pub watching: bool,
     /// Whom this node makes transfers with.
     pub guests: Guests,
+    /// What this node says of itself to others.
+    pub card: Arc<Card>,
     /// Peers' agents that can be asked what they know.
     pub agents: Vec<Agent>,
 }

@@ -129,6 +129,11 @@ pub struct Coverage {
     pub within: Duration,
 }
 
+/// How much a node likes a peer, by names alone: the highest are its stable peers, as far as zones do not say otherwise.
+pub fn rank(node: &str, peer: &str) -> u64 {
+    stable::rank(stable::hash(node), stable::hash(peer))
+}
+
 impl Coverage {
     /// Peers of this round.
     pub const fn probed(&self) -> usize {

@@ -7,6 +7,7 @@ pub mod cached;
 pub mod entries;
 #[cfg(test)]
 pub(crate) mod example;
+pub mod fellows;
 mod located;
 mod refused;
 pub mod setup;
@@ -35,6 +36,7 @@ use crate::units::{Family, IpSize, Now};
 use crate::windows::Windows;
 
 pub use cached::Cached;
+pub use fellows::Fellows;
 pub use setup::Setup;
 pub use topology::Topology;
 
@@ -68,6 +70,8 @@ pub struct Snapshot {
     pub beside: BTreeMap<PathKey, Path>,
     /// How the Kubernetes API stands; `None` where it is not asked.
     pub hearing: Option<Hearing>,
+    /// What other nodes say of themselves.
+    pub fellows: Fact<Fellows>,
     /// What the operator means the network to be.
     pub expect: Expect,
 }

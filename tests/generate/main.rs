@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent::publish::explained::{Explained, RUNBOOK};
+use probes::card::Card;
 use probes::checks::ALL;
 use probes::report::{ProbeReport, Report};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -23,6 +24,12 @@ fn the_report_schema_is_committed() {
 fn the_probe_schema_is_committed() {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<ProbeReport>();
     committed("manifests/probe.schema.json", &pretty(&schema.to_value()));
+}
+
+#[test]
+fn the_schema_of_cards_is_committed() {
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Card>();
+    committed("manifests/node.schema.json", &pretty(&schema.to_value()));
 }
 
 #[test]

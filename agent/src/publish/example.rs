@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use probes::card::{self, Card, CardLink};
 use probes::fact::Source;
 use probes::kernel::{Df, NeighbourState};
 use probes::path::{Limit, Plane, VerdictName};
@@ -138,7 +139,29 @@ pub(crate) fn published() -> Published {
         pending: 0,
         watching: false,
         guests: Guests::default(),
+        card: Arc::new(card()),
         agents: Vec::new(),
+    }
+}
+
+/// What the rich node says of itself.
+fn card() -> Card {
+    Card {
+        schema: card::SCHEMA,
+        node: "master-1".into(),
+        vantage: Vantage::Node,
+        version: "0.1.0".into(),
+        generated_at: noon(),
+        links: vec![CardLink {
+            name: "vmbr1".into(),
+            role: Role::Bridge,
+            mtu: LinkMtu::new(1500),
+            addresses: vec![Ipv4Addr::new(10, 0, 0, 11).into()],
+        }],
+        tunnels: Vec::new(),
+        pod_mtus: vec![LinkMtu::new(1450)],
+        hardware_addresses: Vec::new(),
+        vips: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::card::Card;
 use crate::checks::{self, Confirm, Outcome};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::history::{Occasion, Standing};
@@ -35,6 +36,7 @@ impl Node {
             self.start_transfers(now);
             self.tap_tunnels();
             self.start_sweeps(now.mono);
+            self.ask_cards(now);
         }
         let outcomes = checks::judge_all(&self.snapshot, self.config.work);
         let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);
@@ -62,6 +64,7 @@ impl Node {
             watching: self.snapshot.windows.is_filling(),
             pending: self.history.pending() + self.open_transfers(),
             guests: self.transfers.guests(),
+            card: Arc::new(Card::of(&self.snapshot, &self.config, &self.version, now)),
             agents: self.snapshot.peers.iter().flat_map(Peer::agents).collect(),
         })));
     }

@@ -184,7 +184,8 @@ impl RawFacts {
             | Source::Ethtool
             | Source::Events
             | Source::Probes
-            | Source::Kubernetes => true,
+            | Source::Kubernetes
+            | Source::Agents => true,
         }
     }
 }

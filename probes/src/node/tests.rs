@@ -50,6 +50,8 @@ struct World {
     ports: usize,
     /// Transfers that are wanted and not answered.
     transfers: Vec<Transfer>,
+    /// Cards that are wanted and not answered.
+    cards: Vec<Ask>,
     /// Links whose drivers were asked about, each time.
     asked_devices: Vec<Vec<LinkIndex>>,
 }
@@ -76,6 +78,7 @@ impl World {
             tapped: Vec::new(),
             ports: 0,
             transfers: Vec::new(),
+            cards: Vec::new(),
             asked_devices: Vec::new(),
         }
     }
@@ -106,6 +109,7 @@ impl World {
             }
             Output::Transmit(transmit) => self.transmit(&transmit),
             Output::Transfer(transfer) => self.transfers.push(transfer),
+            Output::AskCard(ask) => self.cards.push(ask),
             Output::WatchTunnelPorts(_) => self.ports += 1,
             Output::TapTunnels(links) => self.tapped = links,
             Output::ReadDevices(links) => {

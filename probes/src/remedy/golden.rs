@@ -305,6 +305,7 @@ impl Fix {
             Self::TunnelDelivers { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
             Self::VtepEntries { tunnel, .. } | Self::VtepForgotten { tunnel, .. } => *tunnel = to.into(),
             Self::TunnelPort { tunnel: Some(tunnel), .. } => *tunnel = to.into(),
+            Self::TunnelLikeOthers { tunnel, .. } => *tunnel = to.into(),
             Self::TunnelUnderlay { tunnel, .. } | Self::TunnelOffload { tunnel, .. } => *tunnel = to.into(),
             Self::Counted(fault) => fault.rename(to),
             Self::Instead(fixes) => fixes.iter_mut().for_each(|fix| fix.rename(to)),

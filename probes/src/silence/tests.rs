@@ -57,6 +57,7 @@ fn nothing() -> Snapshot {
         paths: BTreeMap::new(),
         beside: BTreeMap::new(),
         hearing: None,
+        fellows: crate::fact::Fact::Absent,
         expect: Expect::default(),
     }
 }

@@ -3,6 +3,7 @@
 //! Tables are made by hand, the topology is the real one read off them, so a test that changes a table sees what a
 //! changed machine would show.
 
+mod fellows;
 mod values;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,7 @@ pub(crate) struct Example {
     cached: BTreeMap<IpAddr, Cached>,
     swept: BTreeMap<IpAddr, Fact<Swept>>,
     transfers: BTreeMap<String, Fact<Made>>,
+    differing: fellows::Differing,
 }
 
 impl Example {
@@ -107,6 +109,7 @@ impl Example {
             cached,
             swept,
             transfers: BTreeMap::new(),
+            differing: fellows::Differing::new(),
         }
         .device("lo", "loopback", 65_536)
     }
@@ -470,7 +473,7 @@ impl Example {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let outer = self.outer();
         let topology = Topology::new(&self.tables, &self.peers, &self.lookups, &outer);
-        Snapshot {
+        let node = Snapshot {
             tables: Tables { pod_ends: self.pod_ends(), ..self.tables.clone() },
             counters_before: self.counters_before.clone(),
             counters_untroubled: self.counters_untroubled.clone(),
@@ -484,8 +487,10 @@ impl Example {
             topology,
             setup: Setup::new(&self.tables),
             devices: self.devices.clone(),
+            fellows: Fact::Absent,
             expect: self.expect.clone(),
-        }
+        };
+        Snapshot { fellows: self.fellows(&node), ..node }
     }
 
     /// Every veth that leads elsewhere has an end there.

@@ -7,7 +7,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use probes::card;
 use probes::report::Published;
+use serde::Serialize;
 
 use super::super::exposition::{Format, quality};
 use super::super::metrics::{self, Scrape, process::Process};
@@ -18,6 +20,7 @@ const INDEX: &str = "mtuscope: why packets of the size that pods send do not arr
 
 /report               what is wrong here, as JSON
 /report?format=text   the same for people
+/node                 what this node is, as JSON, for others to compare themselves with
 /metrics              for Prometheus
 /livez, /readyz       health
 /transfer             for peers' agents, which try whether TCP carries bulk through the tunnel
@@ -31,6 +34,7 @@ pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
     Router::new()
         .route("/", get(|| async { plain(StatusCode::OK, INDEX) }))
         .route("/report", get(report))
+        .route(card::PATH, get(node))
         .route("/metrics", get(scrape))
         .route("/livez", live())
         .route("/healthz", live())
@@ -75,9 +79,18 @@ async fn report(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> 
     if text {
         return plain(StatusCode::OK, text::report(&published.report, Style::default()));
     }
-    match serde_json::to_string_pretty(&*published.report) {
+    json(&*published.report)
+}
+
+async fn node(State(site): State<Arc<Site>>) -> Response {
+    let Some(published) = latest(&site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
+    json(&*published.card)
+}
+
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string_pretty(value) {
         Ok(json) => body(StatusCode::OK, "application/json", json + "\n"),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("the report is no JSON: {error}\n")),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("it is no JSON: {error}\n")),
     }
 }
 

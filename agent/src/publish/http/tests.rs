@@ -89,6 +89,7 @@ fn before_the_first_round_it_lives_and_is_not_ready() {
         ("/readyz", "503"),
         ("/-/ready", "503"),
         ("/report", "503"),
+        ("/node", "503"),
         ("/metrics", "200"),
         ("/", "200"),
         ("/nothing", "404"),
@@ -98,7 +99,7 @@ fn before_the_first_round_it_lives_and_is_not_ready() {
     }
     assert!(request(&server, "GET", "/report", "").ends_with(pages::NOT_READY));
     server.publish.send_replace(Some(Arc::new(example::published())));
-    for path in ["/readyz", "/-/ready", "/report"] {
+    for path in ["/readyz", "/-/ready", "/report", "/node"] {
         assert_eq!(status(&request(&server, "GET", path, "")), "200", "{path}");
     }
 }
@@ -122,6 +123,16 @@ fn the_report_is_json_or_text() {
 }
 
 #[test]
+fn a_node_gives_its_card() {
+    let server = start(Bounds::default());
+    server.publish.send_replace(Some(Arc::new(example::published())));
+    let answer = request(&server, "GET", probes::card::PATH, "");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let told = probes::card::read(body.as_bytes()).unwrap();
+    assert_eq!((told.node.as_str(), told.links[0].mtu.bytes()), ("master-1", 1500));
+}
+
+#[test]
 fn metrics_come_in_the_format_that_was_asked_for() {
     let server = start(Bounds::default());
     server.publish.send_replace(Some(Arc::new(example::published())));
@@ -138,7 +149,7 @@ fn metrics_come_in_the_format_that_was_asked_for() {
 fn head_has_no_body_and_other_methods_are_refused() {
     let server = start(Bounds::default());
     server.publish.send_replace(Some(Arc::new(example::published())));
-    for path in ["/", "/report", "/metrics", "/livez", "/readyz"] {
+    for path in ["/", "/report", "/node", "/metrics", "/livez", "/readyz"] {
         let answer = request(&server, "HEAD", path, "");
         assert_eq!(status(&answer), "200", "{path}");
         assert!(answer.ends_with("\r\n\r\n"), "{path}: {answer}");

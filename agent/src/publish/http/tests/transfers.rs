@@ -20,6 +20,8 @@ fn serving(bounds: Bounds, peers: &[&str]) -> Running {
         tunnels: Vec::new(),
         gateway: false,
         zone: None,
+        node: Dual::NONE,
+        twin: Dual::NONE,
     };
     let guests = Guests::of(&peers.iter().map(peer).collect::<Vec<_>>());
     server.publish.send_replace(Some(Arc::new(Published { guests, ..example::published() })));
