@@ -207,9 +207,8 @@ impl World {
         let took = started.elapsed();
         facts.took.extend([(Source::Settings, took), (Source::Counters, took)]);
         let started = Instant::now();
-        facts.sysctls = rights::reading_all(|| {
-            sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys())
-        });
+        facts.sysctls =
+            rights::reading_all(|| sysctl::read(&self.host_root, self.orders.borrow().config.expect.sysctls.keys()));
         facts.took.insert(Source::SysctlFiles, started.elapsed());
         let started = Instant::now();
         facts.host = rights::reading_all(|| declared::read(&self.host_root));

@@ -14,8 +14,7 @@ use caps::{CapSet, Capability};
 
 /// Every capability that the program makes use of where it is granted. What the image gives to the binary and what the
 /// manifests grant are held against this.
-pub const USED: [Capability; 3] =
-    [Capability::CAP_NET_RAW, Capability::CAP_NET_ADMIN, Capability::CAP_DAC_READ_SEARCH];
+pub const USED: [Capability; 3] = [Capability::CAP_NET_RAW, Capability::CAP_NET_ADMIN, Capability::CAP_DAC_READ_SEARCH];
 
 /// Which capabilities this thread holds, effective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
