@@ -1,6 +1,7 @@
 # The image: one static binary on nothing.
 #
 #   docker build -t mtuscope .                                 compiles here, for the builder's own architecture
+#   docker build --platform linux/amd64,linux/arm64 …          for both, under emulation or on builders of each
 #   buildah bud -f Dockerfile --build-arg BINARY=prebuilt DIR  takes DIR/mtuscope, which is already compiled
 
 # Which stage hands over the binary: compiled or prebuilt. buildah 1.28 skips the stage that only this default names, so
@@ -8,7 +9,8 @@
 ARG BINARY=compiled
 
 FROM rust:1.95-alpine AS compiled
-RUN apk add --no-cache libcap-utils
+# The cryptography of TLS is in part C.
+RUN apk add --no-cache gcc musl-dev libcap-utils
 WORKDIR /source
 COPY . .
 ARG REVISION=unknown
@@ -21,8 +23,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     install -m 0755 "target/$target/release/mtuscope" /mtuscope
 # A container that is not root gets no capability from `capabilities.add`; only a file capability gives it one. `+p`
 # and not `+ep`: the program raises what it was granted, and starts without what it was not, where `+ep` would forbid
-# its very execution.
-RUN setcap cap_net_raw,cap_net_admin+p /mtuscope
+# its very execution. The last one is granted by nobody but the manifests' component root-files.
+RUN setcap cap_net_raw,cap_net_admin,cap_dac_read_search+p /mtuscope
 
 # There is no setcap in an empty stage: the binary in the build context already carries its file capabilities, and
 # COPY keeps them.
@@ -34,9 +36,15 @@ FROM ${BINARY} AS binary
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+# The commit's time in RFC 3339, so that one commit makes one image.
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=https://github.com/OWNER/mtuscope
 LABEL org.opencontainers.image.title="mtuscope" \
       org.opencontainers.image.description="Finds why packets of the size that pods send do not arrive." \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.documentation="${SOURCE}/blob/main/README.md" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=binary /mtuscope /mtuscope

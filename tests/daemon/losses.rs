@@ -134,7 +134,10 @@ fn no_host_root() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let failed = |error| Error::new("moving the host's files", error);
     let directory = tempfile::tempdir().map_err(failed)?;
-    let (root, away) = (directory.path().join("host"), directory.path().join("away"));
+    let (root, away, bare) =
+        (directory.path().join("host"), directory.path().join("away"), directory.path().join("bare"));
+    // Without a `/proc` of the host's the agent's own would do. One that is there and empty is a mount that failed.
+    fs::create_dir_all(bare.join("proc")).map_err(failed)?;
     let real = cluster.files(0).root();
     symlink(&real, &root).map_err(failed)?;
     let configuration =
@@ -142,6 +145,7 @@ fn no_host_root() -> Result<()> {
     let mut service = Service::start_with(&cluster, 0, &configuration)?;
     service.until("all to be well", |report| report.summary.status == "healthy")?;
     fs::rename(&root, &away).map_err(failed)?;
+    symlink(&bare, &root).map_err(failed)?;
     let report = service.until("settings to go unread", |report| {
         reason(report, "ip-forward-off").is_some_and(|why| why.contains("does not exist"))
     })?;
@@ -149,6 +153,7 @@ fn no_host_root() -> Result<()> {
     assert!(report.paths.iter().all(|path| path.verdict == "clear"), "{report}");
     until_metric(&mut service, r#"mtuscope_source_success{source="settings"}"#, 0.0)?;
     until_metric(&mut service, r#"mtuscope_source_success{source="counters"}"#, 0.0)?;
+    // Over the other link.
     fs::rename(&away, &root).map_err(failed)?;
     service.until("settings to be read again", |report| reason(report, "ip-forward-off").is_none())?;
     until_metric(&mut service, r#"mtuscope_source_success{source="settings"}"#, 1.0)
