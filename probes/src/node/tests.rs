@@ -1,5 +1,6 @@
 //! Whole rounds over a real node's dumps: one NIC under a bridge, Calico's tunnel, two nodes behind it.
 
+mod announced;
 mod changes;
 mod devices;
 mod transfers;

@@ -268,6 +268,3 @@ impl Network {
         alone || node.shares(ends) || (self.shared && !node.differs(ends))
     }
 }
-
-#[cfg(test)]
-mod tests;

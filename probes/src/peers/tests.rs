@@ -322,3 +322,6 @@ fn multicast_defaults_and_metadata_tunnels_name_nobody() {
 
 mod direct;
 mod families;
+mod many;
+mod merge;
+mod networks;
