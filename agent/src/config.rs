@@ -15,6 +15,7 @@ mod shape;
 pub mod surface;
 mod tree;
 pub mod watch;
+pub(crate) mod web_file;
 
 use std::fmt;
 use std::fs::File;

@@ -10,6 +10,8 @@ pub mod host;
 pub mod netlink;
 pub mod packets;
 pub(crate) mod pem;
+#[cfg(test)]
+pub(crate) mod pki;
 pub mod rights;
 pub mod sysctl;
 pub mod transfer;

@@ -7,6 +7,7 @@
 
 mod journal;
 mod reload;
+mod secured;
 mod signals;
 mod worker;
 
@@ -29,6 +30,7 @@ use crate::publish::http::{self, Bounds, Site};
 use crate::publish::{REVISION, VERSION};
 use journal::Journal;
 use reload::{Reload, Source, Terms};
+use secured::Secured;
 use signals::{Signal, Signals};
 use worker::Worker;
 
@@ -72,18 +74,26 @@ async fn supervise(args: &Args) -> Result<Outcome, Failure> {
     let mut signals = Signals::new()?;
     let (mut settings, watched) = args.config.watch()?;
     settings.listen = args.listen.unwrap_or(settings.listen);
+    let (files, secured) = Secured::read(&settings);
+    let secured = secured.map_err(|problems| Failure(format!("bad configuration\n{}", problems.join("\n"))))?;
     let listener = http::bind(settings.listen).map_err(|error| cannot_listen(settings.listen, &error))?;
     let address = listener.local_addr().unwrap_or(settings.listen);
     let node = settings.probes.node.clone();
     let vantage = settings.probes.vantage;
-    let (terms, told) = Terms::new(settings, args.listen, listener)?;
+    let (terms, told) = Terms::new(settings, (secured, files.clone()), args.listen, listener)?;
     let (publish, published) = watch::channel(None);
-    let site =
-        Site { published, standing: told.standing, codes: checks::codes(), vantage, proc: Path::new("/proc").into() };
+    let site = Site {
+        published,
+        standing: told.standing,
+        codes: checks::codes(),
+        vantage,
+        proc: Path::new("/proc").into(),
+        surface: told.surface,
+    };
     tracing::info!(version = VERSION, revision = REVISION, %node, listen = %address, "mtuscope starts");
-    let mut web = Worker::start("http", move || serve(told.listeners, site))?;
+    let mut web = Worker::start("http", move || serve(told.listeners, told.health, site))?;
     let mut probes = Worker::start("probes", move || rounds(told.orders, publish))?;
-    let mut reload = Reload::new(Source::new(watched, args.config.config.is_some()), terms);
+    let mut reload = Reload::new(Source::new(watched, args.config.config.is_some()), terms, files);
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -111,10 +121,13 @@ fn cannot_listen(listen: SocketAddr, error: &io::Error) -> Failure {
 }
 
 /// What the thread `http` does, until it cannot.
-async fn serve(listeners: reload::Listeners, site: Site) -> String {
-    match http::serve(listeners, site, Bounds::default()).await {
-        Ok(()) => "there is nothing to listen on".into(),
-        Err(error) => error.to_string(),
+async fn serve(listeners: reload::Listeners, health: reload::HealthListeners, site: Site) -> String {
+    tokio::select! {
+        served = http::serve(listeners, site.clone(), Bounds::default()) => match served {
+            Ok(()) => "there is nothing to listen on".into(),
+            Err(error) => error.to_string(),
+        },
+        never = http::serve_health(health, site) => match never {},
     }
 }
 

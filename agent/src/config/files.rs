@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 type Found = Result<String, String>;
 
 /// Files that were read, with what they held.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Files {
     held: BTreeMap<PathBuf, Found>,
     fresh: Option<BTreeMap<PathBuf, Found>>,
@@ -41,6 +41,16 @@ impl Files {
     pub fn text(&mut self, path: &Path) -> Result<&str, String> {
         let found = self.held.entry(path.to_owned()).or_insert_with(|| read(path).unwrap_or_else(Err));
         found.as_deref().map_err(|why| format!("{}: {why}", path.display()))
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Whether the same was read there.
+    pub fn hold_the_same(&self, other: &Self) -> bool {
+        self.held == other.held
     }
 
     /// Looks whether they hold something else by now.

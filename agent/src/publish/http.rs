@@ -1,17 +1,26 @@
 //! HTTP: the report, the metrics and the agent's health.
 //!
 //! It runs on a thread of its own and only ever reads the latest published round, so no client can delay a probe. A
-//! client is bounded in every direction: how many there are ([`Bounds::connections`]), how large and how slow a head
-//! may be, and how long a connection lives in all, which also ends one that does not read its answer. Connections are
-//! not kept alive: scrapes are seconds apart, and an idle connection would hold one of few places.
+//! client is bounded in every direction: how many there are ([`Bounds::connections`]) and of one address
+//! ([`Bounds::per_client`]), how long TLS may take to be agreed on, how large and how slow a head may be, and how long a
+//! connection lives in all, which also ends one that does not read its answer. Connections are not kept alive: scrapes are
+//! seconds apart, and an idle connection would hold one of few places. Some places are kept for this machine itself, from
+//! where the kubelet asks for health and an operator why there is none.
+//!
+//! [`surface`] is what stands before the pages: TLS and credentials.
 //!
 //! [`transfers`] is where peers' agents move bulk, and the only place that takes anything in.
 //!
 //! The listening socket can be changed while it runs. Where file descriptors run out, one that was held in reserve goes
 //! to whoever asks what is wrong.
 
+mod credentials;
+mod crowd;
 mod pages;
+mod places;
 mod server;
+mod surface;
+mod tls;
 mod transfers;
 
 use std::io;
@@ -26,7 +35,8 @@ use tokio::sync::watch;
 
 use super::metrics::Standing;
 
-pub use server::serve;
+pub use server::{serve, serve_health};
+pub use surface::Surface;
 
 /// What is served.
 #[derive(Clone, Debug)]
@@ -41,13 +51,23 @@ pub struct Site {
     pub vantage: Vantage,
     /// Where the process reads about itself: `/proc`.
     pub proc: PathBuf,
+    /// What stands before the pages; a new one holds for connections from then on.
+    pub surface: watch::Receiver<Surface>,
 }
 
 /// How much one client, and all of them, may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Connections at a time; others wait in the kernel's queue.
+    /// Connections that are served at a time.
     pub connections: usize,
+    /// Connections that wait for one of those places; more are closed.
+    pub waiting: usize,
+    /// Connections of one client, served or waiting; more are closed.
+    pub per_client: usize,
+    /// Places beside those, for this machine itself.
+    pub kept: usize,
+    /// Time to agree on TLS.
+    pub handshake_time: Duration,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Headers of a request.
@@ -64,6 +84,10 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections: 64,
+            waiting: 64,
+            per_client: 16,
+            kept: 8,
+            handshake_time: Duration::from_secs(5),
             head_bytes: 16 * 1024,
             headers: 64,
             head_time: Duration::from_secs(5),

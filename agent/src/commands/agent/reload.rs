@@ -5,6 +5,9 @@
 //! is good again. A new `listen` is bound before the old is let go, so there is no moment without HTTP. An address that
 //! could not be had is tried again at every look: whoever holds it may go.
 //!
+//! The files that the configuration names, certificates and tokens, are looked at in the same way and at the same times:
+//! a new one is taken up, and a broken one leaves the old in use.
+//!
 //! A file that says the same in other words changes nothing and counts as a success. Each reading has a number in the
 //! logs, so that none is taken for the repetition of another.
 
@@ -16,15 +19,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::cannot_listen;
+use super::secured::Secured;
 use crate::config::Settings;
+use crate::config::files::Files;
 use crate::config::watch::{LOOK, SETTLE, Seen, Watched};
 use crate::driver::Orders;
 use crate::outcome::Failure;
-use crate::publish::http;
+use crate::publish::http::{self, Surface};
 use crate::publish::metrics::{Reload as Outcome, Standing};
 
 /// Sockets for HTTP, each in place of the one before.
 pub(super) type Listeners = mpsc::UnboundedReceiver<TcpListener>;
+
+/// The same, or none, for health alone.
+pub(super) type HealthListeners = mpsc::UnboundedReceiver<Option<TcpListener>>;
 
 /// Where the configuration is from.
 #[derive(Debug)]
@@ -36,6 +44,13 @@ pub(super) enum Source {
 }
 
 impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::File(watched) => watched.path().display().to_string(),
+            Self::Fixed(_) => "files that it names".into(),
+        }
+    }
+
     /// `named`: whether the command line names a configuration at all.
     pub(super) fn new(watched: Option<Watched>, named: bool) -> Self {
         match watched {
@@ -50,6 +65,8 @@ impl Source {
 pub(super) struct Reload {
     source: Source,
     terms: Terms,
+    /// The files that the settings in `source` name.
+    files: Files,
     /// How often it was read again.
     number: u64,
     next_look: Instant,
@@ -58,27 +75,31 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn new(source: Source, terms: Terms) -> Self {
-        Self { source, terms, number: 0, next_look: Instant::now() + LOOK, held_up: None }
+    pub(super) fn new(source: Source, terms: Terms, files: Files) -> Self {
+        Self { source, terms, files, number: 0, next_look: Instant::now() + LOOK, held_up: None }
     }
 
     /// When to look next. Can be dropped at any time.
     pub(super) async fn due(&self) {
         match self.source {
-            Source::File(_) => sleep_until(self.next_look).await,
-            Source::Fixed(_) => std::future::pending().await,
+            Source::Fixed(_) if self.files.is_empty() => std::future::pending().await,
+            _ => sleep_until(self.next_look).await,
         }
     }
 
-    /// Looks whether the file has changed.
+    /// Looks whether a file has changed.
     pub(super) fn look(&mut self) {
-        let Source::File(watched) = &mut self.source else { return };
-        let seen = watched.look();
-        self.next_look = Instant::now() + if seen == Ok(Seen::Unsettled) { SETTLE } else { LOOK };
+        let seen = match &mut self.source {
+            Source::File(watched) => watched.look(),
+            Source::Fixed(_) => Ok(Seen::Same),
+        };
+        let seen = seen.and_then(|seen| Ok([seen, self.files.look()?]));
+        let unsettled = seen.as_ref().is_ok_and(|seen| seen.contains(&Seen::Unsettled));
+        self.next_look = Instant::now() + if unsettled { SETTLE } else { LOOK };
         match seen {
-            Ok(Seen::Changed) => self.read(),
-            Ok(Seen::Same) if self.held_up.is_some() => self.try_again(),
-            Ok(Seen::Same | Seen::Unsettled) => {}
+            Ok(seen) if seen.contains(&Seen::Changed) => self.read(),
+            Ok([Seen::Same, Seen::Same]) if self.held_up.is_some() => self.try_again(),
+            Ok(_) => {}
             Err(why) => tracing::warn!(why, "the configuration in use stays; check the limit on open files and memory"),
         }
     }
@@ -90,6 +111,7 @@ impl Reload {
                 Ok(()) => self.read(),
                 Err(why) => tracing::warn!(why, "SIGHUP changes nothing; check the limit on open files and memory"),
             },
+            Source::Fixed(_) if !self.files.is_empty() => self.read(),
             Source::Fixed(why) => {
                 self.number += 1;
                 tracing::warn!(reload = self.number, "SIGHUP changes nothing: {why}");
@@ -98,29 +120,39 @@ impl Reload {
     }
 
     fn read(&mut self) {
-        let Source::File(watched) = &self.source else { return };
         self.number += 1;
         self.held_up = None;
-        let (reload, file) = (self.number, watched.path().display().to_string());
-        match watched.settings() {
-            Ok(settings) => self.take_up(settings, &file),
-            Err(error) => {
-                self.terms.refused();
-                for problem in error.lines() {
-                    tracing::error!(reload, problem, "the configuration is wrong");
-                }
-                tracing::error!(
-                    reload,
-                    file,
-                    "the configuration in use stays; mend the file, it is looked at all the time"
-                );
-            }
+        let settings: Result<_, Vec<String>> = match &self.source {
+            Source::File(watched) => watched.settings().map_err(|error| error.lines().collect()),
+            Source::Fixed(_) => Ok(self.terms.settings.clone()),
+        };
+        match settings.and_then(|settings| Ok((self.secure(&settings)?, settings))) {
+            Ok((secured, settings)) => self.take_up(settings, secured),
+            Err(problems) => self.refuse(&problems),
         }
     }
 
-    fn take_up(&mut self, settings: Settings, file: &str) {
-        let reload = self.number;
-        match self.terms.take_up(settings) {
+    /// What the files that are named hold, whose contents are watched from here on; `None` if it is what is in use.
+    fn secure(&mut self, settings: &Settings) -> Result<Option<Secured>, Vec<String>> {
+        let (files, secured) = Secured::read(settings);
+        let secured = secured.map(|secured| (!self.terms.is_secured_by(settings, &files)).then_some(secured));
+        self.files = files;
+        secured
+    }
+
+    fn refuse(&self, problems: &[String]) {
+        let (reload, file) = (self.number, self.source.name());
+        self.terms.refused();
+        for problem in problems {
+            tracing::error!(reload, problem, "the configuration is wrong");
+        }
+        tracing::error!(reload, file, "the configuration in use stays; mend the file, it is looked at all the time");
+    }
+
+    fn take_up(&mut self, settings: Settings, secured: Option<Secured>) {
+        let (reload, file) = (self.number, self.source.name());
+        let files = self.files.clone();
+        match self.terms.take_up(settings, secured.map(|secured| (secured, files))) {
             Ok(changed) if changed.is_empty() => {
                 tracing::info!(reload, file, "configuration read again: nothing changed")
             }
@@ -140,11 +172,9 @@ impl Reload {
     /// Says something only if something else happens than the last time.
     fn try_again(&mut self) {
         let Source::File(watched) = &self.source else { return };
-        let (Ok(settings), file) = (watched.settings(), watched.path().display().to_string()) else { return };
-        if self.terms.can_listen(settings.listen) {
-            self.held_up = None;
-            self.number += 1;
-            self.take_up(settings, &file);
+        let Ok(settings) = watched.settings() else { return };
+        if self.terms.can_listen(&settings) {
+            self.read();
         }
     }
 }
@@ -152,18 +182,28 @@ impl Reload {
 /// The settings in use, and whoever is told when they change.
 pub(super) struct Terms {
     settings: Settings,
+    secured: Secured,
+    /// What `secured` was read from.
+    files: Files,
     /// The command line's word on where to listen, which outweighs the file's.
     listen: Option<SocketAddr>,
     listener: TcpListener,
     listeners: mpsc::UnboundedSender<TcpListener>,
+    health: Option<TcpListener>,
+    health_listeners: mpsc::UnboundedSender<Option<TcpListener>>,
     orders: watch::Sender<Arc<Orders>>,
     standing: watch::Sender<Standing>,
+    surface: watch::Sender<Surface>,
 }
 
 /// What is told of settings.
 pub(super) struct Told {
     /// To HTTP: where to listen.
     pub(super) listeners: Listeners,
+    /// And where to serve health alone.
+    pub(super) health: HealthListeners,
+    /// And what to ask of clients.
+    pub(super) surface: watch::Receiver<Surface>,
     /// To the rounds: everything else but limits.
     pub(super) orders: watch::Receiver<Arc<Orders>>,
     /// To the metrics: limits, and how reading the configuration went.
@@ -174,27 +214,71 @@ impl Terms {
     /// Settings that hold from the start, and the socket bound to their address.
     pub(super) fn new(
         settings: Settings,
+        (secured, files): (Secured, Files),
         listen: Option<SocketAddr>,
         listener: TcpListener,
     ) -> Result<(Self, Told), Failure> {
-        let (orders, given_orders) = watch::channel(Arc::new(orders(&settings)));
+        secured.warn();
+        let (orders, given_orders) = watch::channel(Arc::new(orders(&settings, &secured)));
         let reload = Outcome { successful: true, succeeded: Some(Timestamp::now()) };
         let (standing, given_standing) = watch::channel(Standing { limits: settings.metrics, reload });
+        let (surface, given_surface) = watch::channel(secured.surface.clone());
         let (listeners, given_listeners) = mpsc::unbounded_channel();
+        let (health_listeners, given_health) = mpsc::unbounded_channel();
         let given = listener.try_clone().map_err(|error| cannot_listen(settings.listen, &error))?;
         _ = listeners.send(given);
-        let told = Told { listeners: given_listeners, orders: given_orders, standing: given_standing };
-        Ok((Self { settings, listen, listener, listeners, orders, standing }, told))
+        let told = Told {
+            listeners: given_listeners,
+            health: given_health,
+            surface: given_surface,
+            orders: given_orders,
+            standing: given_standing,
+        };
+        let health = None;
+        let mut terms = Self {
+            settings,
+            secured,
+            files,
+            listen,
+            listener,
+            listeners,
+            health,
+            health_listeners,
+            orders,
+            standing,
+            surface,
+        };
+        let health = terms.bind_health(terms.settings.web.health_listen)?;
+        terms.serve_health(health)?;
+        Ok((terms, told))
+    }
+
+    /// Whether what is in use was read by such settings from such files.
+    fn is_secured_by(&self, settings: &Settings, files: &Files) -> bool {
+        self.settings.web == settings.web && self.settings.agents == settings.agents && self.files.hold_the_same(files)
     }
 
     /// Makes these settings hold and says which keys differ from those before.
-    fn take_up(&mut self, mut new: Settings) -> Result<Vec<&'static str>, Failure> {
+    fn take_up(&mut self, mut new: Settings, secured: Option<(Secured, Files)>) -> Result<Vec<&'static str>, Failure> {
         new.listen = self.listen.unwrap_or(new.listen);
-        let changed = self.settings.changes(&new);
+        let mut changed = self.settings.changes(&new);
+        let (old, wanted) = (self.settings.web.health_listen, new.web.health_listen);
+        let health = if wanted == old { None } else { Some(self.bind_health(wanted)?) };
         if new.listen != self.settings.listen {
             self.move_to(new.listen)?;
         }
-        let wanted = Arc::new(orders(&new));
+        if let Some(health) = health {
+            self.serve_health(health)?;
+        }
+        if let Some((secured, files)) = secured {
+            if !self.files.hold_the_same(&files) {
+                changed.push("(files that it names)");
+            }
+            secured.warn();
+            self.surface.send_replace(secured.surface.clone());
+            (self.secured, self.files) = (secured, files);
+        }
+        let wanted = Arc::new(orders(&new, &self.secured));
         self.orders.send_if_modified(|orders| {
             let differs = *orders != wanted;
             *orders = wanted;
@@ -215,9 +299,31 @@ impl Terms {
         Ok(())
     }
 
-    /// Whether that address can be had.
-    fn can_listen(&self, listen: SocketAddr) -> bool {
-        http::bind_beside(self.listen.unwrap_or(listen), &self.listener).is_ok()
+    fn bind_health(&self, listen: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+        let Some(listen) = listen else { return Ok(None) };
+        let bound = match &self.health {
+            Some(old) => http::bind_beside(listen, old),
+            None => http::bind(listen),
+        };
+        bound.map(Some).map_err(|error| cannot_listen(listen, &error))
+    }
+
+    fn serve_health(&mut self, health: Option<TcpListener>) -> Result<(), Failure> {
+        if health.is_none() && self.health.is_none() {
+            return Ok(());
+        }
+        let given = health.as_ref().map(TcpListener::try_clone).transpose();
+        let given = given.map_err(|error| Failure(format!("cannot listen for health: {error}")))?;
+        _ = self.health_listeners.send(given);
+        self.health = health;
+        Ok(())
+    }
+
+    /// Whether the addresses can be had.
+    fn can_listen(&self, new: &Settings) -> bool {
+        let health = new.web.health_listen;
+        http::bind_beside(self.listen.unwrap_or(new.listen), &self.listener).is_ok()
+            && (health == self.settings.web.health_listen || self.bind_health(health).is_ok())
     }
 
     fn refused(&self) {
@@ -225,12 +331,9 @@ impl Terms {
     }
 }
 
-fn orders(settings: &Settings) -> Orders {
-    Orders {
-        config: settings.for_probes(),
-        host_root: settings.host_root.clone(),
-        terms: crate::io::call::Terms::default(),
-    }
+fn orders(settings: &Settings, secured: &Secured) -> Orders {
+    let (host_root, terms) = (settings.host_root.clone(), secured.terms.clone());
+    Orders { config: settings.for_probes(), host_root, terms }
 }
 
 #[cfg(test)]
@@ -254,9 +357,11 @@ mod tests {
         fs::write(&path, format!("listen: 127.0.0.1:0\n{text}")).unwrap();
         let (settings, watched) = Watched::open(&path).unwrap();
         let listener = http::bind(settings.listen).unwrap();
-        let (terms, mut told) = Terms::new(settings, None, listener).unwrap();
+        let (files, secured) = Secured::read(&settings);
+        let secured = (secured.unwrap(), files.clone());
+        let (terms, mut told) = Terms::new(settings, secured, None, listener).unwrap();
         told.listeners.try_recv().unwrap();
-        Agent { reload: Reload::new(Source::new(watched, true), terms), told, path, _directory: directory }
+        Agent { reload: Reload::new(Source::new(watched, true), terms, files), told, path, _directory: directory }
     }
 
     impl Agent {
@@ -342,7 +447,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_file_a_signal_changes_nothing() {
         let Agent { reload, told, .. } = agent("node: one\n");
-        let mut reload = Reload::new(Source::new(None, false), reload.terms);
+        let mut reload = Reload::new(Source::new(None, false), reload.terms, Files::default());
         reload.insist();
         reload.look();
         assert!(told.standing.borrow().reload.successful && !told.orders.has_changed().unwrap());

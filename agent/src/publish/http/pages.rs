@@ -28,19 +28,31 @@ const INDEX: &str = "mtuscope: why packets of the size that pods send do not arr
 
 pub(super) const NOT_READY: &str = "the first round is not finished yet; try again in a few seconds\n";
 
-pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
+/// What tells only whether the agent is well; nobody has to say who they are.
+pub(super) const HEALTH: [&str; 5] = ["/livez", "/healthz", "/-/healthy", "/readyz", "/-/ready"];
+
+/// Health and nothing else.
+pub(super) fn health(site: Arc<Site>) -> Router {
+    healthy(Router::new())
+        .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is nothing here but /livez and /readyz\n") })
+        .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
+        .with_state(site)
+}
+
+fn healthy(router: Router<Arc<Site>>) -> Router<Arc<Site>> {
+    let [livez, healthz, healthy, readyz, are_ready] = HEALTH;
     let live = || get(|| async { plain(StatusCode::OK, "ok\n") });
+    let router = router.route(livez, live()).route(healthz, live()).route(healthy, live());
+    router.route(readyz, get(ready)).route(are_ready, get(ready))
+}
+
+pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
     let transfers = transfers::router(site.published.clone(), bounds.body_pause);
-    Router::new()
+    healthy(Router::new())
         .route("/", get(|| async { plain(StatusCode::OK, INDEX) }))
         .route("/report", get(report))
         .route(card::PATH, get(node))
         .route("/metrics", get(scrape))
-        .route("/livez", live())
-        .route("/healthz", live())
-        .route("/-/healthy", live())
-        .route("/readyz", get(ready))
-        .route("/-/ready", get(ready))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is nothing here; / lists what there is\n") })
         .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
         .with_state(site)
@@ -90,7 +102,10 @@ async fn node(State(site): State<Arc<Site>>) -> Response {
 fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string_pretty(value) {
         Ok(json) => body(StatusCode::OK, "application/json", json + "\n"),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("it is no JSON: {error}\n")),
+        Err(error) => {
+            tracing::error!(%error, "an answer is no JSON");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be shown\n")
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The server over loopback sockets, good and bad clients alike.
 
+mod hostile;
+mod secured;
 mod transfers;
 
 use std::io::{ErrorKind, Read, Write};
@@ -17,6 +19,7 @@ struct Running {
     address: SocketAddr,
     publish: watch::Sender<Option<Arc<Published>>>,
     listeners: mpsc::UnboundedSender<TcpListener>,
+    surface: watch::Sender<Surface>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -34,12 +37,14 @@ fn start(bounds: Bounds) -> Running {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (publish, published) = watch::channel(None);
+    let (surface, given_surface) = watch::channel(Surface::default());
     let site = Site {
         published,
         standing: watch::channel(Standing::default()).1,
         codes: example::CODES.to_vec(),
         vantage: Vantage::Node,
         proc: "/proc".into(),
+        surface: given_surface,
     };
     let (listeners, given) = mpsc::unbounded_channel();
     listeners.send(listener).unwrap();
@@ -53,7 +58,7 @@ fn start(bounds: Bounds) -> Running {
             }
         });
     };
-    Running { address, publish, listeners, stop: Some(stop), thread: Some(thread::spawn(serve)) }
+    Running { address, publish, listeners, surface, stop: Some(stop), thread: Some(thread::spawn(serve)) }
 }
 
 fn send(server: &Running, request: &str) -> String {
@@ -172,7 +177,7 @@ fn oversized_heads_are_refused() {
 #[test]
 fn slow_clients_are_dropped_and_their_places_given_on() {
     let short = Duration::from_millis(300);
-    let bounds = Bounds { connections: 2, head_time: short, connection_time: short, ..Bounds::default() };
+    let bounds = Bounds { connections: 2, kept: 0, head_time: short, connection_time: short, ..Bounds::default() };
     let server = start(bounds);
     let slow: Vec<TcpStream> = (0..2)
         .map(|_| {
@@ -194,7 +199,7 @@ fn slow_clients_are_dropped_and_their_places_given_on() {
 #[test]
 fn a_client_that_does_not_read_is_dropped() {
     let short = Duration::from_millis(300);
-    let bounds = Bounds { connections: 1, connection_time: short, ..Bounds::default() };
+    let bounds = Bounds { connections: 1, kept: 0, connection_time: short, ..Bounds::default() };
     let server = start(bounds);
     // Tens of megabytes: more than the socket buffers of both ends take.
     server.publish.send_replace(Some(Arc::new(example::cluster(20_000, 20_000))));

@@ -184,7 +184,8 @@ async fn count(body: Body, pause: Duration) -> Result<usize, Refused> {
             Ok(None) => return Ok(arrived),
             Ok(Some(Ok(chunk))) => arrived += chunk.len(),
             Ok(Some(Err(error))) => {
-                return Err(Refused::Body(StatusCode::BAD_REQUEST, format!("{arrived} bytes, and then: {error}")));
+                tracing::debug!(%error, "a transfer's body broke");
+                return Err(Refused::Body(StatusCode::BAD_REQUEST, format!("{arrived} bytes, and then it broke")));
             }
             Err(_) => {
                 let why = format!("{arrived} bytes, and then nothing");

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::KeyPair;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use tempfile::TempDir;
@@ -13,31 +13,27 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::{Failed, Limits, get};
 use super::*;
+use crate::io::pki::{Authority, Issued};
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(10), body: 100 };
 
 /// Files with an authority, a certificate by it, and its key.
 struct Site {
     directory: TempDir,
-    ca: CertifiedIssuer<'static, KeyPair>,
+    ca: Authority,
 }
 
 impl Site {
     fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let directory = tempfile::tempdir().unwrap();
+        let (directory, ca) = (tempfile::tempdir().unwrap(), Authority::new());
         fs::write(directory.path().join("ca.crt"), ca.pem()).unwrap();
         Self { directory, ca }
     }
 
-    fn issue(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.ca).unwrap();
-        fs::write(self.directory.path().join("tls.crt"), certificate.pem()).unwrap();
-        fs::write(self.directory.path().join("tls.key"), key.serialize_pem()).unwrap();
-        (vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    fn issue(&self, name: &str) -> Issued {
+        let issued = self.ca.issue(name);
+        issued.write(self.directory.path(), "tls");
+        issued
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -52,15 +48,15 @@ impl Site {
 
     /// A server with a certificate for `name` that answers every request with what was asked.
     fn serve(&self, name: &str, asks: bool) -> SocketAddr {
-        let (chain, key) = self.issue(name);
+        let issued = self.issue(name);
         let provider = Arc::new(crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(self.ca.der().clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let roots = Arc::new(self.ca.roots());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
         let builder = if asks { builder.with_client_cert_verifier(verifier) } else { builder.with_no_client_auth() };
-        echo(Some(TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()))))
+        let config = builder.with_single_cert(vec![issued.certificate.clone()], issued.private_key()).unwrap();
+        echo(Some(TlsAcceptor::from(Arc::new(config))))
     }
 }
 

@@ -112,7 +112,7 @@ fn a_body_has_an_end() {
 
 #[test]
 fn a_flood_is_turned_away_and_the_report_is_served() {
-    let server = to_a_peer();
+    let server = serving(Bounds { per_client: 64, ..Bounds::default() }, &["127.0.0.1"]);
     let mut let_in = 0;
     while status(&send(&server, HEAD)) == "200" {
         let_in += 1;
