@@ -1,6 +1,7 @@
 //! The world comes in here, raw: packets, netlink messages, host files.
 
 pub mod call;
+pub mod cluster;
 mod connect;
 pub mod declared;
 pub mod descriptors;

@@ -78,8 +78,8 @@ async fn supervise(args: &Args) -> Result<Outcome, Failure> {
     let vantage = settings.probes.vantage;
     let (terms, told) = Terms::new(settings, args.listen, listener)?;
     let (publish, published) = watch::channel(None);
-    let site =
-        Site { published, standing: told.standing, codes: checks::codes(), vantage, proc: Path::new("/proc").into() };
+    let (standing, orders, proc) = (told.standing, told.orders.clone(), Path::new("/proc").into());
+    let site = Site { published, standing, orders, codes: checks::codes(), vantage, proc };
     tracing::info!(version = VERSION, revision = REVISION, %node, listen = %address, "mtuscope starts");
     let mut web = Worker::start("http", move || serve(told.listeners, site))?;
     let mut probes = Worker::start("probes", move || rounds(told.orders, publish))?;

@@ -7,10 +7,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use probes::config::Config;
 use tokio::sync::mpsc;
 
 use super::super::example;
 use super::*;
+use crate::driver;
 
 /// A server on a thread of its own, ended when dropped.
 struct Running {
@@ -37,6 +39,7 @@ fn start(bounds: Bounds) -> Running {
     let site = Site {
         published,
         standing: watch::channel(Standing::default()).1,
+        orders: driver::standing(Config::new("master-1"), "/".into()),
         codes: example::CODES.to_vec(),
         vantage: Vantage::Node,
         proc: "/proc".into(),
