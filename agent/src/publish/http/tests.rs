@@ -1,5 +1,6 @@
 //! The server over loopback sockets, good and bad clients alike.
 
+mod cluster;
 mod transfers;
 
 use std::io::{ErrorKind, Read, Write};
@@ -33,13 +34,17 @@ impl Drop for Running {
 }
 
 fn start(bounds: Bounds) -> Running {
+    start_with(bounds, Config::new("master-1"))
+}
+
+fn start_with(bounds: Bounds, config: Config) -> Running {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (publish, published) = watch::channel(None);
     let site = Site {
         published,
         standing: watch::channel(Standing::default()).1,
-        orders: driver::standing(Config::new("master-1"), "/".into()),
+        orders: driver::standing(config, "/".into()),
         codes: example::CODES.to_vec(),
         vantage: Vantage::Node,
         proc: "/proc".into(),

@@ -67,7 +67,7 @@ fn counts(counts: &Counts) -> String {
         (counts.unreachable, "cut off"),
         (counts.unknown, "unknown"),
         (counts.unmeasured, "not measured yet"),
-        (counts.unanswered, "not told of"),
+        (counts.unanswered, "whose agent did not answer"),
     ];
     parts.extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     parts.join(", ")
@@ -193,3 +193,6 @@ fn differing(matrix: &Matrix, style: Style) -> String {
     };
     matrix.differing.iter().take(TOLD).map(line).collect()
 }
+
+#[cfg(test)]
+mod tests;

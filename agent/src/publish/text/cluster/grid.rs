@@ -141,7 +141,8 @@ fn listed(matrix: &Matrix, grid: &Grid, style: Style) -> String {
     others.sort_by_key(|(from, cell)| (std::cmp::Reverse(cell.verdict), cell.path_mtu, *from, cell.to.as_str()));
     let mut text = style.wrap("  ", &counts(&grid.counts));
     if !explained.is_empty() {
-        let said = format!("{} of them from or to the nodes that stand out", explained.len());
+        let said =
+            format!("{} that deviate lead from or to the nodes that stand out and are not listed", explained.len());
         text.push_str(&style.wrap("  ", &said));
     }
     if !others.is_empty() {
