@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{agent, checks, completions, man, probe, report};
+use crate::commands::{agent, checks, cluster, completions, man, probe, report};
 use crate::logs;
 use crate::outcome::{COULD_NOT_RUN, Colour, Failure};
 use crate::publish::{REVISION, VERSION};
@@ -26,6 +26,7 @@ use crate::publish::{REVISION, VERSION};
 #[command(after_help = "Examples:
   sudo mtuscope report              what is wrong on this machine and on the way to its peers
   sudo mtuscope probe 10.0.0.12     how large a packet gets there, and what stops a larger one
+  mtuscope cluster                  which node reaches which with which size
   mtuscope checks path-black-hole   what a finding means and what to do about it
 
 Exit status:
@@ -45,6 +46,8 @@ enum Command {
     Report(report::Args),
     /// Measure the path MTU to any address
     Probe(probe::Args),
+    /// Show which node reaches which with which size, as the agents see it
+    Cluster(cluster::Args),
     /// List what can be found, or explain one code
     Checks(checks::Args),
     /// Run rounds for ever and serve the results: what the DaemonSet starts
@@ -99,6 +102,7 @@ fn dispatch(Cli { color, command }: Cli) -> Result<crate::outcome::Outcome, Fail
     match command {
         Command::Report(args) => report::run(&args, color),
         Command::Probe(args) => probe::run(&args, color),
+        Command::Cluster(args) => cluster::run(&args, color),
         Command::Checks(args) => checks::run(&args, color),
         Command::Agent(args) => agent::run(&args, color),
         Command::Completions(args) => completions::run(&args, definition()),
@@ -134,6 +138,8 @@ mod tests {
             &["probe", "-4", "-6", "10.0.0.12"],
             &["probe", "--source", "db.example.org", "10.0.0.12"],
             &["agent", "--listen", "9747"],
+            &["cluster", "--from", "10.0.0.12:9747"],
+            &["cluster", "--from", "http://10.0.0.12:9747/report"],
             &["completions"],
             &["completions", "dosshell"],
             &["everything"],

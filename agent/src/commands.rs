@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod checks;
+pub mod cluster;
 pub mod completions;
 pub mod man;
 pub(crate) mod print;

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod cards;
+pub mod cluster;
 mod connect;
 pub mod declared;
 pub mod descriptors;

@@ -10,6 +10,7 @@ pub mod text;
 pub(crate) mod example;
 
 use probes::card::Card;
+use probes::cluster::Matrix;
 use probes::report::{ProbeReport, Report};
 
 /// Version and origin of this binary.
@@ -27,6 +28,11 @@ pub const PROBE_SCHEMA: &str = "mtuscope.probe/v1";
 /// The JSON Schema of the report (`mtuscope.report/v1`).
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Report).to_value()
+}
+
+/// The JSON Schema of what `/cluster` serves (`mtuscope.cluster/v1`).
+pub fn cluster_schema() -> serde_json::Value {
+    schemars::schema_for!(Matrix).to_value()
 }
 
 /// The JSON Schema of what `mtuscope probe` prints (`mtuscope.probe/v1`).

@@ -377,3 +377,6 @@ pub struct ValueRow {
     /// Their names, the first few.
     pub nodes: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use agent::publish::explained::{Explained, RUNBOOK};
 use probes::card::Card;
 use probes::checks::ALL;
+use probes::cluster::Matrix;
 use probes::report::{ProbeReport, Report};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -30,6 +31,12 @@ fn the_probe_schema_is_committed() {
 fn the_schema_of_cards_is_committed() {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Card>();
     committed("manifests/node.schema.json", &pretty(&schema.to_value()));
+}
+
+#[test]
+fn the_cluster_schema_is_committed() {
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Matrix>();
+    committed("manifests/cluster.schema.json", &pretty(&schema.to_value()));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub enum Schema {
     Report,
     /// `mtuscope.probe/v1`.
     Probe,
+    /// `mtuscope.cluster/v1`.
+    Cluster,
 }
 
 impl Schema {
@@ -38,6 +40,7 @@ impl Schema {
         let file = match self {
             Self::Report => "report.schema.json",
             Self::Probe => "probe.schema.json",
+            Self::Cluster => "cluster.schema.json",
         };
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(file)
     }
@@ -45,9 +48,11 @@ impl Schema {
     fn validator(self) -> Result<&'static Validator> {
         static REPORT: OnceLock<Validator> = OnceLock::new();
         static PROBE: OnceLock<Validator> = OnceLock::new();
+        static CLUSTER: OnceLock<Validator> = OnceLock::new();
         let place = match self {
             Self::Report => &REPORT,
             Self::Probe => &PROBE,
+            Self::Cluster => &CLUSTER,
         };
         if let Some(validator) = place.get() {
             return Ok(validator);

@@ -85,6 +85,7 @@ async fn supervise(args: &Args) -> Result<Outcome, Failure> {
     let site = Site {
         published,
         standing: told.standing,
+        orders: told.orders.clone(),
         codes: checks::codes(),
         vantage,
         proc: Path::new("/proc").into(),

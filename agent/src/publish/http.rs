@@ -9,11 +9,13 @@
 //!
 //! [`surface`] is what stands before the pages: TLS and credentials.
 //!
-//! [`transfers`] is where peers' agents move bulk, and the only place that takes anything in.
+//! [`cluster`] asks peers' agents, with bounds of its own; [`transfers`] is where peers' agents move bulk, and the only
+//! place that takes anything in.
 //!
 //! The listening socket can be changed while it runs. Where file descriptors run out, one that was held in reserve goes
 //! to whoever asks what is wrong.
 
+pub(crate) mod cluster;
 mod credentials;
 mod crowd;
 mod pages;
@@ -34,6 +36,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::watch;
 
 use super::metrics::Standing;
+use crate::driver::Orders;
 
 pub use server::{serve, serve_health};
 pub use surface::Surface;
@@ -45,6 +48,8 @@ pub struct Site {
     pub published: watch::Receiver<Option<Arc<Published>>>,
     /// What of the configuration bears on it, and how reading it went.
     pub standing: watch::Receiver<Standing>,
+    /// What holds in the rounds: which port agents listen on.
+    pub orders: watch::Receiver<Arc<Orders>>,
     /// Every code of the catalogue with the severities that it can have.
     pub codes: Vec<(&'static str, &'static [Severity])>,
     /// Whose view this is.

@@ -6,6 +6,7 @@
 //! or a sign beside it. Commands are never wrapped: they are there to be copied.
 
 mod catalogue;
+mod cluster;
 mod declared;
 mod findings;
 mod ladder;
@@ -16,6 +17,7 @@ mod tables;
 mod vip;
 
 pub use catalogue::{catalogue, entry};
+pub use cluster::cluster;
 pub use probe::{View, probe, swallows};
 pub use style::Style;
 

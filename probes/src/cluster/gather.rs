@@ -270,14 +270,17 @@ fn leave_out(grids: &mut [Grid]) -> usize {
     let badness = |cell: &Cell| (cell.verdict, u32::MAX - cell.path_mtu.map_or(0, IpSize::bytes));
     let mut worst: Vec<_> = grids.iter().flat_map(|grid| &grid.rows).flat_map(|row| &row.cells).map(badness).collect();
     worst.sort_unstable();
-    let mut room = DEVIATIONS;
     let bar = worst.len().checked_sub(DEVIATIONS).map(|at| worst[at]);
+    let above = worst.iter().filter(|badness| bar.is_some_and(|bar| **badness > bar)).count();
+    let (listed, mut room) = (worst.len().min(DEVIATIONS), DEVIATIONS - above);
     for row in grids.iter_mut().flat_map(|grid| &mut grid.rows) {
         row.cells.retain(|cell| {
-            let stays = room > 0 && bar.is_none_or(|bar| badness(cell) >= bar);
-            room -= usize::from(stays);
-            stays
+            let Some(bar) = bar else { return true };
+            // Of those that are just as bad as the last one listed there may be more than there is room for.
+            let ties = badness(cell) == bar && room > 0;
+            room -= usize::from(ties);
+            ties || badness(cell) > bar
         });
     }
-    all - (DEVIATIONS - room)
+    all - listed
 }

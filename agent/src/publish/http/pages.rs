@@ -14,13 +14,15 @@ use serde::Serialize;
 use super::super::exposition::{Format, quality};
 use super::super::metrics::{self, Scrape, process::Process};
 use super::super::text::{self, Style};
-use super::{Bounds, Site, transfers};
+use super::{Bounds, Site, cluster, transfers};
 
 const INDEX: &str = "mtuscope: why packets of the size that pods send do not arrive.
 
 /report               what is wrong here, as JSON
 /report?format=text   the same for people
 /node                 what this node is, as JSON, for others to compare themselves with
+/cluster              which node reaches which with which size, as JSON; asks the peers' agents
+/cluster?format=text  the same for people
 /metrics              for Prometheus
 /livez, /readyz       health
 /transfer             for peers' agents, which try whether TCP carries bulk through the tunnel
@@ -48,6 +50,7 @@ fn healthy(router: Router<Arc<Site>>) -> Router<Arc<Site>> {
 
 pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
     let transfers = transfers::router(site.published.clone(), bounds.body_pause);
+    let cluster = cluster::router(Arc::clone(&site));
     healthy(Router::new())
         .route("/", get(|| async { plain(StatusCode::OK, INDEX) }))
         .route("/report", get(report))
@@ -57,6 +60,7 @@ pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
         .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
         .with_state(site)
         .merge(transfers)
+        .merge(cluster)
 }
 
 pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
@@ -72,7 +76,7 @@ pub(super) fn plain(status: StatusCode, text: impl Into<axum::body::Body>) -> Re
     body(status, "text/plain; charset=utf-8", text)
 }
 
-fn latest(site: &Site) -> Option<Arc<Published>> {
+pub(super) fn latest(site: &Site) -> Option<Arc<Published>> {
     site.published.borrow().clone()
 }
 
@@ -110,7 +114,7 @@ fn json(value: &impl Serialize) -> Response {
 }
 
 /// Whether the client wants text: by `format`, else by what it accepts. `None` if `format` names nothing.
-fn wants_text(uri: &Uri, accept: Option<&str>) -> Option<bool> {
+pub(super) fn wants_text(uri: &Uri, accept: Option<&str>) -> Option<bool> {
     let format = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("format="));
     match format {
         Some("text") => Some(true),
@@ -123,7 +127,7 @@ fn wants_text(uri: &Uri, accept: Option<&str>) -> Option<bool> {
     }
 }
 
-fn accept(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn accept(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::ACCEPT).and_then(|value| value.to_str().ok())
 }
 

@@ -1,5 +1,6 @@
 //! The server over loopback sockets, good and bad clients alike.
 
+mod cluster;
 mod hostile;
 mod secured;
 mod transfers;
@@ -9,10 +10,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use probes::config::Config;
 use tokio::sync::mpsc;
 
 use super::super::example;
 use super::*;
+use crate::driver;
+use crate::io::call::Terms;
 
 /// A server on a thread of its own, ended when dropped.
 struct Running {
@@ -34,6 +38,10 @@ impl Drop for Running {
 }
 
 fn start(bounds: Bounds) -> Running {
+    start_with(bounds, Config::new("master-1"))
+}
+
+fn start_with(bounds: Bounds, config: Config) -> Running {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (publish, published) = watch::channel(None);
@@ -41,6 +49,7 @@ fn start(bounds: Bounds) -> Running {
     let site = Site {
         published,
         standing: watch::channel(Standing::default()).1,
+        orders: driver::standing(config, "/".into(), Terms::default()),
         codes: example::CODES.to_vec(),
         vantage: Vantage::Node,
         proc: "/proc".into(),

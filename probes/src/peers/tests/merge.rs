@@ -33,7 +33,7 @@ pub(super) fn asked() -> Peers {
 }
 
 pub(super) fn now() -> Now {
-    Now { mono: Mono::new(Duration::from_secs(1)), wall: jiff::Timestamp::UNIX_EPOCH }
+    Now { mono: Mono::new(Duration::from_secs(1)), wall: Timestamp::UNIX_EPOCH }
 }
 
 /// The next round after this was said.
@@ -106,7 +106,7 @@ fn agents_are_asked_where_the_api_says_that_they_are_and_twins_in_their_pods() {
     let mut list = cluster();
     list.push(twin("n2", &["10.244.2.7"]));
     let peers = first(list, &tables());
-    let of = |vantage, address: &str| Agent { peer: "n2".into(), vantage, addresses: vec![ip(address)] };
+    let of = |vantage, address: &str| Agent { peer: "n2".into(), vantage, addresses: vec![ip(address)], zone: None };
     assert_eq!(peers[0].agents(), [of(Vantage::Node, "10.0.0.12"), of(Vantage::Pod, "10.244.2.7")]);
     let nameless = &Directory::default().update("n1", &Peers::default(), &tables()).peers[0];
     assert_eq!(nameless.agents().len(), 1, "the node's agent may be there although no API says so");

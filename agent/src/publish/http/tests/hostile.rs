@@ -107,6 +107,7 @@ fn health_has_an_address_of_its_own() {
     let site = Site {
         published,
         standing: watch::channel(Standing::default()).1,
+        orders: driver::standing(Config::new("master-1"), "/".into(), Terms::default()),
         codes: example::CODES.to_vec(),
         vantage: Vantage::Node,
         proc: "/proc".into(),

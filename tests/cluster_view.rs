@@ -1,0 +1,133 @@
+//! `mtuscope cluster` and `/cluster` over four agents: a fault names its node and heals, and agents that hang, refuse or
+//! lie cost time and nothing else.
+
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::thread;
+
+use lab::cluster::Cluster;
+use lab::fault::Fault;
+use lab::harness::{self, test};
+use lab::recipe::{REFERENCE, Recipe};
+use lab::schema::Schema;
+use lab::service::{self, Service};
+use lab::wait::{self, Look};
+use lab::{Error, Result};
+use serde_json::Value;
+
+/// The reference cluster with a node more: of three, one that is bad touches most pairs.
+const FOUR: Recipe = Recipe { nodes: &["master-1", "master-2", "master-3", "app-worker"], ..REFERENCE };
+
+const PORT: u16 = 9747;
+
+fn main() -> ExitCode {
+    harness::main(|| {
+        vec![
+            test("the matrix names the node with the fault and clears when it heals", names_the_node),
+            test("agents that hang, refuse or answer garbage are named and hold nobody up", partial),
+        ]
+    })
+}
+
+fn start(cluster: &Cluster, node: usize) -> Result<Service<'_>> {
+    Service::start_open(cluster, node, &service::configuration(cluster, node))
+}
+
+/// What the command prints in node 0, held against the committed schema, and its exit status.
+fn picture(cluster: &Cluster) -> Result<(Value, i32)> {
+    let output = service::run(cluster.host(0), &["cluster", "--output", "json"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Schema::Cluster.check(&text).map_err(|error| error.check(String::from_utf8_lossy(&output.stderr)))?;
+    let picture = serde_json::from_str(&text).map_err(|error| Error::new("reading the picture", error))?;
+    Ok((picture, output.status.code().unwrap_or(-1)))
+}
+
+/// Asks until the picture is as wanted: paths are measured in turn, and a picture is kept for seconds.
+fn until(cluster: &Cluster, what: &str, there: impl Fn(&Value, i32) -> bool) -> Result<Value> {
+    wait::until(what, || {
+        let (picture, code) = picture(cluster)?;
+        Ok(if there(&picture, code) { Look::There(picture) } else { Look::NotYet(format!("{code} {picture}")) })
+    })
+}
+
+fn is_healthy(picture: &Value, code: i32) -> bool {
+    let summary = &picture["summary"];
+    (&summary["status"], &summary["answered"], code) == (&"healthy".into(), &4.into(), 0)
+}
+
+/// Names of the nodes that stand out on a plane.
+fn odd<'p>(picture: &'p Value, plane: &str) -> Vec<&'p str> {
+    let rows = picture["odd"].as_array().map(Vec::as_slice).unwrap_or_default();
+    rows.iter().filter(|row| row["plane"] == plane).filter_map(|row| row["node"].as_str()).collect()
+}
+
+fn names_the_node() -> Result<()> {
+    let cluster = Cluster::build(FOUR)?;
+    let _agents: Vec<Service<'_>> = (0..4).map(|node| start(&cluster, node)).collect::<Result<_>>()?;
+    let healthy = until(&cluster, "a healthy cluster", |picture, code| {
+        is_healthy(picture, code) && picture["summary"]["cells"]["clear"] == 36
+    })?;
+    assert_eq!(odd(&healthy, "underlay"), [""; 0]);
+    let fault = Fault::DropLarger { node: 2, than: 1400.into() }.make(&cluster)?;
+    let seen = until(&cluster, "master-3 to stand out", |picture, code| {
+        odd(picture, "underlay") == ["master-3"] && code == 1
+    })?;
+    let row = seen["odd"].as_array().into_iter().flatten().find(|row| row["plane"] == "underlay").expect("waited for");
+    assert_eq!((&row["to_it"]["measured"], &row["to_it"]["path_mtu"]), (&3.into(), &1400.into()), "{row}");
+    assert_eq!((&row["others"]["worse"], &row["others"]["measured"]), (&0.into(), &6.into()), "{row}");
+    let text = service::run(cluster.host(1), &["cluster", "--from", "http://10.0.0.11:9747"])?;
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("master-3 stands out (underlay, ipv4): 3 of 3 peers reach it with 1400"), "{text}");
+    fault.heal()?;
+    let healed = until(&cluster, "the cluster to heal", is_healthy)?;
+    assert_eq!(odd(&healed, "underlay"), [""; 0]);
+    Ok(())
+}
+
+/// A server in a node where its agent would be.
+fn instead(cluster: &Cluster, node: usize) -> Result<TcpListener> {
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT));
+    let bound = cluster.host(node).inside(|| TcpListener::bind(address))?;
+    bound.map_err(|error| Error::new("listening instead of an agent", error))
+}
+
+/// Claims to be another, to whoever asks, and breaks off in the middle.
+fn lie(listener: &TcpListener) {
+    let lie =
+        "{\"schema\": \"mtuscope.report/v1\", \"node\": \"master-1\", \"paths\": [{\"peer\": \"master-2\", \"verdi";
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else { return };
+        // Whoever hangs up first is no matter here.
+        _ = stream.read(&mut [0; 4096]);
+        _ = stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{lie}", lie.len()).as_bytes());
+    }
+}
+
+fn partial() -> Result<()> {
+    let cluster = Cluster::build(FOUR)?;
+    // The kernel accepts for it; nobody ever answers.
+    let hanging = instead(&cluster, 1)?;
+    let lying = instead(&cluster, 3)?;
+    thread::spawn(move || lie(&lying));
+    let _asked = start(&cluster, 0)?;
+    let answer = |picture: &Value, name: &str| {
+        let nodes = picture["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let row = nodes.iter().find(|row| row["name"] == name);
+        row.and_then(|row| row["answer"].as_str()).unwrap_or_default().to_owned()
+    };
+    let seen = until(&cluster, "a picture of what is there", |picture, _| picture["summary"]["cells"]["clear"] == 9)?;
+    let answers = ["master-1", "master-2", "master-3", "app-worker"].map(|name| answer(&seen, name));
+    assert_eq!(answers, ["report", "timeout", "no_connection", "garbage"], "{seen}");
+    assert_eq!((&seen["summary"]["status"], &seen["summary"]["answered"]), (&"warning".into(), &1.into()), "{seen}");
+    let strict = service::run(cluster.host(0), &["cluster", "--fail-on", "warning"])?;
+    assert_eq!(strict.status.code(), Some(1), "{}", String::from_utf8_lossy(&strict.stdout));
+    drop(hanging);
+    let _second = start(&cluster, 1)?;
+    until(&cluster, "the second agent to answer", |picture, _| answer(picture, "master-2") == "report")?;
+    let nobody = service::run(cluster.host(2), &["cluster"])?;
+    let told = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert_eq!(nobody.status.code(), Some(2), "{told}");
+    assert!(told.contains("127.0.0.1:9747") && told.contains("--from"), "{told}");
+    Ok(())
+}
