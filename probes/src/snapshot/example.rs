@@ -489,6 +489,7 @@ impl Example {
             devices: self.devices.clone(),
             fellows: Fact::Absent,
             expect: self.expect.clone(),
+            wire: crate::prober::Wire::Raw,
         };
         Snapshot { fellows: self.fellows(&node), ..node }
     }
