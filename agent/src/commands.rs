@@ -111,12 +111,20 @@ fn wait(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// What probing needs, and the ways to get it.
-fn lacks_net_raw() -> String {
+/// What probing needs, which of it is missing, and the ways to get it.
+fn lacks_net_raw(file_lacks: bool) -> String {
     let program = std::env::current_exe().map_or_else(|_| "mtuscope".into(), |path| path.display().to_string());
+    let missing = if file_lacks {
+        "It may be held here, but the program's file does not have it: a container's image that was copied without its \
+         file capabilities looks like this."
+    } else {
+        "It is not granted here."
+    };
     format!(
-        "measuring paths needs the capability CAP_NET_RAW.\n  Run it with sudo, or give the program the right once: \
-         sudo setcap cap_net_raw+p {program}\n  In Kubernetes: securityContext.capabilities.add: [NET_RAW]"
+        "measuring paths needs the capability CAP_NET_RAW. {missing}\n  Run it with sudo, or give the program the right \
+         once: sudo setcap cap_net_raw,cap_net_admin+p {program}\n  In Kubernetes: \
+         securityContext.capabilities.add: [NET_RAW], and an image whose program has it\n  Less is seen, but no right is \
+         needed, where everybody may ping: sudo sysctl -w net.ipv4.ping_group_range=\"0 2147483647\""
     )
 }
 
@@ -141,9 +149,13 @@ mod tests {
 
     #[test]
     fn the_missing_capability_is_named_with_the_ways_to_get_it() {
-        let message = lacks_net_raw();
-        for part in ["CAP_NET_RAW", "sudo", "setcap cap_net_raw+p", "NET_RAW"] {
-            assert!(message.contains(part), "{message}");
+        for (file_lacks, why) in [(true, "the program's file does not have it"), (false, "not granted")] {
+            let message = lacks_net_raw(file_lacks);
+            for part in
+                ["CAP_NET_RAW", why, "sudo", "setcap cap_net_raw,cap_net_admin+p", "[NET_RAW]", "ping_group_range"]
+            {
+                assert!(message.contains(part), "{message}");
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use probes::kernel::RawFacts;
 use probes::kernel::pod_end::Ends;
 use probes::node::{Input, Node, Output};
 use probes::peers::announced::Announced;
-use probes::prober::{Identity, PORTS, Transmit};
+use probes::prober::{self, Identity, PORTS, Transmit};
 use probes::report::Published;
 use probes::units::{Mono, Now};
 use tokio::sync::watch;
@@ -130,18 +130,27 @@ struct Wire {
 
 impl Wire {
     /// Opens the sockets if they are not open; `None` if there is nothing new to tell.
-    fn open(&mut self) -> Option<Result<(), Unread>> {
+    fn open(&mut self) -> Option<Result<prober::Wire, Unread>> {
         if self.packets.is_some() || self.final_word {
             return None;
         }
         Some(match Packets::open(self.identity, self.epoch) {
             Ok(packets) => {
+                let wire = packets.wire();
+                if wire == prober::Wire::Ping {
+                    tracing::warn!("{}", rights::BY_PINGS);
+                }
                 self.packets = Some(packets);
-                Ok(())
+                Ok(wire)
             }
             Err(unread) => {
                 self.final_word = matches!(unread.reason, Reason::Denied { .. });
-                tracing::warn!(%unread, "no path is probed; check CAP_NET_RAW and the limit on open files");
+                let file = if self.final_word && rights::file_lacks_net_raw() {
+                    "it is granted here, but the program's file lacks it: "
+                } else {
+                    ""
+                };
+                tracing::warn!(%unread, "no path is probed; {file}check CAP_NET_RAW and the limit on open files");
                 Err(unread)
             }
         })

@@ -39,12 +39,14 @@ enum End {
 pub async fn run(wanted: Wanted, limit: Duration, show: impl FnMut(Progress<'_>)) -> Result<Vec<PathRow>, Unread> {
     let identity = identity()?;
     let epoch = Instant::now();
+    let packets = Packets::open(identity, epoch)?;
+    let wire = packets.wire();
     let mut world = World {
         netlink: Netlink::open()?,
-        packets: Packets::open(identity, epoch)?,
+        packets,
         epoch,
         batch: Vec::with_capacity(BATCH),
-        survey: Survey::new(wanted, identity, now(epoch)),
+        survey: Survey::new(wanted, wire, identity, now(epoch)),
     };
     if let Some(end) = world.run(Deadline::now() + limit, show).await {
         let why = match end {

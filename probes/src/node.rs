@@ -43,7 +43,7 @@ use crate::kernel::{LinkIndex, Query, RawFacts, RawMessage, RawRoutes};
 use crate::path::{Learned, Measured, PathKey, Plane, Verdict};
 use crate::peers::Directory;
 use crate::peers::announced::Announced;
-use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
+use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId, Wire};
 use crate::report::Published;
 use crate::schedule::JITTER;
 use crate::snapshot::{Setup, Snapshot, Topology};
@@ -88,8 +88,8 @@ pub enum Input {
     Transferred(Box<Transferred>),
     /// What came of [`Output::AskCard`], up to some seconds later.
     Card(Box<Answered>),
-    /// Whether probing is possible from here on, and why not (no `CAP_NET_RAW`).
-    Probing(Result<(), Unread>),
+    /// By what probes leave from here on, or why none can (no `CAP_NET_RAW`).
+    Probing(Result<Wire, Unread>),
     /// What the Kubernetes API announces, or that it does not any more.
     Announced(Box<Announced>),
     /// The operator changed the settings.
@@ -219,7 +219,7 @@ impl Node {
             Input::Transferred(transferred) => self.on_transferred(&transferred, now),
             Input::Card(answered) => self.on_card(*answered, now),
             Input::Probing(probing) => {
-                self.probing = probing;
+                self.probing = probing.map(|wire| self.snapshot.wire = wire);
                 // Sockets that were opened anew know of no port.
                 self.tunnel_ports.clear();
                 self.tapped.clear();
@@ -375,6 +375,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         beside: BTreeMap::new(),
         hearing: None,
         fellows: Fact::Unread(Unread::new(Source::Agents, Reason::NotYet)),
+        wire: Wire::Raw,
         expect,
     }
 }

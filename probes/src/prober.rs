@@ -42,6 +42,18 @@ pub struct Identity {
     pub first_port: u16,
 }
 
+/// By what probes leave, and what it can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// Raw sockets: every ICMP message, and errors about any packet.
+    #[default]
+    Raw,
+    /// Sockets for pings, which need no capability (`net.ipv4.ping_group_range`): ICMP echo, UDP and TCP, and errors about
+    /// these. There is no timestamp request, so ways are told apart by UDP alone; what is encapsulated here is answered to
+    /// nobody; and errors about a tunnel's outer packets stay unseen.
+    Ping,
+}
+
 /// Measures paths: [`Self::start`] one, drain [`Self::poll_transmit`], feed what happens, drain
 /// [`Self::poll_learned`]; come back at [`Self::poll_timeout`] at the latest.
 #[derive(Clone, Debug)]
@@ -128,6 +140,7 @@ impl Prober {
             Sent::TcpAnswered => self.deliver(pending.key, Answer::Carried { round_trip: None, fragment: None }, now),
             Sent::TcpSilent => self.deliver(pending.key, Answer::Silent, now),
             Sent::Failed(errno) => self.on_failed(id, errno, now),
+            Sent::Unsupported => self.on_failed(id, errno::EOPNOTSUPP, now),
         }
     }
 
@@ -332,6 +345,7 @@ mod errno {
     pub(super) const EAGAIN: i32 = 11;
     const EACCES: i32 = 13;
     const EMSGSIZE: i32 = 90;
+    pub(super) const EOPNOTSUPP: i32 = 95;
     /// No address of the packet's family to send from: IPv6 is off.
     const EADDRNOTAVAIL: i32 = 99;
     const ENETDOWN: i32 = 100;
@@ -418,6 +432,8 @@ pub enum Sent {
     Ok,
     /// The kernel refused, with this errno.
     Failed(i32),
+    /// Such a packet cannot leave by the [`Wire`] that there is: no try at all, and no error.
+    Unsupported,
     /// The TCP attempt was answered by SYN-ACK or RST.
     TcpAnswered,
     /// The TCP attempt timed out.

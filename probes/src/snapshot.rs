@@ -29,6 +29,7 @@ use crate::path::spread::Swept;
 use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::peers::hearing::Hearing;
+use crate::prober::Wire;
 use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::transfer::Made;
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub hearing: Option<Hearing>,
     /// What other nodes say of themselves.
     pub fellows: Fact<Fellows>,
+    /// By what their probes leave.
+    pub wire: Wire,
     /// What the operator means the network to be.
     pub expect: Expect,
 }

@@ -22,7 +22,7 @@ use crate::fact::{Fact, Source, Unread};
 use crate::kernel::{Query, RawFacts, RawRoutes};
 use crate::node::{nothing_known, rows, targets};
 use crate::path::{Learned, Measured, PathKey, Target, Task, Verdict};
-use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId};
+use crate::prober::{Datagram, Identity, Prober, Sent, Transmit, TransmitId, Wire};
 use crate::report::PathRow;
 use crate::snapshot::Snapshot;
 use crate::units::{IpSize, Mono, Now};
@@ -115,11 +115,11 @@ pub struct Survey {
 
 impl Survey {
     /// A survey that begins at once.
-    pub fn new(wanted: Wanted, identity: Identity, now: Now) -> Self {
+    pub fn new(wanted: Wanted, wire: Wire, identity: Identity, now: Now) -> Self {
         let prober = Prober::new(identity, wanted.packets_per_second, now.mono);
         let mut survey = Self {
             prober,
-            snapshot: nothing_known(Expect::default()),
+            snapshot: Snapshot { wire, ..nothing_known(Expect::default()) },
             reading: Reading::Links,
             outbox: VecDeque::new(),
             keys: Vec::new(),

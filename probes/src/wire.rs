@@ -7,6 +7,7 @@ pub mod encapsulate;
 pub mod icmp;
 mod icmp6;
 pub mod quote;
+pub mod told;
 
 use std::fmt;
 

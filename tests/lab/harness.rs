@@ -14,16 +14,25 @@ use std::thread;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::namespace;
+use crate::{container, namespace};
 
 /// The name under which a test executable is the agent.
 pub const AGENT: &str = "mtuscope";
 
 /// Runs the tests of one executable, or the agent.
 pub fn main(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+    within(namespace::enter, tests)
+}
+
+/// As [`main`], in namespaces that belong to [`container`]s.
+pub fn main_of_containers(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+    within(|| namespace::enter().and_then(|()| container::enter()), tests)
+}
+
+fn within(enter: impl FnOnce() -> crate::Result<()>, tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     agent_or(|| {
         let mut arguments = Arguments::from_args();
-        if let Err(error) = namespace::enter() {
+        if let Err(error) = enter() {
             report(&format!("these tests need namespaces of their own: {error}"));
             return ExitCode::FAILURE;
         }

@@ -7,12 +7,14 @@
 //!
 //! - [`recipe`] says what a cluster looks like, [`cluster`] builds it in the running kernel.
 //! - [`fault`] breaks it by the kernel's own means and reverses that in the running network.
+//! - [`container`] starts it with no more rights than a container has.
 //! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
 //! - [`api`] is an API server that knows EndpointSlices, for agents and tests to ask.
 //! - [`remedy`] follows what a finding advises.
 
 pub mod api;
 pub mod cluster;
+pub mod container;
 pub mod echo;
 pub mod error;
 pub mod family;

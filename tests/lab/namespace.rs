@@ -20,7 +20,7 @@ use nix::sys::signal::SigSet;
 use nix::unistd::{getegid, geteuid};
 use probes::declared::sysctl::{DIRECTORIES, MAIN};
 
-use crate::{Error, Result, notes};
+use crate::{Error, Result, container, notes};
 
 /// Where `ip` and `nft` live when the caller's search path leaves them out.
 const SYSTEM_PATHS: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
@@ -110,10 +110,13 @@ impl Namespace {
     /// If the kernel refuses.
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
-        let file = in_own_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-            fs::File::open("/proc/thread-self/ns/net")
-        });
+        let own = || {
+            in_own_thread(|| {
+                unshare(CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+                fs::File::open("/proc/thread-self/ns/net")
+            })
+        };
+        let file = container::network().unwrap_or_else(own);
         let file = file.map_err(|error| Error::new(format!("making the namespace `{name}`"), error))?;
         let made = Self { name, file: file.into() };
         // IPv4 settings of a fresh namespace are copied from the machine's; a lab starts from the kernel's defaults.

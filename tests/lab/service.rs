@@ -79,13 +79,34 @@ impl<'c> Service<'c> {
         configuration: &str,
         options: impl FnOnce(&mut Command, &Path),
     ) -> Result<Self> {
+        let host = cluster.host(node);
+        Self::spawn(host, mtuscope(host)?, configuration, options)
+    }
+
+    /// Starts the agent in a place of any kind, a pod as well, and waits until it is ready. It listens where it does by
+    /// default.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(place: &'c Namespace, command: Command, configuration: &str) -> Result<Self> {
+        let mut service = Self::spawn(place, command, configuration, |command, config| {
+            command.arg("--config").arg(config);
+        })?;
+        service.await_ready()?;
+        Ok(service)
+    }
+
+    fn spawn(
+        host: &'c Namespace,
+        mut command: Command,
+        configuration: &str,
+        options: impl FnOnce(&mut Command, &Path),
+    ) -> Result<Self> {
         let failed = |error: io::Error| Error::new("starting the agent", error);
         // The lab's own `/run`: it is gone with the lab, however that ends.
         let directory = tempfile::tempdir_in("/run").map_err(failed)?;
         let (config, log) = (directory.path().join("mtuscope.yaml"), directory.path().join("log"));
         fs::write(&config, configuration).map_err(failed)?;
-        let host = cluster.host(node);
-        let mut command = mtuscope(host)?;
         options(command.arg("agent"), &config);
         let output = File::create(&log).map_err(failed)?;
         let child = command.stdout(output.try_clone().map_err(failed)?).stderr(output).spawn().map_err(failed)?;

@@ -16,11 +16,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use probes::path::VerdictName;
+use probes::prober::Wire;
 use probes::report::{NotProbed, PathRow, ProbeReport, Severity, WhyNotProbed};
 use probes::survey::Wanted;
 use probes::units::{Family, IpSize};
 
 use super::{FailOn, print};
+use crate::io::packets::Packets;
 use crate::io::rights;
 use crate::outcome::{Colour, Failure, Outcome, Output};
 use crate::publish::text::{self, View};
@@ -114,8 +116,10 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     let targets = Targets::of(&args.targets, &args.files, args.family()?, |text| {
         io::stdin().lock().take(targets::MOST_BYTES + 1).read_to_string(text)
     })?;
-    if !rights::raise().net_raw {
-        return Err(Failure(super::lacks_net_raw()));
+    match Packets::could_leave_by(rights::raise().net_raw) {
+        None => return Err(Failure(super::lacks_net_raw(rights::file_lacks_net_raw()))),
+        Some(Wire::Ping) => print::note(rights::BY_PINGS),
+        Some(Wire::Raw) => {}
     }
     args.source.map_or(Ok(()), can_send_from)?;
     let runtime = super::runtime()?;

@@ -14,6 +14,7 @@ use probes::windows::WINDOW;
 use super::print;
 use super::{ConfigFlag, FailOn, rounds};
 use crate::config::Settings;
+use crate::io::packets::Packets;
 use crate::io::rights;
 use crate::logs;
 use crate::outcome::{Colour, Failure, Outcome, Output};
@@ -33,7 +34,8 @@ Exit status:
   0 nothing at or above --fail-on, 1 findings there, 2 could not run or could conclude nothing
 
 Rights:
-  paths are measured with CAP_NET_RAW, as root has it; everything else is read by any user")]
+  paths are measured with CAP_NET_RAW, as root has it, or less closely where everybody may ping
+  (net.ipv4.ping_group_range); pods' own ends are read with CAP_NET_ADMIN, everything else by any user")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,
@@ -63,8 +65,8 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     let rounds = rounds::last(settings.for_probes(), &settings.host_root, terms, args.wait, done);
     let published = super::runtime()?.block_on(rounds)?;
     print::result(&*published.report, args.output, colour, text::report)?;
-    if !rights::raise().net_raw {
-        print::note(&super::lacks_net_raw());
+    if Packets::could_leave_by(rights::raise().net_raw).is_none() {
+        print::note(&super::lacks_net_raw(rights::file_lacks_net_raw()));
     }
     let outcome = judge(&published.report, args.fail_on);
     if outcome == Outcome::Inconclusive {

@@ -1,7 +1,8 @@
-//! Packets out and in: a raw ICMP socket for each family, a UDP socket for each source port, TCP attempts.
+//! Packets out and in: an ICMP socket for each family, a UDP socket for each source port, TCP attempts.
 //!
+//! - The ICMP sockets are raw ones where `CAP_NET_RAW` is held, else those for pings, if the machine allows them ([`ping`]).
 //! - The kernel builds the IP header; `IP_PMTUDISC_PROBE` sets DF and ignores cached path MTUs, and IPv6 needs
-//!   `IPV6_DONTFRAG` besides. No `IP_RECVERR`: with
+//!   `IPV6_DONTFRAG` besides. No `IP_RECVERR` on raw sockets: with
 //!   it, the error of one destination is returned by the next send to another, and that packet is not sent.
 //! - [`filter`](super::filter) is attached first, and what came before it is thrown away.
 //! - Batches: when `sendmmsg` stops at a message, the next call returns that message's error, which is reported, and
@@ -15,6 +16,7 @@
 //! returning it: it can be dropped at any time, as `select!` does.
 
 mod options;
+mod ping;
 mod ports;
 mod sockets;
 mod taps;
@@ -32,7 +34,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use probes::fact::Unread;
 use probes::kernel::LinkIndex;
-use probes::prober::{Datagram, Identity, Means, Sent, Transmit, TransmitId};
+use probes::prober::{Datagram, Identity, Means, Sent, Transmit, TransmitId, Wire};
 use probes::units::{Family, IpSize, Mono};
 use socket2::Socket;
 use tokio::io::Interest;
@@ -104,7 +106,8 @@ impl Packets {
     /// time. `epoch` is where the driver's clock starts: [`Datagram::at`] is the time since then.
     ///
     /// # Errors
-    /// Denied without `CAP_NET_RAW`; failed, with operation and error, for anything else.
+    /// Denied without `CAP_NET_RAW` where sockets for pings are not allowed either; failed, with operation and error, for
+    /// anything else.
     pub fn open(identity: Identity, epoch: Instant) -> Result<Self, Unread> {
         let sockets = Sockets::open(identity.id, identity.first_port, BTreeSet::new())?;
         Ok(Self {
@@ -121,6 +124,17 @@ impl Packets {
             buffer6: vec![0; BATCH * LARGEST],
             tapped: vec![0; BATCH * LARGEST],
         })
+    }
+
+    /// By what probes would leave; `None` where they could not.
+    pub fn could_leave_by(net_raw: bool) -> Option<Wire> {
+        let by_pings = || ping::open(Family::Ipv4, 0).ok().map(|_| Wire::Ping);
+        if net_raw { Some(Wire::Raw) } else { by_pings() }
+    }
+
+    /// By what probes leave.
+    pub fn wire(&self) -> Wire {
+        self.sockets.as_ref().map_or(Wire::Raw, |sockets| sockets.wire)
     }
 
     /// Errors about UDP packets to these ports come in from here on: tunnels' outer packets.
@@ -173,9 +187,11 @@ impl Packets {
             }
         };
         let (icmp, icmp6) = (&sockets.icmp, sockets.icmp6.as_ref());
+        let wire = sockets.wire;
         tokio::select! {
-            received = read(Some(icmp), Family::Ipv4, &mut self.buffer, self.epoch) => self.take(received),
-            received = read(icmp6, Family::Ipv6, &mut self.buffer6, self.epoch) => self.take(received),
+            received = read(wire, Some(icmp), Family::Ipv4, &mut self.buffer, self.epoch) => self.take(received),
+            received = read(wire, icmp6, Family::Ipv6, &mut self.buffer6, self.epoch) => self.take(received),
+            datagrams = sockets.udp.errors(self.epoch) => Received { datagrams, sent: Vec::new() },
             received = self.taps.read(&mut self.tapped, self.epoch) => self.take(received),
             Some(outcome) = self.attempts.join_next() => Received::of_attempt(outcome),
             _ = icmp.writable(), if held_up == Some(HeldUp::Icmp(Family::Ipv4)) => self.retry(),
@@ -208,6 +224,10 @@ impl Packets {
             && self.held_up.is_none()
         {
             match &first.means {
+                Means::Icmp { .. } if self.wire() == Wire::Ping && !can_ping(first) => {
+                    sent.push((first.id, Sent::Unsupported));
+                    self.backlog.pop_front();
+                }
                 Means::Icmp { .. } => self.flush_icmp(&mut sent),
                 Means::Udp { .. } => self.flush_udp(&mut sent),
                 Means::Tcp { timeout } => {
@@ -245,8 +265,11 @@ impl Packets {
         let (family, manner) = (Family::of(first.to.ip()), Manner::of(first));
         let Some(socket) = sockets.of(family) else { return self.not_sent(Errno::EAFNOSUPPORT, sent) };
         let alike = |transmit: &&Transmit| Family::of(transmit.to.ip()) == family && Manner::of(transmit) == manner;
-        let batch: Vec<_> = self.backlog.iter().take_while(alike).map_while(icmp).take(BATCH).collect();
-        match try_send(socket, |icmp| send_batch(icmp, &batch, manner)) {
+        let is_ping = sockets.wire == Wire::Ping;
+        let packet = |transmit| icmp(transmit).filter(|_| !is_ping || can_ping(transmit));
+        let batch: Vec<_> = self.backlog.iter().take_while(alike).map_while(packet).take(BATCH).collect();
+        let send = || try_send(socket, |icmp| send_batch(icmp, &batch, manner));
+        match if is_ping { ping::insist(send) } else { send() } {
             Ok(count) => sent.extend(self.backlog.drain(..count).map(|transmit| (transmit.id, Sent::Ok))),
             Err(error) => self.on_error(&error, HeldUp::Icmp(family), sent),
         }
@@ -375,6 +398,10 @@ fn icmp(transmit: &Transmit) -> Option<Packet<'_>> {
     Some(([IoSlice::new(head), IoSlice::new(padded(*padding))], Some(SockaddrStorage::from(transmit.to))))
 }
 
+fn can_ping(transmit: &Transmit) -> bool {
+    matches!(&transmit.means, Means::Icmp { head, .. } if ping::can_send(head))
+}
+
 /// So many zeros, and no more than any packet holds.
 fn padded(padding: u32) -> &'static [u8] {
     &ZEROS[..LARGEST.min(padding as usize)]
@@ -395,11 +422,15 @@ fn send_batch(icmp: &Socket, batch: &[Packet<'_>], manner: Manner) -> io::Result
 
 /// Waits for packets and takes one batch. For ever where there is no such socket.
 async fn read(
+    wire: Wire,
     socket: Option<&AsyncFd<Socket>>,
     family: Family,
     buffer: &mut [u8],
     epoch: Instant,
 ) -> io::Result<Vec<Datagram>> {
+    if wire == Wire::Ping {
+        return ping::read(socket, family, buffer, epoch).await;
+    }
     let Some(socket) = socket else { return std::future::pending().await };
     let mut guard = socket.readable().await?;
     match guard.try_io(|socket| receive(socket.get_ref(), family, buffer, epoch)) {

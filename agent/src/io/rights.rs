@@ -5,6 +5,17 @@
 //! purpose: a program whose file capabilities are effective cannot even be started where they are not granted, while
 //! this one starts and says what it lacks.
 //!
+//! | the file has | granted | the program |
+//! |---|---|---|
+//! | nothing | all | starts, holds nothing |
+//! | all, `+p` | all | starts, holds all once raised |
+//! | all, `+p` | some, or none | starts, holds what was granted |
+//! | all, `+ep` | all | starts, holds all |
+//! | all, `+ep` | some, or none | is not started: `EPERM` |
+//!
+//! `allowPrivilegeEscalation: false` (`no_new_privs`) changes no row: what is granted is permitted to whoever starts the
+//! program, so the file adds nothing to it. The tests play every row on the kernel that they run on.
+//!
 //! Two of them are held from the start on, since sockets are opened anew whenever they are lost. The right to read what
 //! belongs to others is another matter: it would open every file of the machine to a mistake anywhere else in the program.
 //! It is raised around the readers of the host's files alone ([`reading_all`]), and nothing else runs meanwhile on that
@@ -15,6 +26,10 @@ use caps::{CapSet, Capability};
 /// Every capability that the program makes use of where it is granted. What the image gives to the binary and what the
 /// manifests grant are held against this.
 pub const USED: [Capability; 3] = [Capability::CAP_NET_RAW, Capability::CAP_NET_ADMIN, Capability::CAP_DAC_READ_SEARCH];
+
+/// What is to be said where paths are measured without `CAP_NET_RAW`.
+pub const BY_PINGS: &str = "without CAP_NET_RAW paths are measured by the unprivileged socket for pings: which way packets \
+                            are lost is told by UDP alone, and what happens to a tunnel's own packets is not seen";
 
 /// Which capabilities this thread holds, effective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +44,13 @@ pub struct Rights {
 /// belong to a thread and are inherited.
 pub fn raise() -> Rights {
     Rights { net_raw: held(Capability::CAP_NET_RAW), net_admin: held(Capability::CAP_NET_ADMIN) }
+}
+
+/// Whether this thread could hold `CAP_NET_RAW` if only the program's file had it: it was granted, and is missing for want
+/// of file capabilities.
+pub fn file_lacks_net_raw() -> bool {
+    let within = |set| caps::has_cap(None, set, Capability::CAP_NET_RAW).unwrap_or(false);
+    within(CapSet::Bounding) && !within(CapSet::Permitted)
 }
 
 /// A capability that is not permitted cannot be raised, which is an answer and no error.

@@ -19,7 +19,7 @@ use probes::kernel::ethtool::{RawDevice, RawDevices};
 use probes::kernel::{HostFile, LinkIndex, Query, RawFacts, RawMessage, RawRoutes, route};
 use probes::node::{Input, Node, Output};
 use probes::path::VerdictName;
-use probes::prober::{Datagram, Identity, Means, Sent, Transmit};
+use probes::prober::{Datagram, Identity, Means, Sent, Transmit, Wire};
 use probes::report::Report;
 use probes::tables::covers;
 use probes::units::{Family, IpSize, Mono, Now};
@@ -143,7 +143,11 @@ impl<'a> World<'a> {
             8 => self.tell(Input::Overrun),
             9 => {
                 let denied = Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() });
-                let able = if self.script.byte() & 1 == 0 { Ok(()) } else { Err(denied) };
+                let able = match self.script.byte() & 3 {
+                    0 => Ok(Wire::Raw),
+                    1 => Ok(Wire::Ping),
+                    _ => Err(denied),
+                };
                 self.tell(Input::Probing(able));
             }
             _ => self.sleep(),

@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use crate::fact::Fact;
+use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Link, LinkIndex, Mac, Query, Tunnel, TunnelKind};
 use crate::path::{Encapsulation, PathKey, Plane, Unreachable, Verdict};
 use crate::peers::Peer;
@@ -45,6 +45,11 @@ pub(super) fn of(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSiz
         inner_to: key.address,
     };
     Some((encapsulation, expected(node, tunnel, encapsulation)?))
+}
+
+/// Why nothing is encapsulated here by a wire that no answer to it comes in by.
+pub(super) fn denied() -> Unread {
+    Unread::new(Source::Probes, Reason::Denied { needs: "CAP_NET_RAW".into() })
 }
 
 /// The same for every hardware address, where what is for the one that the entries name is lost in silence.

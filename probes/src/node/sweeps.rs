@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::fact::Fact;
 use crate::path::spread::Swept;
 use crate::path::{Encapsulation, Measured, PathKey, Plane, Target, Task, TaskKind, Unreachable, Verdict};
+use crate::prober::Wire;
 use crate::snapshot::topology::outer;
 use crate::snapshot::{Path, Snapshot};
 use crate::subject::Subject;
@@ -152,7 +153,7 @@ fn target(node: &Snapshot, key: &PathKey, ports: u16, through: &BTreeSet<IpAddr>
 /// How to ask through the tunnel that ends at a peer's address, and up to what size.
 fn through_tunnel(node: &Snapshot, key: &PathKey) -> Option<(Encapsulation, IpSize)> {
     let inside = node.paths.keys().filter(|inner| inner.peer == key.peer);
-    let mut ways = inside.filter_map(|inner| encapsulation::of(node, inner));
+    let mut ways = inside.filter(|_| node.wire == Wire::Raw).filter_map(|inner| encapsulation::of(node, inner));
     ways.find(|(how, _)| how.vtep == key.address)
 }
 

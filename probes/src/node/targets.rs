@@ -8,6 +8,7 @@ use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{LinkIndex, Query, Route, RouteKind};
 use crate::path::{PathKey, Plane, Target, Task, TunnelEnd};
 use crate::peers::Peer;
+use crate::prober::Wire;
 use crate::report::Role;
 use crate::snapshot::setup::{POD_GATEWAY, by_proxy};
 use crate::snapshot::topology::outer;
@@ -51,6 +52,7 @@ fn query(key: &PathKey, sources: &BTreeMap<IpAddr, IpAddr>) -> Query {
 /// said of each.
 pub(crate) fn paths(node: &Snapshot, probing: &Result<(), Unread>, ecmp_ports: u16) -> BTreeMap<PathKey, Path> {
     let unread = probing.clone().err().unwrap_or(Unread::new(Source::Probes, Reason::NotYet));
+    let below = if node.wire == Wire::Ping { encapsulation::denied() } else { unread.clone() };
     let path = |key: PathKey| {
         let expected = expected(node, &key);
         let last = node.paths.get(&key).filter(|last| probing.is_ok() && last.expected == expected);
@@ -62,7 +64,7 @@ pub(crate) fn paths(node: &Snapshot, probing: &Result<(), Unread>, ecmp_ports: u
             outer: match (encapsulation::of(node, &key), last) {
                 (None, _) => Fact::Absent,
                 (Some(_), Some(last)) if last.outer != Fact::Absent => last.outer.clone(),
-                (Some(_), _) => Fact::Unread(unread.clone()),
+                (Some(_), _) => Fact::Unread(below.clone()),
             },
             anyone: match (encapsulation::for_anyone(node, &key), last) {
                 (None, _) => Fact::Absent,
@@ -102,6 +104,9 @@ fn anyone(node: &Snapshot, key: &PathKey) -> Option<Target> {
 
 /// What measures the network below a tunnel, beside the path through it.
 pub(crate) fn outer(node: &Snapshot, key: &PathKey) -> Option<Target> {
+    if node.wire == Wire::Ping {
+        return None;
+    }
     let (encapsulation, expected) = encapsulation::of(node, key)?;
     let from = encapsulation::device(node, key)?.0.tunnel.as_ref()?.local;
     let from = from.filter(|&from| node.tables.is_own(from));

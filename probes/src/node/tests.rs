@@ -395,6 +395,23 @@ fn files_that_were_not_given_are_neither_read_nor_failed() {
 }
 
 #[test]
+fn by_pings_nothing_is_encapsulated_here_and_what_that_would_tell_is_not_concluded() {
+    let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    world.node.on(Input::Probing(Ok(crate::prober::Wire::Ping)), at(Duration::ZERO));
+    world.encapsulated.clear();
+    let rounds: Vec<_> = (0..3).map(|_| world.round()).collect();
+    let report = &rounds[2].report;
+    assert_eq!(report.summary.status, Status::Healthy, "{:?}", report.not_concluded);
+    assert!(report.paths.iter().any(|path| path.plane == Plane::Overlay && path.path_mtu.is_some()));
+    assert!(world.encapsulated.is_empty() && world.tapped.is_empty(), "no answer to it would come in");
+    let told = report.not_concluded.iter().find(|row| row.code == "overlay-fragmented").unwrap();
+    assert!(told.reason.contains("CAP_NET_RAW"), "{}", told.reason);
+    let mut raw = World::new(Config::new("n1"), |_, _| Wire::Answers);
+    raw.round();
+    assert!(!raw.encapsulated.is_empty(), "raw sockets would have");
+}
+
+#[test]
 fn a_table_that_cannot_be_read_is_not_an_empty_one() {
     let mut world = World::new(Config::new("n1"), |_, _| Wire::Answers);
     world.facts = || {
@@ -500,7 +517,7 @@ fn probing_that_becomes_possible_is_taken_up_in_the_next_round() {
     let failed = Unread::new(Source::Probes, Reason::Failed { what: "too many open files".into() });
     world.node.on(Input::Probing(Err(failed)), at(Duration::ZERO));
     assert_eq!(world.round().report.summary.status, Status::Unknown);
-    world.node.on(Input::Probing(Ok(())), at(world.time));
+    world.node.on(Input::Probing(Ok(crate::prober::Wire::Raw)), at(world.time));
     assert_eq!(world.round().report.summary.status, Status::Healthy);
     assert_eq!(world.ports, 2, "new sockets are told the tunnels' ports");
 }

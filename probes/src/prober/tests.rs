@@ -431,6 +431,15 @@ fn errno_becomes_a_reason() {
 }
 
 #[test]
+fn what_a_wire_cannot_send_is_no_try_and_no_error() {
+    let mut prober = prober();
+    prober.start(underlay(PEER), micros(0));
+    let transmit = prober.poll_transmit(micros(0)).unwrap();
+    prober.on_sent(transmit.id, Sent::Unsupported, micros(0));
+    assert_eq!(errors(&prober), []);
+}
+
+#[test]
 fn what_the_budget_holds_back_is_not_silent() {
     let mut prober = Prober::new(Identity { id: ID, secret: 99, first_port: FIRST_PORT }, 1, Mono::default());
     for number in 0..20 {

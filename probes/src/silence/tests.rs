@@ -59,6 +59,7 @@ fn nothing() -> Snapshot {
         hearing: None,
         fellows: crate::fact::Fact::Absent,
         expect: Expect::default(),
+        wire: crate::prober::Wire::Raw,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::kernel::{
     Query, Route, RouteKind, Tunnel, TunnelKind,
 };
 use crate::loss::Losses;
+use crate::node::nothing_known;
 use crate::path::spread::{Fate, Swept};
 use crate::path::{Measured, PathKey, Plane, Verdict};
 use crate::peers::hearing::Hearing;
@@ -86,11 +87,9 @@ impl Example {
             malformed: Vec::new(),
         };
         let windows = watched(&tables.counters);
-        let counters_before = tables.counters.clone();
-        let counters_untroubled = tables.counters.clone();
+        let (counters_before, counters_untroubled) = (tables.counters.clone(), tables.counters.clone());
         let (peers, lookups, verdicts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (addressed, outers) = (BTreeMap::new(), BTreeMap::new());
-        let (cached, swept) = (BTreeMap::new(), BTreeMap::new());
+        let (addressed, outers, swept) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
             tables,
             counters_before,
@@ -106,7 +105,7 @@ impl Example {
             addressed,
             outers,
             anyone: BTreeMap::new(),
-            cached,
+            cached: BTreeMap::new(),
             swept,
             transfers: BTreeMap::new(),
             differing: fellows::Differing::new(),
@@ -482,13 +481,11 @@ impl Example {
             lookups: self.lookups.clone(),
             outer,
             paths: self.paths(&topology),
-            beside: BTreeMap::new(),
             hearing: self.hearing.clone(),
             topology,
             setup: Setup::new(&self.tables),
             devices: self.devices.clone(),
-            fellows: Fact::Absent,
-            expect: self.expect.clone(),
+            ..nothing_known(self.expect.clone())
         };
         Snapshot { fellows: self.fellows(&node), ..node }
     }

@@ -45,7 +45,7 @@ fn wanted(targets: &[&str]) -> Wanted {
 
 impl World {
     fn new(wanted: Wanted, wire: fn(IpAddr, u32) -> bool) -> Self {
-        let survey = Survey::new(wanted, IDENTITY, at(Duration::ZERO));
+        let survey = Survey::new(wanted, Wire::Raw, IDENTITY, at(Duration::ZERO));
         let (read, asked, sent) = (Vec::new(), Vec::new(), Vec::new());
         Self { survey, time: Duration::ZERO, wire, read, asked, sent, crowd: 0 }
     }
@@ -234,14 +234,14 @@ fn what_is_given_up_is_unknown_and_what_was_measured_stays() {
 
 #[test]
 fn given_up_before_anything_was_read_it_ends_without_a_row() {
-    let mut survey = Survey::new(wanted(&["10.0.0.12"]), IDENTITY, at(Duration::ZERO));
+    let mut survey = Survey::new(wanted(&["10.0.0.12"]), Wire::Raw, IDENTITY, at(Duration::ZERO));
     survey.give_up("interrupted", at(Duration::ZERO));
     assert!(survey.paths().is_empty() && survey.blind().is_none());
 }
 
 #[test]
 fn links_that_cannot_be_read_are_told() {
-    let mut survey = Survey::new(wanted(&["10.0.0.12"]), IDENTITY, at(Duration::ZERO));
+    let mut survey = Survey::new(wanted(&["10.0.0.12"]), Wire::Raw, IDENTITY, at(Duration::ZERO));
     assert!(matches!(survey.poll(at(Duration::ZERO)), Some(Output::ReadFacts(_))));
     let raw = RawFacts { links: Err(not_read(Source::Links)), ..facts() };
     survey.on(Input::Facts(Box::new(raw)), at(Duration::ZERO));

@@ -3,6 +3,9 @@
 //! A raw socket is not lost by anything that a network does. Whoever may administer the namespace can destroy it
 //! (`ss -K`); it then gives one error, and never another packet. So an error that is about the socket and not about a
 //! packet means that a new one is needed. A machine may be without IPv6; then what would go by it is not sent.
+//!
+//! Raw sockets take `CAP_NET_RAW`. Without it there may be sockets for pings ([`ping`]): what they cannot do is the
+//! deciding half's to know ([`Wire`]).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,8 +13,10 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv6DontFrag, ReceiveTimestampns};
+use nix::unistd::getegid;
 use probes::fact::{Reason, Source, Unread};
 use probes::kernel::LinkIndex;
+use probes::prober::Wire;
 use probes::units::Family;
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
@@ -20,6 +25,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::super::filter::Filter;
 use super::options::{BlockedTypes6, ReceiveFragmentSize, ReceiveFragmentSize6, all_but};
+use super::ping;
 use super::ports::Ports;
 
 /// Wanted receive buffer; the kernel gives less where `net.core.rmem_max` is less.
@@ -34,6 +40,7 @@ pub(super) struct Sockets {
     /// `None` where the machine is without IPv6.
     pub(super) icmp6: Option<AsyncFd<Socket>>,
     pub(super) udp: Ports,
+    pub(super) wire: Wire,
     filter: Filter,
 }
 
@@ -42,8 +49,11 @@ impl Sockets {
     /// packets to `tunnel_ports` come in too.
     pub(super) fn open(id: u16, first_port: u16, tunnel_ports: BTreeSet<u16>) -> Result<Self, Unread> {
         let filter = Filter { id, first_port, tunnel_ports };
-        let icmp = Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV4))
-            .map_err(|error| failed("open a raw ICMP socket", &error))?;
+        let icmp = match Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV4)) {
+            Ok(icmp) => icmp,
+            Err(error) if is_denied(&error) => return Self::for_pings(filter),
+            Err(error) => return Err(failed("open a raw ICMP socket", &error)),
+        };
         prepare(&icmp, &filter).map_err(|error| failed("set up the raw ICMP socket", &error))?;
         let icmp6 = match Socket::new(Domain::IPV6, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV6)) {
             Ok(icmp6) => {
@@ -53,7 +63,20 @@ impl Sockets {
             Err(error) if errno(&error) == Errno::EAFNOSUPPORT => None,
             Err(error) => return Err(failed("open a raw ICMPv6 socket", &error)),
         };
-        Ok(Self { icmp: watch(icmp)?, icmp6, udp: Ports::default(), filter })
+        Ok(Self { icmp: watch(icmp)?, icmp6, udp: Ports::default(), wire: Wire::Raw, filter })
+    }
+
+    fn for_pings(filter: Filter) -> Result<Self, Unread> {
+        let open = |family| match ping::open(family, filter.id) {
+            Ok(socket) => watch(socket).map(Some),
+            Err(error) if family == Family::Ipv6 && errno(&error) == Errno::EAFNOSUPPORT => Ok(None),
+            Err(error) if is_denied(&error) => Err(Unread::new(Source::Probes, Reason::Denied { needs: needs() })),
+            Err(error) => Err(failed("open a socket for pings", &error)),
+        };
+        let none = || failed("open a socket for pings", &Errno::EAFNOSUPPORT.into());
+        let icmp = open(Family::Ipv4)?.ok_or_else(none)?;
+        let icmp6 = open(Family::Ipv6)?;
+        Ok(Self { icmp, icmp6, udp: Ports::hearing_errors(), wire: Wire::Ping, filter })
     }
 
     /// The raw socket of a family.
@@ -70,7 +93,7 @@ impl Sockets {
     /// If the kernel does not take the filter; the one before stays.
     pub(super) fn watch_tunnel_ports(&mut self, ports: &BTreeSet<u16>) -> Result<(), Unread> {
         let filter = Filter { tunnel_ports: ports.clone(), ..self.filter.clone() };
-        if filter != self.filter {
+        if filter != self.filter && self.wire == Wire::Raw {
             for family in [Family::Ipv4, Family::Ipv6] {
                 let Some(socket) = self.of(family) else { continue };
                 attach(socket.get_ref(), &filter, family)
@@ -161,11 +184,26 @@ pub(super) fn errno(error: &io::Error) -> Errno {
 }
 
 fn failed(operation: &str, error: &io::Error) -> Unread {
-    let reason = match errno(error) {
-        Errno::EPERM | Errno::EACCES => Reason::Denied { needs: "CAP_NET_RAW".into() },
-        _ => Reason::Failed { what: format!("{operation}: {error}") },
+    let reason = if is_denied(error) {
+        Reason::Denied { needs: NEEDS.into() }
+    } else {
+        Reason::Failed { what: format!("{operation}: {error}") }
     };
     Unread::new(Source::Probes, reason)
+}
+
+const NEEDS: &str = "CAP_NET_RAW";
+
+fn is_denied(error: &io::Error) -> bool {
+    matches!(errno(error), Errno::EPERM | Errno::EACCES)
+}
+
+/// What either kind of socket takes.
+fn needs() -> String {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
+    let now: Vec<&str> = range.split_whitespace().collect();
+    let now = if now.is_empty() { String::new() } else { format!(", which is \"{}\"", now.join(" ")) };
+    format!("{NEEDS}, or group {} within net.ipv4.ping_group_range{now}", getegid())
 }
 
 #[cfg(test)]

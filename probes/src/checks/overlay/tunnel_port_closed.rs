@@ -20,9 +20,10 @@ use serde::Serialize;
 use crate::checks::links::LinkDown;
 use crate::checks::paths::{PathBlackHole, PathLimited};
 use crate::checks::{Alert, Area, Check, Class, Confirm, Entry, Judgement, Look, words};
-use crate::fact::Unread;
+use crate::fact::{Reason, Source, Unread};
 use crate::kernel::{BoundPort, Link, Tunnel, TunnelKind};
 use crate::path::{PathKey, Plane, Refusal, Unreachable, Verdict};
+use crate::prober::Wire;
 use crate::remedy::{Fix, PortAt};
 use crate::report::Severity;
 use crate::snapshot::{Path, Snapshot};
@@ -143,6 +144,8 @@ impl Check for TunnelPortClosed {
                     if let Some(by) = refuses(node, key, path, verdict) {
                         let evidence = there(node, key, path, by);
                         judgement.raise_breaking(subject.clone(), Severity::Critical, evidence, vec![subject]);
+                    } else if let Some(why) = unseen(node, path, verdict) {
+                        judgement.unread.push((subject, why));
                     }
                 }
             }
@@ -252,6 +255,14 @@ fn refuses(node: &Snapshot, key: &PathKey, path: &Path, verdict: &Verdict) -> Op
     let outer = || refused(&path.outer.known()?.verdict).filter(|_| vtep::is_lost(path));
     let by = refused(verdict).or_else(outer)?;
     (!node.tables.is_own(by) && !vtep::node_is_lost(node, key)).then_some(by)
+}
+
+/// Why a refusal of the outer packets of a tunnel that is silent would go unseen here, if it would.
+fn unseen(node: &Snapshot, path: &Path, verdict: &Verdict) -> Option<Unread> {
+    let lost = matches!(verdict, Verdict::Unreachable { .. }) && node.wire == Wire::Ping;
+    let through = path.via.iter().any(|&link| node.topology.tunnel(link).is_some());
+    let needs = "CAP_NET_RAW, to see errors about a tunnel's own packets".into();
+    (lost && through).then(|| Unread::new(Source::Probes, Reason::Denied { needs }))
 }
 
 fn there(node: &Snapshot, key: &PathKey, path: &Path, by: IpAddr) -> Evidence {

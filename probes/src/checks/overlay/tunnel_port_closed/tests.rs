@@ -54,6 +54,17 @@ fn a_peer_that_refuses_outer_packets_has_no_such_port() {
 }
 
 #[test]
+fn where_a_refusal_would_go_unseen_a_silent_tunnel_is_not_judged() {
+    let node = Example::reference().verdict("master-2", Plane::Overlay, silent());
+    assert!(judge(&node).unread.is_empty(), "raw sockets would have seen one");
+    let node = Snapshot { wire: Wire::Ping, ..node.snapshot() };
+    let judgement = TunnelPortClosed::judge(&node).unwrap();
+    let (subject, why) = &judgement.unread[0];
+    assert!(judgement.raised.is_empty() && judgement.unread.len() == 1, "a tunnel that answers is open: {judgement:?}");
+    assert!(subject.to_string().contains("master-2") && why.to_string().contains("CAP_NET_RAW"), "{why}");
+}
+
+#[test]
 fn somebody_else_who_refuses_them_is_on_the_way() {
     let (evidence, summary) = told(&Example::reference().verdict("master-2", Plane::Overlay, refused("10.0.0.1")));
     assert_eq!(evidence.at, At::Between);

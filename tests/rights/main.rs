@@ -1,20 +1,26 @@
 //! `report` run once where something is missing: a link, a right, the host's files. What could not be looked at is said,
 //! and never reads as fine.
 
+mod container;
+mod pings;
+
 use std::collections::BTreeSet;
-use std::os::unix::fs::symlink;
 use std::process::{ExitCode, Output};
 
 use lab::cluster::Cluster;
+use lab::container::Context;
 use lab::fault::Fault;
-use lab::harness::{self, AGENT, test};
+use lab::harness::{self, test};
 use lab::recipe::{REFERENCE, Role};
 use lab::report::{Finding, Report};
 use lab::{Error, Result, service};
+use rustix::thread::CapabilitySet;
 
 fn main() -> ExitCode {
-    harness::main(|| {
-        vec![
+    harness::main_of_containers(|| {
+        // Before there are threads: while one of them starts a program, what another one writes cannot be executed.
+        container::write_images();
+        let mut tests = vec![
             test("what is read is said at once, what is measured once confirmed", sick_once),
             test("report goes by findings where it may not probe, and probe does not run", without_net_raw),
             test("where pods' ends may not be read the node's speak for them as far as they can", without_net_admin),
@@ -23,7 +29,10 @@ fn main() -> ExitCode {
                 an_empty_host_root,
             ),
             test("the text says the verdict first", text_once),
-        ]
+        ];
+        tests.extend(container::tests());
+        tests.extend(pings::tests());
+        tests
     })
 }
 
@@ -68,18 +77,12 @@ fn sick_once() -> Result<()> {
 
 /// Runs `mtuscope` in node 0 without `CAP_NET_RAW`.
 fn unprivileged(cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
-    without("net_raw", cluster, arguments)
+    without(CapabilitySet::NET_RAW, cluster, arguments)
 }
 
 /// Runs `mtuscope` in node 0 without a capability.
-fn without(capability: &str, cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
-    let failed = |error: std::io::Error| Error::new(format!("running without {capability}"), error);
-    let directory = tempfile::tempdir().map_err(failed)?;
-    let program = directory.path().join(AGENT);
-    symlink(std::env::current_exe().map_err(failed)?, &program).map_err(failed)?;
-    let mut command = cluster.host(0).command("setpriv");
-    command.args(["--bounding-set", &format!("-{capability}")]).arg(&program).args(arguments).env_remove("NODE_NAME");
-    command.output().map_err(failed)
+fn without(capability: CapabilitySet, cluster: &Cluster, arguments: &[&str]) -> Result<Output> {
+    container::run(container::File::Permitted, cluster, Context::adding(container::wanted() - capability), arguments)
 }
 
 fn without_net_raw() -> Result<()> {
@@ -109,7 +112,7 @@ fn without_net_admin() -> Result<()> {
     let codes =
         |report: &Report| -> BTreeSet<String> { report.not_concluded.iter().map(|row| row.code.clone()).collect() };
     let (whole, _) = report(&cluster, &NO_RATES)?;
-    let (report, code) = judged(&without("net_admin", &cluster, &QUICK)?)?;
+    let (report, code) = judged(&without(CapabilitySet::NET_ADMIN, &cluster, &QUICK)?)?;
     assert_eq!((report.summary.status.as_str(), code), ("healthy", Some(0)), "{report}");
     // That the node's end fits shows that the pod does. That the two are equal, or all pods, it does not.
     let of_pods = ["pod-mtu-mixed", "veth-ends-differ"].map(str::to_owned);
@@ -119,13 +122,13 @@ fn without_net_admin() -> Result<()> {
         assert!(row.reason.contains("CAP_NET_ADMIN"), "{report}");
     }
     let large = Fault::Mtu { node: 0, link: Role::Pod, bytes: 1500.into() }.make(&cluster)?;
-    let (report, _) = judged(&without("net_admin", &cluster, &["report", "--output", "json"])?)?;
+    let (report, _) = judged(&without(CapabilitySet::NET_ADMIN, &cluster, &["report", "--output", "json"])?)?;
     let told = finding(&report, "pod-mtu-too-large", "pods").map(|finding| finding.summary.as_str());
     assert!(told.is_some_and(|told| told.contains("CAP_NET_ADMIN")), "what it rests on: {report}");
     large.heal()?;
     let differ = Fault::PodEndMtu { node: 0, bytes: 1400.into() }.make(&cluster)?;
     let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
-    let (report, _) = judged(&without("net_admin", &cluster, &QUICK)?)?;
+    let (report, _) = judged(&without(CapabilitySet::NET_ADMIN, &cluster, &QUICK)?)?;
     assert!(report.has("link-down") && !report.has("veth-ends-differ"), "{report}");
     down.heal()?;
     let (seen, _) = judged(&service::run(cluster.host(0), &QUICK)?)?;
