@@ -9,6 +9,7 @@
 
 mod changes;
 pub mod duration;
+pub mod kubernetes;
 mod reader;
 mod shape;
 mod tree;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use probes::config::{Config, PORT};
 
+pub use kubernetes::Kubernetes;
 pub(crate) use reader::{nearest, unusable};
 use tree::At;
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub host_root: PathBuf,
     /// Limits of the metrics.
     pub metrics: MetricLimits,
+    /// Which Kubernetes API to ask for peers, if any.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// How many series and findings leave as metrics.
@@ -64,6 +68,7 @@ impl Settings {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
             host_root: PathBuf::from("/"),
             metrics: MetricLimits::default(),
+            kubernetes: None,
         }
     }
 
@@ -182,6 +187,14 @@ fn text(bytes: Vec<u8>) -> Found {
     String::from_utf8(bytes).map_err(|error| {
         format!("not UTF-8 text: byte {} does not belong to any character", error.utf8_error().valid_up_to())
     })
+}
+
+/// A configuration that sets every key that this program takes.
+#[cfg(test)]
+fn every_key() -> String {
+    let text = include_str!("config/every_key.yaml");
+    let taken = |line: &&str| cfg!(feature = "kubernetes") || !line.contains("kubernetes:");
+    text.lines().filter(taken).flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

@@ -92,10 +92,12 @@ pub enum Source {
     Events,
     /// Probe packets.
     Probes,
+    /// EndpointSlices of the agents' Services, from the Kubernetes API.
+    Kubernetes,
 }
 
 impl Source {
-    /// Every source, in the order of the report.
+    /// Every source of facts about this machine, in the order of the report.
     pub const ALL: [Self; 16] = [
         Self::Links,
         Self::Addresses,
@@ -134,6 +136,7 @@ impl Source {
             Self::Counters => "counters",
             Self::Events => "events",
             Self::Probes => "probes",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }

@@ -140,7 +140,12 @@ impl RawFacts {
             Source::Settings | Source::Counters => files.all(|(_, text)| text.is_ok()),
             Source::SysctlFiles => self.sysctls.are_whole(),
             Source::HostFiles => self.host.is_whole(),
-            Source::Exceptions | Source::Lookup | Source::Ethtool | Source::Events | Source::Probes => true,
+            Source::Exceptions
+            | Source::Lookup
+            | Source::Ethtool
+            | Source::Events
+            | Source::Probes
+            | Source::Kubernetes => true,
         }
     }
 }

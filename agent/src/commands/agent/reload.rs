@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::cannot_listen;
-use crate::config::Settings;
 use crate::config::watch::{LOOK, SETTLE, Seen, Watched};
+use crate::config::{Kubernetes, Settings};
 use crate::driver::Orders;
 use crate::outcome::Failure;
 use crate::publish::http;
@@ -157,6 +157,7 @@ pub(super) struct Terms {
     listener: TcpListener,
     listeners: mpsc::UnboundedSender<TcpListener>,
     orders: watch::Sender<Arc<Orders>>,
+    kubernetes: watch::Sender<Option<Kubernetes>>,
     standing: watch::Sender<Standing>,
 }
 
@@ -166,6 +167,8 @@ pub(super) struct Told {
     pub(super) listeners: Listeners,
     /// To the rounds: everything else but limits.
     pub(super) orders: watch::Receiver<Arc<Orders>>,
+    /// To who asks the Kubernetes API: which one.
+    pub(super) kubernetes: watch::Receiver<Option<Kubernetes>>,
     /// To the metrics: limits, and how reading the configuration went.
     pub(super) standing: watch::Receiver<Standing>,
 }
@@ -178,13 +181,19 @@ impl Terms {
         listener: TcpListener,
     ) -> Result<(Self, Told), Failure> {
         let (orders, given_orders) = watch::channel(Arc::new(orders(&settings)));
+        let (kubernetes, given_kubernetes) = watch::channel(settings.kubernetes.clone());
         let reload = Outcome { successful: true, succeeded: Some(Timestamp::now()) };
         let (standing, given_standing) = watch::channel(Standing { limits: settings.metrics, reload });
         let (listeners, given_listeners) = mpsc::unbounded_channel();
         let given = listener.try_clone().map_err(|error| cannot_listen(settings.listen, &error))?;
         _ = listeners.send(given);
-        let told = Told { listeners: given_listeners, orders: given_orders, standing: given_standing };
-        Ok((Self { settings, listen, listener, listeners, orders, standing }, told))
+        let told = Told {
+            listeners: given_listeners,
+            orders: given_orders,
+            kubernetes: given_kubernetes,
+            standing: given_standing,
+        };
+        Ok((Self { settings, listen, listener, listeners, orders, kubernetes, standing }, told))
     }
 
     /// Makes these settings hold and says which keys differ from those before.
@@ -198,6 +207,11 @@ impl Terms {
         self.orders.send_if_modified(|orders| {
             let differs = *orders != wanted;
             *orders = wanted;
+            differs
+        });
+        self.kubernetes.send_if_modified(|kubernetes| {
+            let differs = *kubernetes != new.kubernetes;
+            kubernetes.clone_from(&new.kubernetes);
             differs
         });
         let reload = Outcome { successful: true, succeeded: Some(Timestamp::now()) };
@@ -275,6 +289,24 @@ mod tests {
         assert_eq!(agent.node(), "two");
         assert_eq!(agent.told.standing.borrow().limits.findings, 7);
         assert!(agent.told.listeners.try_recv().is_err(), "the address is the same");
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[tokio::test]
+    async fn the_kubernetes_api_is_turned_on_changed_and_turned_off_while_running() {
+        let mut agent = agent("node: one\n");
+        assert_eq!(*agent.told.kubernetes.borrow_and_update(), None);
+        assert!(agent.holds("listen: 127.0.0.1:0\nnode: one\npeers: { kubernetes: true }\n"));
+        assert_eq!(*agent.told.kubernetes.borrow_and_update(), Some(Kubernetes::default()));
+        assert!(agent.told.orders.borrow().config.peers.kubernetes);
+        assert!(agent.holds("listen: 127.0.0.1:0\nnode: two\npeers: { kubernetes: {} }\n"));
+        assert!(!agent.told.kubernetes.has_changed().unwrap(), "it says the same, and the watch goes on");
+        assert!(agent.holds("listen: 127.0.0.1:0\npeers: { kubernetes: { namespace: net } }\n"));
+        assert_eq!(agent.told.kubernetes.borrow_and_update().clone().unwrap().namespace.as_deref(), Some("net"));
+        assert!(!agent.holds("listen: 127.0.0.1:0\npeers: { kubernetes: maybe }\n"));
+        assert!(!agent.told.kubernetes.has_changed().unwrap());
+        assert!(agent.holds("listen: 127.0.0.1:0\n"));
+        assert_eq!(*agent.told.kubernetes.borrow_and_update(), None);
     }
 
     #[tokio::test]

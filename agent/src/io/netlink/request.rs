@@ -62,7 +62,8 @@ pub(super) fn dumps(source: Source) -> Vec<Request> {
         | Source::HostFiles
         | Source::Counters
         | Source::Events
-        | Source::Probes => Vec::new(),
+        | Source::Probes
+        | Source::Kubernetes => Vec::new(),
     }
 }
 
