@@ -10,6 +10,7 @@
 mod changes;
 pub mod duration;
 pub mod files;
+pub mod kubernetes;
 mod reader;
 mod shape;
 pub mod surface;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use probes::config::{Config, PORT};
 
+pub use kubernetes::Kubernetes;
 pub(crate) use reader::{nearest, unusable};
 use surface::{Agents, Web};
 use tree::At;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub web: Web,
     /// How other agents are spoken to.
     pub agents: Agents,
+    /// Which Kubernetes API to ask for peers, if any.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// How many series and findings leave as metrics.
@@ -74,6 +78,7 @@ impl Settings {
             metrics: MetricLimits::default(),
             web: Web::default(),
             agents: Agents::default(),
+            kubernetes: None,
         }
     }
 
@@ -192,6 +197,14 @@ fn text(bytes: Vec<u8>) -> Found {
     String::from_utf8(bytes).map_err(|error| {
         format!("not UTF-8 text: byte {} does not belong to any character", error.utf8_error().valid_up_to())
     })
+}
+
+/// A configuration that sets every key that this program takes.
+#[cfg(test)]
+fn every_key() -> String {
+    let text = include_str!("config/every_key.yaml");
+    let taken = |line: &&str| cfg!(feature = "kubernetes") || !line.contains("kubernetes:");
+    text.lines().filter(taken).flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

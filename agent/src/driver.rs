@@ -68,7 +68,7 @@ pub struct Orders {
 /// If the kernel's tables cannot be asked for at all. Missing rights for probing are no error: rounds go on without.
 pub async fn drive(
     mut orders: watch::Receiver<Arc<Orders>>,
-    announced: watch::Receiver<Announced>,
+    mut announced: watch::Receiver<Announced>,
     on_publish: impl FnMut(Arc<Published>) -> ControlFlow<()>,
 ) -> Result<(), Unread> {
     let held = rights::raise();
@@ -79,6 +79,8 @@ pub async fn drive(
     let mut node = Node::new(given.config.clone(), identity, env!("CARGO_PKG_VERSION"), now(epoch));
     let (events, event) = Events::listen();
     heed(event, &mut node, epoch);
+    let first = announced.borrow_and_update().clone();
+    node.on(Input::Announced(Box::new(first)), now(epoch));
     let world = World {
         events,
         netlink: Netlink::open()?,

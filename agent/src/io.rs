@@ -8,6 +8,8 @@ pub mod declared;
 pub mod descriptors;
 pub mod filter;
 pub mod host;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod netlink;
 pub mod packets;
 pub(crate) mod pem;

@@ -1,10 +1,11 @@
 //! `mtuscope agent`: rounds for ever, results over HTTP.
 //!
-//! Three threads, each with an event loop of its own. One owns the probes and nothing else; one serves the latest
-//! published round; and this one, which neither of them can hold up, minds the rest: signals, the configuration file,
-//! and whether the other two live. A signal to end is the end of this thread and with it of the process, whatever the
-//! others are in the middle of: no round is waited for, no reader of the kernel's tables, no client.
+//! Four threads, each with an event loop of its own. One owns the probes and nothing else; one serves the latest
+//! published round; one hears the Kubernetes API; and this one, which none of them can hold up, minds the rest: signals,
+//! the configuration file, and whether the first two live. A signal to end is the end of this thread and with it of the
+//! process, whatever the others are in the middle of: no round is waited for, no reader of the kernel's tables, no client.
 
+mod announced;
 mod journal;
 mod reload;
 mod secured;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use probes::peers::announced::Announced;
 use probes::report::Published;
 use tokio::sync::watch;
 
@@ -93,7 +95,8 @@ async fn supervise(args: &Args) -> Result<Outcome, Failure> {
     };
     tracing::info!(version = VERSION, revision = REVISION, %node, listen = %address, "mtuscope starts");
     let mut web = Worker::start("http", move || serve(told.listeners, told.health, site))?;
-    let mut probes = Worker::start("probes", move || rounds(told.orders, publish))?;
+    let announced = announced::listen(told.kubernetes)?;
+    let mut probes = Worker::start("probes", move || rounds(told.orders, announced, publish))?;
     let mut reload = Reload::new(Source::new(watched, args.config.config.is_some()), terms, files);
     loop {
         tokio::select! {
@@ -133,7 +136,11 @@ async fn serve(listeners: reload::Listeners, health: reload::HealthListeners, si
 }
 
 /// What the thread `probes` does, until it cannot.
-async fn rounds(orders: watch::Receiver<Arc<Orders>>, publish: watch::Sender<Option<Arc<Published>>>) -> String {
+async fn rounds(
+    orders: watch::Receiver<Arc<Orders>>,
+    announced: watch::Receiver<Announced>,
+    publish: watch::Sender<Option<Arc<Published>>>,
+) -> String {
     let mut journal = Journal::default();
     let on_round = |round: Arc<Published>| {
         log_round(&round);
@@ -141,7 +148,7 @@ async fn rounds(orders: watch::Receiver<Arc<Orders>>, publish: watch::Sender<Opt
         publish.send_replace(Some(round));
         ControlFlow::Continue(())
     };
-    match driver::drive(orders, driver::unannounced(), on_round).await {
+    match driver::drive(orders, announced, on_round).await {
         Ok(()) => "rounds ended by themselves".into(),
         Err(unread) => format!("cannot read the kernel's tables: {unread}"),
     }

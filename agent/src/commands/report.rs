@@ -4,9 +4,10 @@
 //! are none, the default gateway is one.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use probes::config::{StaticPeer, Work};
+use probes::peers::announced::Announced;
 use probes::report::{Conclusion, Published, Report};
 use probes::units::Dual;
 use probes::windows::WINDOW;
@@ -22,6 +23,10 @@ use crate::publish::text;
 
 /// Rounds follow each other so closely.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the Kubernetes API may take to name the other agents.
+#[cfg(feature = "kubernetes")]
+const API: Duration = Duration::from_secs(5);
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -62,9 +67,18 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     let watches = args.wait >= WINDOW;
     let done = |published: &Published| published.pending == 0 && !(watches && published.watching);
     let terms = args.config.terms(&settings)?;
-    let rounds = rounds::last(settings.for_probes(), &settings.host_root, terms, args.wait, done);
-    let published = super::runtime()?.block_on(rounds)?;
+    let (published, unannounced) = super::runtime()?.block_on(async {
+        let started = Instant::now();
+        let announced = announced(&settings, args.wait).await;
+        let unannounced = announced.failing.clone();
+        let wait = args.wait.saturating_sub(started.elapsed());
+        let last = rounds::last(settings.for_probes(), &settings.host_root, terms, announced, wait, done).await;
+        last.map(|published| (published, unannounced))
+    })?;
     print::result(&*published.report, args.output, colour, text::report)?;
+    if let Some(unread) = unannounced {
+        print::note(&format!("peers that the Kubernetes API would name are missing: {unread}"));
+    }
     if Packets::could_leave_by(rights::raise().net_raw).is_none() {
         print::note(&super::lacks_net_raw(rights::file_lacks_net_raw()));
     }
@@ -73,6 +87,21 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
         print::note("nothing could be concluded; not_concluded in the report says why");
     }
     Ok(outcome)
+}
+
+/// Asks the Kubernetes API once, if it is to be asked. Who waits for a report has other peers to hear of if it is silent.
+#[cfg(feature = "kubernetes")]
+async fn announced(settings: &Settings, wait: Duration) -> Announced {
+    use crate::io::kubernetes::{self, Pod};
+
+    let Some(wanted) = &settings.kubernetes else { return Announced::default() };
+    kubernetes::once(wanted, &Pod::here(), API.min(wait / 2)).await
+}
+
+/// Without the client, nothing is announced.
+#[cfg(not(feature = "kubernetes"))]
+async fn announced(_: &Settings, _: Duration) -> Announced {
+    Announced::default()
 }
 
 fn settings(args: &Args) -> Result<Settings, Failure> {

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use probes::config::Config;
+use probes::peers::announced::Announced;
 use probes::report::Published;
+use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::driver;
@@ -27,7 +29,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How much longer than asked for the first round may take.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Runs rounds until `done`, or until `wait` is over and one has finished; yields the last.
+/// Runs rounds over what is announced, until `done`, or until `wait` is over and one has finished; yields the last.
 ///
 /// # Errors
 /// If the kernel cannot be asked at all, or no round finishes.
@@ -35,6 +37,7 @@ pub(super) async fn last(
     config: Config,
     host_root: &Path,
     terms: Terms,
+    announced: Announced,
     wait: Duration,
     done: impl Fn(&Published) -> bool,
 ) -> Result<Arc<Published>, Failure> {
@@ -45,7 +48,8 @@ pub(super) async fn last(
         *latest.borrow_mut() = Some(published);
         if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let rounds = driver::drive(driver::standing(config, host_root.to_owned(), terms), driver::unannounced(), on_round);
+    let orders = driver::standing(config, host_root.to_owned(), terms);
+    let rounds = driver::drive(orders, watch::channel(announced).1, on_round);
     let outcome = shown(rounds, &latest, deadline, wait).await;
     if let Some(Err(unread)) = outcome {
         return Err(Failure(format!("cannot read the kernel's tables: {unread}")));

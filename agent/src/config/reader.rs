@@ -111,11 +111,16 @@ impl<'p> Reader<'p> {
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
+        self.flag_or(section, key, "true or false")
+    }
+
+    /// As [`Self::flag`], of a key that may be something else too; `allowed` says what.
+    pub(super) fn flag_or(&mut self, section: &Section<'_>, key: &str, allowed: &str) -> Option<bool> {
         let node = section.find(key)?;
         match &node.value {
             Value::Plain(text) if text == "true" => Some(true),
             Value::Plain(text) if text == "false" => Some(false),
-            _ => self.wrong(section, key, node, "true or false"),
+            _ => self.wrong(section, key, node, allowed),
         }
     }
 

@@ -10,6 +10,7 @@ use probes::declared::sysctl::Key;
 use probes::path::SOURCES;
 use probes::units::{Dual, Family, IpSize};
 
+use super::kubernetes::{Kubernetes, kubernetes};
 use super::reader::{Reader, Section, text};
 use super::tree::{At, Node, Value};
 use super::{Problem, Settings, surface};
@@ -32,7 +33,7 @@ pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -
     if let Some(root) = reader.parsed(&top, "host_root", "an absolute path", absolute) {
         settings.host_root = root;
     }
-    settings.probes.peers = peers(reader, &top);
+    (settings.probes.peers, settings.kubernetes) = peers(reader, &top);
     probing(reader, &top, &mut settings);
     settings.probes.expect = expect(reader, &top);
     metrics(reader, &top, &mut settings);
@@ -144,11 +145,13 @@ fn is_sysctl(key: &str) -> bool {
     key.starts_with("net.") && key.chars().all(usual) && Key::parse(key).is_some()
 }
 
-fn peers(reader: &mut Reader<'_>, top: &Section<'_>) -> Peers {
-    let section = reader.section("peers", top.find("peers"), &["kernel", "static"]);
+fn peers(reader: &mut Reader<'_>, top: &Section<'_>) -> (Peers, Option<Kubernetes>) {
+    let section = reader.section("peers", top.find("peers"), &["kernel", "kubernetes", "static"]);
     let default = Peers::default();
     let kernel = reader.flag(&section, "kernel").unwrap_or(default.kernel);
-    Peers { kernel, fixed: fixed(reader, &section), ..default }
+    let kubernetes = kubernetes(reader, &section);
+    let fixed = fixed(reader, &section);
+    (Peers { kernel, kubernetes: kubernetes.is_some(), fixed, ..default }, kubernetes)
 }
 
 fn fixed(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<StaticPeer> {
@@ -247,8 +250,8 @@ mod tests {
 
     #[test]
     fn every_key_arrives() {
-        let text = include_str!("every_key.yaml");
-        let settings = Settings::parse(text, "here".into()).unwrap();
+        let text = super::super::every_key();
+        let settings = Settings::parse(&text, "here".into()).unwrap();
         let peer = StaticPeer {
             name: "master-2".into(),
             underlay: Dual { v4: Some([10, 0, 0, 12].into()), v6: "fd00::12".parse().ok() },
@@ -264,7 +267,9 @@ mod tests {
         let mut wanted = Settings::new("master-1");
         wanted.listen = "192.0.2.1:9000".parse().unwrap();
         wanted.host_root = "/host".into();
-        wanted.probes.peers = Peers { kernel: false, fixed: vec![peer, lone], ..Peers::default() };
+        let on = cfg!(feature = "kubernetes");
+        wanted.probes.peers = Peers { kernel: false, kubernetes: on, fixed: vec![peer, lone], ..Peers::default() };
+        wanted.kubernetes = on.then(|| Kubernetes { namespace: Some("net".into()), ..Kubernetes::default() });
         wanted.probes.probing = Probing {
             interval: Duration::from_secs(90),
             confirm_rounds: 3,

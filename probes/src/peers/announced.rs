@@ -3,6 +3,13 @@
 //! Two Services name them: the one of the agents on nodes, whose endpoints are node addresses, and that of their twins in
 //! pods, whose endpoints are pod addresses. An endpoint that is not ready is named all the same: a node whose NIC is dead
 //! is not ready, and that is the incident. One that is terminating is not.
+//!
+//! [`answers`] reads what the API says, [`slices`] makes endpoints of it, and [`course`] decides what to ask it when.
+
+pub mod answers;
+pub mod course;
+pub mod pace;
+pub mod slices;
 
 use std::net::IpAddr;
 use std::sync::Arc;

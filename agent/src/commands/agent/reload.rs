@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::cannot_listen;
 use super::secured::Secured;
-use crate::config::Settings;
 use crate::config::files::Files;
 use crate::config::watch::{LOOK, SETTLE, Seen, Watched};
+use crate::config::{Kubernetes, Settings};
 use crate::driver::Orders;
 use crate::outcome::Failure;
 use crate::publish::http::{self, Surface};
@@ -192,6 +192,7 @@ pub(super) struct Terms {
     health: Option<TcpListener>,
     health_listeners: mpsc::UnboundedSender<Option<TcpListener>>,
     orders: watch::Sender<Arc<Orders>>,
+    kubernetes: watch::Sender<Option<Kubernetes>>,
     standing: watch::Sender<Standing>,
     surface: watch::Sender<Surface>,
 }
@@ -206,6 +207,8 @@ pub(super) struct Told {
     pub(super) surface: watch::Receiver<Surface>,
     /// To the rounds: everything else but limits.
     pub(super) orders: watch::Receiver<Arc<Orders>>,
+    /// To who asks the Kubernetes API: which one.
+    pub(super) kubernetes: watch::Receiver<Option<Kubernetes>>,
     /// To the metrics: limits, and how reading the configuration went.
     pub(super) standing: watch::Receiver<Standing>,
 }
@@ -220,6 +223,7 @@ impl Terms {
     ) -> Result<(Self, Told), Failure> {
         secured.warn();
         let (orders, given_orders) = watch::channel(Arc::new(orders(&settings, &secured)));
+        let (kubernetes, given_kubernetes) = watch::channel(settings.kubernetes.clone());
         let reload = Outcome { successful: true, succeeded: Some(Timestamp::now()) };
         let (standing, given_standing) = watch::channel(Standing { limits: settings.metrics, reload });
         let (surface, given_surface) = watch::channel(secured.surface.clone());
@@ -232,6 +236,7 @@ impl Terms {
             health: given_health,
             surface: given_surface,
             orders: given_orders,
+            kubernetes: given_kubernetes,
             standing: given_standing,
         };
         let health = None;
@@ -245,6 +250,7 @@ impl Terms {
             health,
             health_listeners,
             orders,
+            kubernetes,
             standing,
             surface,
         };
@@ -282,6 +288,11 @@ impl Terms {
         self.orders.send_if_modified(|orders| {
             let differs = *orders != wanted;
             *orders = wanted;
+            differs
+        });
+        self.kubernetes.send_if_modified(|kubernetes| {
+            let differs = *kubernetes != new.kubernetes;
+            kubernetes.clone_from(&new.kubernetes);
             differs
         });
         let reload = Outcome { successful: true, succeeded: Some(Timestamp::now()) };
@@ -384,6 +395,24 @@ mod tests {
         assert_eq!(agent.node(), "two");
         assert_eq!(agent.told.standing.borrow().limits.findings, 7);
         assert!(agent.told.listeners.try_recv().is_err(), "the address is the same");
+    }
+
+    #[cfg(feature = "kubernetes")]
+    #[tokio::test]
+    async fn the_kubernetes_api_is_turned_on_changed_and_turned_off_while_running() {
+        let mut agent = agent("node: one\n");
+        assert_eq!(*agent.told.kubernetes.borrow_and_update(), None);
+        assert!(agent.holds("listen: 127.0.0.1:0\nnode: one\npeers: { kubernetes: true }\n"));
+        assert_eq!(*agent.told.kubernetes.borrow_and_update(), Some(Kubernetes::default()));
+        assert!(agent.told.orders.borrow().config.peers.kubernetes);
+        assert!(agent.holds("listen: 127.0.0.1:0\nnode: two\npeers: { kubernetes: {} }\n"));
+        assert!(!agent.told.kubernetes.has_changed().unwrap(), "it says the same, and the watch goes on");
+        assert!(agent.holds("listen: 127.0.0.1:0\npeers: { kubernetes: { namespace: net } }\n"));
+        assert_eq!(agent.told.kubernetes.borrow_and_update().clone().unwrap().namespace.as_deref(), Some("net"));
+        assert!(!agent.holds("listen: 127.0.0.1:0\npeers: { kubernetes: maybe }\n"));
+        assert!(!agent.told.kubernetes.has_changed().unwrap());
+        assert!(agent.holds("listen: 127.0.0.1:0\n"));
+        assert_eq!(*agent.told.kubernetes.borrow_and_update(), None);
     }
 
     #[tokio::test]
