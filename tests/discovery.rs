@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use agent::driver;
+use agent::io::call::Terms;
 use lab::cluster::Cluster;
 use lab::fault::Fault;
 use lab::harness::{self, test};
@@ -61,7 +62,7 @@ impl<'c> Driven<'c> {
         config.peers.kubernetes = true;
         config.peers.kernel = kernel;
         config.probing.interval = Duration::from_secs(1);
-        let orders = driver::standing(config, PathBuf::from("/nowhere"));
+        let orders = driver::standing(config, PathBuf::from("/nowhere"), Terms::default());
         let failed = |error: std::io::Error| Error::new("starting the driver", error);
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
