@@ -92,7 +92,7 @@ pub enum Source {
     Events,
     /// Probe packets.
     Probes,
-    /// EndpointSlices of the Kubernetes API.
+    /// EndpointSlices of the agents' Services, from the Kubernetes API.
     Kubernetes,
     /// What peers' agents say of their nodes.
     Agents,

@@ -165,6 +165,10 @@ impl Directory {
     /// Whether the API is to be heard from here on.
     pub fn listen(&mut self, wanted: bool, now: Now) {
         self.ear.listen(wanted, now);
+        if !wanted {
+            (self.announced, self.cards) = Default::default();
+            self.joined.clear();
+        }
     }
 
     /// Takes in what the Kubernetes API announces. It is in force when it is settled. Whether it is the

@@ -35,7 +35,7 @@ fn crowd(count: usize) -> Tables {
 /// Half of them by the address of their tunnel's end, half on another network, by their pod.
 fn announced(count: usize) -> Vec<Endpoint> {
     let of = |number: usize| {
-        let network = if number % 2 == 0 { [10, 1] } else { [172, 20] };
+        let network = if number.is_multiple_of(2) { [10, 1] } else { [172, 20] };
         let name = format!("node-{number:05}");
         [agent(&name, &[&at(network, number).to_string()]), twin(&name, &[&at([100, 64], number).to_string()])]
     };

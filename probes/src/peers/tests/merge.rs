@@ -106,7 +106,12 @@ fn agents_are_asked_where_the_api_says_that_they_are_and_twins_in_their_pods() {
     let mut list = cluster();
     list.push(twin("n2", &["10.244.2.7"]));
     let peers = first(list, &tables());
-    let of = |vantage, address: &str| Agent { peer: "n2".into(), vantage, addresses: vec![ip(address)], zone: None };
+    let of = |vantage, address: &str| Agent {
+        peer: "n2".into(),
+        vantage,
+        addresses: vec![ip(address)],
+        zone: Some("z1".into()),
+    };
     assert_eq!(peers[0].agents(), [of(Vantage::Node, "10.0.0.12"), of(Vantage::Pod, "10.244.2.7")]);
     let nameless = &Directory::default().update("n1", &Peers::default(), &tables()).peers[0];
     assert_eq!(nameless.agents().len(), 1, "the node's agent may be there although no API says so");
