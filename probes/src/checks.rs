@@ -32,7 +32,7 @@ use serde::Serialize;
 use crate::config::Work;
 use crate::fact::Unread;
 use crate::remedy::Fix;
-use crate::report::Severity;
+use crate::report::{Severity, Vantage};
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
@@ -42,6 +42,9 @@ pub trait Check {
     const ENTRY: Entry;
     /// Where it is judged.
     const JUDGED: Judged = Judged::Everywhere;
+    /// Whether it says something of a pod's network too. What is said of a node's own devices, settings, tables and files
+    /// is said by the node's agent; from within a pod the same rule would read the pod's, and mean nothing.
+    const IN_PODS: bool = false;
     /// What a finding carries as proof.
     type Evidence: Serialize + JsonSchema;
 
@@ -386,6 +389,8 @@ pub struct Registered {
     pub entry: &'static Entry,
     /// Where it is judged.
     pub judged: Judged,
+    /// Whether a pod's agent judges it too.
+    pub in_pods: bool,
     judge: fn(&Snapshot) -> Outcome,
     example: fn() -> Candidate,
     schema: fn(&mut SchemaGenerator) -> Schema,
@@ -472,15 +477,23 @@ pub fn by_code(code: &str) -> Option<&'static Registered> {
     ALL.iter().find(|check| check.entry.code == code)
 }
 
-/// Runs every check that is judged by who works like this.
-pub fn judge_all(node: &Snapshot, work: Work) -> Vec<Outcome> {
-    ALL.iter().filter(|check| check.judged.includes(work)).map(|check| check.judge(node)).collect()
+/// Runs every check that is judged by who works like this on a node.
+#[cfg(test)]
+pub(crate) fn judge_all(node: &Snapshot, work: Work) -> Vec<Outcome> {
+    judge_from(Vantage::Node, node, work)
+}
+
+/// Runs every check that is judged from there by who works like this.
+pub fn judge_from(vantage: Vantage, node: &Snapshot, work: Work) -> Vec<Outcome> {
+    let is_judged = |check: &&Registered| check.judged.includes(work) && (check.in_pods || vantage == Vantage::Node);
+    ALL.iter().filter(is_judged).map(|check| check.judge(node)).collect()
 }
 
 const fn of<C: Check>() -> Registered {
     Registered {
         entry: const { &C::ENTRY },
         judged: C::JUDGED,
+        in_pods: C::IN_PODS,
         judge: judge_erased::<C>,
         example: example_erased::<C>,
         schema: <C::Evidence as JsonSchema>::json_schema,
@@ -520,6 +533,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::snapshot::example::Example;
 
     #[test]
     fn codes_are_unique_and_silence_only_codes_of_the_list() {
@@ -528,6 +542,21 @@ mod tests {
         for check in ALL {
             assert!(check.entry.silences.iter().all(|code| codes.contains(code)), "{}", check.entry.code);
         }
+    }
+
+    #[test]
+    fn from_within_a_pod_paths_are_judged_and_nothing_of_the_node() {
+        let node = Example::reference().snapshot();
+        let judged = judge_from(Vantage::Pod, &node, Work::Report);
+        let areas: BTreeSet<_> = judged.iter().map(|outcome| outcome.entry.area).collect();
+        assert!(!areas.contains(&Area::Declared) && !areas.contains(&Area::Cluster), "{areas:?}");
+        for entry in judged.iter().map(|outcome| outcome.entry).filter(|entry| entry.area == Area::Kernel) {
+            let of_its_own = ["pmtu-discovery-off", "fragmentation-failing", "udp-checksum-errors"];
+            assert!(of_its_own.contains(&entry.code), "{}", entry.code);
+        }
+        let paths = ALL.iter().filter(|check| check.entry.area == Area::Paths);
+        assert!(paths.into_iter().all(|check| check.in_pods), "what is measured is measured from anywhere");
+        assert_eq!(judge_all(&node, Work::Report).len(), ALL.len());
     }
 
     #[test]

@@ -92,6 +92,22 @@ impl Peer {
         self.node.filter(|address| !self.underlay.holds(address))
     }
 
+    /// Leaves out addresses of a family that this pod has no address of: pods are given those of their network, whatever
+    /// their nodes speak, and that they reach no others is how it is meant.
+    fn leave_out_unspoken(&mut self, tables: &Tables) {
+        let Some(own) = tables.addresses.known() else { return };
+        let speaks = |family| own.iter().any(|own| own.global && Family::of(own.address) == family);
+        for family in [Family::Ipv4, Family::Ipv6].into_iter().filter(|&family| !speaks(family)) {
+            for kind in [&mut self.underlay, &mut self.overlay] {
+                match family {
+                    Family::Ipv4 => kind.v4 = None,
+                    Family::Ipv6 => kind.v6 = None,
+                }
+            }
+            self.pods.retain(|&pod| Family::of(pod) != family);
+        }
+    }
+
     /// Every address of it.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let nodes = self.underlay.into_iter().chain(self.overlay);
@@ -213,6 +229,9 @@ impl Directory {
         if peers.is_empty() && config.gateway {
             peers.extend(default_gateway(tables));
             sources.insert("gateway", peers.len());
+        }
+        if self.in_pod {
+            peers.iter_mut().for_each(|peer| peer.leave_out_unspoken(tables));
         }
         peers.sort_by(|one, other| one.name.cmp(&other.name));
         Merged { peers, sources }

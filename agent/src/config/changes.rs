@@ -11,7 +11,7 @@ impl Settings {
     /// The keys, as in `probing.interval`, that have another value in `new`.
     pub fn changes(&self, new: &Self) -> Vec<&'static str> {
         let Self { probes, listen, host_root, metrics, kubernetes, web, agents } = self;
-        let Config { node, vantage: _, work: _, peers, probing, expect, port: _ } = probes;
+        let Config { node, vantage, work: _, peers, probing, expect, port: _ } = probes;
         let Peers { kernel, kubernetes: _, gateway: _, fixed, this_machine: _ } = peers;
         let Probing { interval, confirm_rounds, packets_per_second, transfers, stable_peers, ecmp_ports } = probing;
         let Expect { underlay_mtu, overlay_mtu, underlay_network, sysctls } = expect;
@@ -21,6 +21,7 @@ impl Settings {
         let now = &new.probes;
         let keys = [
             ("node", *node != now.node),
+            ("vantage", *vantage != now.vantage),
             ("listen", *listen != new.listen),
             ("host_root", *host_root != new.host_root),
             ("peers.kernel", *kernel != now.peers.kernel),
@@ -62,7 +63,7 @@ mod tests {
         for key in ["node", "listen", "host_root", "peers.kernel", "peers.static", "expect.sysctls"] {
             assert!(changed.contains(&key), "{key}: {changed:?}");
         }
-        assert_eq!(changed.len(), 22 + usize::from(cfg!(feature = "kubernetes")), "{changed:?}");
+        assert_eq!(changed.len(), 24 + usize::from(cfg!(feature = "kubernetes")), "{changed:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use probes::config::{Expect, Peers, Prefix, Probing, StaticPeer};
 use probes::declared::sysctl::Key;
 use probes::path::SOURCES;
+use probes::report::Vantage;
 use probes::units::{Dual, Family, IpSize};
 
 use super::kubernetes::{Kubernetes, kubernetes};
@@ -24,7 +25,7 @@ const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
 /// Settings from the tree. Where `problems` is not empty afterwards, they mean nothing.
 pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -> Settings {
     let reader = &mut Reader::new(problems);
-    let keys = ["node", "listen", "host_root", "peers", "probing", "expect", "metrics", "web", "agents"];
+    let keys = ["node", "vantage", "listen", "host_root", "peers", "probing", "expect", "metrics", "web", "agents"];
     let top = reader.section("", Some(root), &keys);
     let mut settings = Settings::new(reader.parsed(&top, "node", "a name", name).unwrap_or(node));
     if let Some(listen) = reader.parsed(&top, "listen", "an address and port such as \"[::]:9747\"", listen) {
@@ -32,6 +33,9 @@ pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -
     }
     if let Some(root) = reader.parsed(&top, "host_root", "an absolute path", absolute) {
         settings.host_root = root;
+    }
+    if let Some(vantage) = reader.parsed(&top, "vantage", "node or pod", vantage) {
+        settings.probes.vantage = vantage;
     }
     (settings.probes.peers, settings.kubernetes) = peers(reader, &top);
     probing(reader, &top, &mut settings);
@@ -45,6 +49,14 @@ pub(super) fn settings(root: &Node, node: String, problems: &mut Vec<Problem>) -
 fn name(text: &str) -> Option<String> {
     let fits = !text.trim().is_empty() && text.len() <= NAME_BYTES && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
+}
+
+fn vantage(text: &str) -> Option<Vantage> {
+    match text {
+        "node" => Some(Vantage::Node),
+        "pod" => Some(Vantage::Pod),
+        _ => None,
+    }
 }
 
 fn listen(text: &str) -> Option<SocketAddr> {
@@ -265,6 +277,7 @@ mod tests {
             pods: vec!["fd00:244:3::2".parse().unwrap()],
         };
         let mut wanted = Settings::new("master-1");
+        wanted.probes.vantage = Vantage::Pod;
         wanted.listen = "192.0.2.1:9000".parse().unwrap();
         wanted.host_root = "/host".into();
         let on = cfg!(feature = "kubernetes");

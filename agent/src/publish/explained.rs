@@ -39,6 +39,8 @@ pub struct Explained {
     pub steps: &'static [Look],
     /// How much evidence it takes.
     pub evidence: &'static str,
+    /// Whose agents judge it.
+    pub seen: &'static str,
     /// What to query; nothing where agents do not judge it.
     pub metrics: Vec<String>,
     /// Codes that are its consequences.
@@ -131,6 +133,7 @@ impl Explained {
             look: look.iter().map(|look| look.run).collect(),
             steps: look,
             evidence: confirm.text(),
+            seen: seen(check),
             metrics: queries(check.judged, code, metrics),
             silences,
             silenced_by: causes(code),
@@ -157,6 +160,14 @@ impl From<Class> for Incident {
             (None, Class::NoThread { why }) => Self::NoThread { why },
             (None, _) => Self::NoThread { why: "no public thread known" },
         }
+    }
+}
+
+const fn seen(check: &Registered) -> &'static str {
+    match (check.judged, check.in_pods) {
+        (Judged::Reports, _) => "in a report that somebody asks for on the node; no agent judges it",
+        (Judged::Everywhere, true) => "on nodes, and in the pod network (`vantage: pod`)",
+        (Judged::Everywhere, false) => "on nodes alone: an agent in the pod network (`vantage: pod`) does not judge it",
     }
 }
 

@@ -38,7 +38,7 @@ impl Node {
             self.start_sweeps(now.mono);
             self.ask_cards(now);
         }
-        let outcomes = checks::judge_all(&self.snapshot, self.config.work);
+        let outcomes = checks::judge_from(self.config.vantage, &self.snapshot, self.config.work);
         let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);
         let conclusions = outcomes.iter().map(conclusion).collect();
         self.forget_lost_peers();
@@ -121,7 +121,7 @@ impl Node {
             schedule: self.turns.row(),
             node_addresses: beside::rows(node),
             ladders: Vec::new(),
-            settings: settings::rows(node),
+            settings: settings::rows(node, self.config.vantage),
             neighbours: rows::neighbours(node),
             declared: declared::rows(node, &recommended, &findings),
             vips: vip::rows(node),

@@ -8,14 +8,24 @@
 mod wanted;
 
 use crate::kernel::Link;
-use crate::report::{Role, SettingRow};
+use crate::report::{Role, SettingRow, Vantage};
 use crate::snapshot::Snapshot;
 use crate::snapshot::entries::{Whose, entries};
 use crate::snapshot::setup::of_calico_pod;
 use crate::units::Family;
 
-/// Every row.
-pub(super) fn rows(node: &Snapshot) -> Vec<SettingRow> {
+/// Every row that matters there: a pod's network forwards nothing, and of its settings the one counts that its own packets
+/// obey.
+pub(super) fn rows(node: &Snapshot, vantage: Vantage) -> Vec<SettingRow> {
+    match vantage {
+        Vantage::Node => of_node(node),
+        Vantage::Pod => global(node).into_iter().filter(|row| row.name == NO_PMTU_DISC).collect(),
+    }
+}
+
+const NO_PMTU_DISC: &str = "ip_no_pmtu_disc";
+
+fn of_node(node: &Snapshot) -> Vec<SettingRow> {
     let links = node.tables.links().iter();
     let mut rows = global(node);
     rows.extend(links.clone().filter_map(|link| {
@@ -48,7 +58,7 @@ fn global(node: &Snapshot) -> Vec<SettingRow> {
     let global = [
         ("ip_forward", ip_forward, &tables.ip_forward),
         ("ipv6.forwarding", ipv6_forwarding, &tables.ipv6_forwarding),
-        ("ip_no_pmtu_disc", no_pmtu_disc, &tables.no_pmtu_disc),
+        (NO_PMTU_DISC, no_pmtu_disc, &tables.no_pmtu_disc),
         ("bridge-nf-call-iptables", iptables, &tables.bridge_nf_iptables),
         ("bridge-nf-call-ip6tables", ip6tables, &tables.bridge_nf_ip6tables),
     ];
@@ -100,7 +110,7 @@ mod tests {
     use crate::subject::Subject;
 
     fn value(node: &Example, name: &str, link: &str) -> Option<i64> {
-        let rows = rows(&node.snapshot());
+        let rows = rows(&node.snapshot(), Vantage::Node);
         let mut found = rows.iter().filter(|row| row.name == name && row.link == link);
         let value = found.next().map(|row| row.value);
         assert_eq!(found.count(), 0, "{name} of {link} stands there once");
@@ -120,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_pods_link_has_no_row_of_its_own_but_for_the_filter() {
-        let rows = rows(&Example::reference().snapshot());
+        let rows = rows(&Example::reference().snapshot(), Vantage::Node);
         let names: Vec<_> = rows.iter().filter(|row| row.link.starts_with("cali")).map(|row| &row.name).collect();
         assert_eq!(names, ["rp_filter", "rp_filter"]);
         assert_eq!(PODS, Subject::Pods.to_string());
@@ -148,7 +158,8 @@ mod tests {
         let mut node = Example::reference().snapshot();
         node.expect.sysctls.insert("net.ipv4.conf.vmbr1.rp_filter".into(), "2".into());
         node.expect.sysctls.insert("net.ipv6.conf.all.forwarding".into(), "1".into());
-        let wanted: Vec<_> = rows(&node).into_iter().filter_map(|row| Some((row.name, row.wanted?))).collect();
+        let wanted: Vec<_> =
+            rows(&node, Vantage::Node).into_iter().filter_map(|row| Some((row.name, row.wanted?))).collect();
         assert_eq!(wanted, [("ipv6.forwarding".into(), "1".to_owned()), ("rp_filter".into(), "2".into())]);
     }
 }

@@ -57,6 +57,7 @@ pub fn entry(entry: &Explained, style: Style) -> String {
     }
     text.push_str(&style.wrap("  never: ", entry.quiet));
     text.push_str(&style.wrap("  proof: ", entry.evidence));
+    text.push_str(&style.wrap("  where: ", entry.seen));
     list(&mut text, "EXPLAINS", "silenced while this is found", &entry.silences.join(", "), style);
     list(&mut text, "EXPLAINED BY", "silent while one of these is found", &entry.silenced_by.join(", "), style);
     if !entry.metrics.is_empty() {

@@ -75,6 +75,7 @@ impl Check for PeerSourceStale {
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePeerSourceStale", minutes: 5 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

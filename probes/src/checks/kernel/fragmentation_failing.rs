@@ -120,6 +120,7 @@ impl Check for FragmentationFailing {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeFragmentationFailing", minutes: 15 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

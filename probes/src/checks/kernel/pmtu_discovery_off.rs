@@ -79,6 +79,7 @@ impl Check for PmtuDiscoveryOff {
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopePmtuDiscoveryOff", minutes: 15 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

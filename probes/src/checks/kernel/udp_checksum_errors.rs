@@ -76,6 +76,7 @@ impl Check for UdpChecksumErrors {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopeUdpChecksumErrors", minutes: 10 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

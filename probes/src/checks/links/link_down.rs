@@ -121,6 +121,7 @@ impl Check for LinkDown {
         confirm: Confirm::AtOnce,
         alert: Alert::Named { name: "MtuscopeLinkDown", minutes: 1 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

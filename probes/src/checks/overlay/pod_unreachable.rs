@@ -95,6 +95,7 @@ impl Check for PodUnreachable {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePodUnreachable", minutes: 5 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

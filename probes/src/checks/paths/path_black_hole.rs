@@ -110,6 +110,7 @@ impl Check for PathBlackHole {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathBlackHole", minutes: 2 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

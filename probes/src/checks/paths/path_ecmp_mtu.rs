@@ -156,6 +156,7 @@ impl Check for PathEcmpMtu {
         confirm: Confirm::Sweeps,
         alert: Alert::Named { name: "MtuscopePathEcmpMtu", minutes: 2 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

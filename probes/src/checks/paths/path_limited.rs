@@ -85,6 +85,7 @@ impl Check for PathLimited {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathLimited", minutes: 2 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

@@ -84,6 +84,7 @@ impl Check for PathLossy {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathLossy", minutes: 5 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

@@ -109,6 +109,7 @@ impl Check for PathMtuAsymmetric {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePathMtuAsymmetric", minutes: 5 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

@@ -90,6 +90,7 @@ impl Check for PathMtuCacheStale {
         // One that is not renewed is gone after ten minutes.
         alert: Alert::Named { name: "MtuscopePathMtuCacheStale", minutes: 15 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

@@ -92,6 +92,7 @@ impl Check for PeerUnreachable {
         confirm: Confirm::Rounds,
         alert: Alert::Named { name: "MtuscopePeerUnreachable", minutes: 2 },
     };
+    const IN_PODS: bool = true;
     type Evidence = Evidence;
 
     fn judge(node: &Snapshot) -> Result<Judgement<Evidence>, Unread> {

@@ -42,7 +42,7 @@ mod tests {
         node.expect.sysctls = [("net.ipv4.ip_forward", "1"), ("net.ipv4.tcp_mtu_probing", "2")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
-        let rows = super::super::rows(&node);
+        let rows = super::super::rows(&node, crate::report::Vantage::Node);
         let of = |name: &str, link: &str| {
             let mut rows = rows.iter().filter(|row| row.name == name && row.link == link);
             let row = rows.next().unwrap();
