@@ -249,7 +249,7 @@ pub fn mtuscope(host: &Namespace) -> Result<Command> {
 }
 
 /// Rights to read what modes forbid, by their numbers in `capabilities(7)`: `CAP_DAC_OVERRIDE`, `CAP_DAC_READ_SEARCH`.
-/// The product asks for neither, so it is tested without them.
+/// The second is granted by a component of the manifests alone, so the product is tested without both.
 const OVERRIDES: [libc::c_ulong; 2] = [1, 2];
 
 /// Gives up a right for what this process becomes.
