@@ -61,6 +61,8 @@ pub enum Verb {
 /// What goes wrong with a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// Nothing: the fault that is planned next is for a later request.
+    None,
     /// A status of the API's own form.
     Status {
         /// The HTTP code.
@@ -186,6 +188,8 @@ struct State {
     next: VecDeque<(Verb, Fault)>,
     always: Option<Fault>,
     requests: Vec<Request>,
+    /// Whether it is served in the test's own runtime.
+    here: bool,
 }
 
 impl Api {
@@ -205,7 +209,27 @@ impl Api {
         Self::launch(listener, Some(Authority::new(names)?))
     }
 
+    /// Serves plain HTTP in the caller's runtime, for tests in whose time nothing happens outside of it. There
+    /// [`Self::cut`] and its like return before they have happened.
+    ///
+    /// # Errors
+    /// If the listener cannot be taken.
+    pub fn start_here(listener: TcpListener) -> Result<Self> {
+        let api = Self::prepare(&listener, None)?;
+        api.state().here = true;
+        serve::start_here(listener, Arc::clone(&api.shared));
+        Ok(api)
+    }
+
     fn launch(listener: TcpListener, authority: Option<Authority>) -> Result<Self> {
+        let api = Self::prepare(&listener, authority)?;
+        let failed = |error| Error::new("starting the API server", error);
+        let acceptor = api.authority.as_ref().map(Authority::acceptor);
+        serve::start(listener, acceptor, Arc::clone(&api.shared)).map_err(failed)?;
+        Ok(api)
+    }
+
+    fn prepare(listener: &TcpListener, authority: Option<Authority>) -> Result<Self> {
         let failed = |error| Error::new("starting the API server", error);
         let address = listener.local_addr().map_err(failed)?;
         let state = State {
@@ -216,13 +240,13 @@ impl Api {
             next: VecDeque::new(),
             always: None,
             requests: Vec::new(),
+            here: false,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             turn: watch::channel(Turn::default()).0,
             acted: Default::default(),
         });
-        serve::start(listener, authority.as_ref().map(Authority::acceptor), Arc::clone(&shared)).map_err(failed)?;
         Ok(Self { address, authority, shared })
     }
 
@@ -381,6 +405,9 @@ impl Api {
     }
 
     fn await_acted(&self) {
+        if self.state().here {
+            return;
+        }
         let wanted = *self.shared.turn.borrow();
         let (acted, told) = &self.shared.acted;
         let acted = acted.lock().expect(LOCK);

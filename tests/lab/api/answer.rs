@@ -67,7 +67,8 @@ impl State {
         self.requests.push(asked.clone());
         let planned = self.next.iter().position(|(verb, _)| *verb == asked.verb);
         let fault = planned.and_then(|at| self.next.remove(at)).map(|(_, fault)| fault);
-        (self.requests.len() - 1, fault.or_else(|| self.always.clone()))
+        let fault = fault.or_else(|| self.always.clone()).filter(|fault| !matches!(fault, Fault::None));
+        (self.requests.len() - 1, fault)
     }
 }
 
@@ -83,7 +84,7 @@ async fn faulty(fault: Fault) -> Response<Lines> {
             wait_for(&mut answer, retry_after);
             answer
         }
-        Fault::Hang => std::future::pending().await,
+        Fault::None | Fault::Hang => std::future::pending().await,
         Fault::Silence => {
             let (tell, lines) = mpsc::channel(1);
             // Ends with the connection, which is the client's to end.

@@ -1,7 +1,7 @@
 //! Connections: taken, broken, refused.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -20,21 +20,21 @@ const BACKLOG: i32 = 128;
 
 /// Serves on a thread of its own until the test is over.
 pub(super) fn start(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = move || {
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accept(&listener, tls.as_ref(), &shared).await
-        })
-    };
+    let serve = move || runtime.block_on(accept(&listener, tls.as_ref(), &shared));
     thread::Builder::new().name("api".into()).spawn(serve).map(drop)
 }
 
-async fn accept(listener: &tokio::net::TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Shared>) -> io::Result<()> {
+/// Serves in the runtime of the caller.
+pub(super) fn start_here(listener: TcpListener, shared: Arc<Shared>) {
+    tokio::spawn(async move { accept(&listener, None, &shared).await });
+}
+
+async fn accept(socket: &TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Shared>) -> io::Result<()> {
     let mut turns = shared.turn.subscribe();
     let mut connections = JoinSet::new();
     let mut before = Turn::default();
+    let mut listener = Some(watched(socket)?);
     loop {
         let turn = *turns.borrow_and_update();
         if turn.over {
@@ -43,23 +43,39 @@ async fn accept(listener: &tokio::net::TcpListener, tls: Option<&TlsAcceptor>, s
         let closes = turn.closed && !before.closed;
         if closes {
             // The port stays taken, but who comes is refused.
-            rustix::net::shutdown(listener, rustix::net::Shutdown::Both)?;
+            listener = None;
+            rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?;
         }
         if closes || turn.cuts != before.cuts {
             connections.shutdown().await;
         }
         if before.closed && !turn.closed {
-            rustix::net::listen(listener, BACKLOG)?;
+            rustix::net::listen(socket, BACKLOG)?;
+            listener = Some(watched(socket)?);
         }
         before = turn;
         shared.acted(turn);
         tokio::select! {
-            Ok((stream, _)) = listener.accept(), if !turn.closed => {
+            Ok((stream, _)) = next(listener.as_ref()) => {
                 _ = connections.spawn(connection(stream, tls.cloned(), Arc::clone(shared)));
             }
             Some(_) = connections.join_next() => {}
             changed = turns.changed() => if changed.is_err() { return Ok(()) },
         }
+    }
+}
+
+/// The socket, watched anew: whoever watched it while it was shut down would take it for ended.
+fn watched(socket: &TcpListener) -> io::Result<tokio::net::TcpListener> {
+    let socket = socket.try_clone()?;
+    socket.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(socket)
+}
+
+async fn next(listener: Option<&tokio::net::TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
