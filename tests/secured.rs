@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use lab::cluster::Cluster;
 use lab::harness::{self, test};
 use lab::http;
-use lab::recipe::ROUTED;
+use lab::recipe::{REFERENCE, ROUTED};
 use lab::report::Report;
 use lab::service::{self, Service};
 use lab::wait::{self, Look};
@@ -151,13 +151,13 @@ fn is_open(mut stream: &TcpStream) -> bool {
 
 /// Fails if one client can take more than its own places, or if anybody else waits for what it took.
 fn flood(served: Served) -> Result<()> {
-    let cluster = Cluster::build(ROUTED)?;
+    let cluster = Cluster::build(REFERENCE)?;
     let certificates = Certificates::new()?;
     let mut agent = match served {
         Served::InTheClear => Service::start_open(&cluster, 0, &service::configuration(&cluster, 0))?,
         Served::OverTls => start_served(&cluster, 0, &certificates)?,
     };
-    let address = SocketAddr::from((ROUTED.underlay_address(0), PORT));
+    let address = SocketAddr::from((REFERENCE.underlay_address(0), PORT));
     let (begun, health): (&[u8], _) = match served {
         Served::InTheClear => (b"GET /report HTTP/1.1\r\nX-Slow: ", here(PORT)),
         Served::OverTls => (&[0x16, 3, 1, 2, 0, 1, 0, 1], here(HEALTH)),
