@@ -15,7 +15,7 @@ use lab::report::Report;
 use lab::service::{self, Service};
 use lab::wait::{self, Look};
 use lab::{Error, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 const PORT: u16 = 9747;
 const HEALTH: u16 = 9748;
@@ -45,6 +45,8 @@ impl Certificates {
         let made = || -> std::result::Result<_, rcgen::Error> {
             let mut params = CertificateParams::new(Vec::new())?;
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            // OpenSSL takes a certificate for its own issuer's where both have the same name.
+            params.distinguished_name.push(DnType::CommonName, "lab authority");
             let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
             let key = KeyPair::generate()?;
             let certificate = CertificateParams::new(vec!["mtuscope".to_owned()])?.signed_by(&key, &ca)?;
