@@ -44,7 +44,7 @@ impl Settings {
             ("web.metrics", *web_metrics != new.web.metrics),
             ("web.health_listen", *health_listen != new.web.health_listen),
             ("agents.tls", *tls != new.agents.tls),
-            ("agents credentials", *credentials != new.agents.credentials),
+            ("agents.bearer_token_file, agents.basic_auth", *credentials != new.agents.credentials),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

@@ -353,6 +353,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::io::pki::Authority;
 
     /// A reload over a file, without the threads that it tells.
     struct Agent {
@@ -480,5 +481,104 @@ mod tests {
         reload.insist();
         reload.look();
         assert!(told.standing.borrow().reload.successful && !told.orders.has_changed().unwrap());
+    }
+
+    /// Certificates as the kubelet mounts them: a link that is turned.
+    struct Mounted {
+        directory: tempfile::TempDir,
+        authority: Authority,
+        versions: u32,
+    }
+
+    impl Mounted {
+        fn new() -> Self {
+            let mut mounted =
+                Self { directory: tempfile::tempdir().unwrap(), authority: Authority::new(), versions: 0 };
+            let web = "tls_server_config: { cert_file: ..data/tls.crt, key_file: ..data/tls.key }\n";
+            fs::write(mounted.path("web.yaml"), web).unwrap();
+            mounted.turn(|_| ());
+            mounted
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// A new certificate, spoilt as is wanted before anybody sees it.
+        fn turn(&mut self, spoil: impl FnOnce(&std::path::Path)) {
+            self.versions += 1;
+            let version = self.path(&format!("..{}", self.versions));
+            fs::create_dir(&version).unwrap();
+            self.authority.issue("mtuscope.test").write(&version, "tls");
+            fs::write(version.join("ca.crt"), self.authority.pem()).unwrap();
+            spoil(&version);
+            std::os::unix::fs::symlink(&version, self.path("..new")).unwrap();
+            fs::rename(self.path("..new"), self.path("..data")).unwrap();
+        }
+
+        fn configuration(&self) -> String {
+            let [web, ca] = ["web.yaml", "..data/ca.crt"].map(|name| self.path(name).display().to_string());
+            format!("web: {{ config_file: {web} }}\nagents: {{ tls: {{ ca_file: {ca} }} }}\n")
+        }
+    }
+
+    impl Agent {
+        /// Two looks, and whether the last reading was good.
+        fn looks(&mut self) -> bool {
+            self.reload.look();
+            self.reload.look();
+            self.told.standing.borrow().reload.successful
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_that_are_swapped_are_taken_up_by_both_sides() {
+        let mut mounted = Mounted::new();
+        let mut agent = agent(&mounted.configuration());
+        let terms = |agent: &Agent| agent.told.orders.borrow().terms.clone();
+        let before = terms(&agent);
+        assert!(before.is_tls() && agent.looks());
+        assert!(!agent.told.surface.has_changed().unwrap() && terms(&agent) == before, "nothing was swapped");
+        mounted.turn(|_| ());
+        assert!(agent.looks() && agent.told.surface.has_changed().unwrap());
+        assert_ne!(terms(&agent), before);
+    }
+
+    #[tokio::test]
+    async fn a_broken_certificate_leaves_the_old_in_use_until_it_is_mended() {
+        let mut mounted = Mounted::new();
+        let mut agent = agent(&mounted.configuration());
+        let before = agent.told.orders.borrow().terms.clone();
+        let spoilers: [fn(&std::path::Path); 3] = [
+            |version| fs::write(version.join("tls.key"), "").unwrap(),
+            |version| fs::remove_file(version.join("tls.crt")).unwrap(),
+            |version| fs::write(version.join("ca.crt"), "half a certifi").unwrap(),
+        ];
+        for spoil in spoilers {
+            mounted.turn(spoil);
+            assert!(!agent.looks());
+            assert!(!agent.looks(), "and it is not forgotten");
+            assert!(!agent.told.surface.has_changed().unwrap() && agent.told.orders.borrow().terms == before);
+        }
+        fs::write(&agent.path, format!("listen: 127.0.0.1:0\nnode: two\n{}", mounted.configuration())).unwrap();
+        assert!(!agent.looks(), "nor does another change come through without it");
+        assert_ne!(agent.node(), "two");
+        mounted.turn(|_| ());
+        assert!(agent.looks() && agent.told.surface.has_changed().unwrap());
+        assert_eq!(agent.node(), "two");
+    }
+
+    #[tokio::test]
+    async fn an_address_for_health_comes_and_goes() {
+        let mut agent = agent("node: one\n");
+        assert!(agent.told.health.try_recv().is_err());
+        assert!(agent.holds("listen: 127.0.0.1:0\nweb: { health_listen: 127.0.0.1:0 }\n"));
+        let open = agent.told.health.try_recv().unwrap().unwrap().local_addr().unwrap();
+        assert!(agent.holds(&format!("listen: 127.0.0.1:0\nweb: {{ health_listen: {} }}\n", "127.0.0.1:0")));
+        assert!(agent.told.health.try_recv().is_err(), "the same is not opened twice");
+        assert!(agent.holds("listen: 127.0.0.1:0\n"));
+        assert!(agent.told.health.try_recv().unwrap().is_none());
+        assert!(!agent.holds(&format!("listen: {open}\nweb: {{ health_listen: \"192.0.2.1:9748\" }}\n")));
+        assert!(agent.told.health.try_recv().is_err() && agent.told.listeners.try_recv().is_err(), "all or nothing");
     }
 }

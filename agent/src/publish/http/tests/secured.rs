@@ -306,10 +306,14 @@ fn run(program: &str, place: &Place, arguments: &[&str]) -> Output {
 #[test]
 fn promtool_takes_what_is_taken_here() {
     let place = Place::new();
-    place.write("web.yaml", include_str!("../../../config/web_file/whole.yaml"));
-    let checked = run("promtool", &place, &["check", "web-config", "web.yaml"]);
-    assert!(checked.status.success(), "{checked:?}");
-    read(&Web { config_file: Some(place.path().join("web.yaml")), ..Web::default() });
+    let readme = include_str!("../../../../../README.md");
+    let example = readme.split("```").find_map(|block| block.strip_prefix("yaml\n# web.yaml\n"));
+    for text in [include_str!("../../../config/web_file/whole.yaml"), example.expect("README has an example")] {
+        place.write("web.yaml", text);
+        let checked = run("promtool", &place, &["check", "web-config", "web.yaml"]);
+        assert!(checked.status.success(), "{checked:?}");
+        read(&Web { config_file: Some(place.path().join("web.yaml")), ..Web::default() });
+    }
     place.write("web.yaml", "tls_server_config: { cert_file: none }\n");
     assert!(!run("promtool", &place, &["check", "web-config", "web.yaml"]).status.success(), "or it looks at nothing");
 }
