@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::packets::bind_packets;
+use super::packets::{bind_packets, watch};
 
 /// Most frames that are kept of one question: whoever floods the link does not fill the memory.
 const MOST: usize = 512;
@@ -50,7 +50,7 @@ async fn answers(ask: Ask) -> Heard {
 }
 
 async fn exchange(ask: &Ask) -> io::Result<Vec<Vec<u8>>> {
-    let socket = AsyncFd::register(open(ask.link)?)?;
+    let socket = open(ask.link)?;
     let mut heard = Vec::new();
     for _ in 0..ask.rows {
         for frame in &ask.frames {
@@ -76,10 +76,10 @@ fn receive(mut socket: &Socket) -> io::Result<Vec<u8>> {
 }
 
 /// Nothing is handed to the socket before it is bound: it has no protocol until then.
-fn open(link: LinkIndex) -> io::Result<Socket> {
+fn open(link: LinkIndex) -> io::Result<AsyncFd<Socket>> {
     let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
     bind_packets(&socket, link, arp::ETHERTYPE)?;
-    Ok(socket)
+    watch(socket).map_err(|unread| io::Error::other(unread.to_string()))
 }
 
 fn unread(error: &io::Error) -> Unread {

@@ -21,7 +21,7 @@ mod ports;
 mod sockets;
 mod taps;
 
-pub(super) use sockets::bind_packets;
+pub(super) use sockets::{bind_packets, watch};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};

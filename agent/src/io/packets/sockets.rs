@@ -113,7 +113,7 @@ pub(super) const fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)
 }
 
-pub(super) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
+pub(in crate::io) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
     // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
     // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
     let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
