@@ -23,6 +23,7 @@ use probes::units::{Mono, Now};
 use tokio::sync::watch;
 use tokio::time::Instant as Deadline;
 
+use crate::io::arp::Questions;
 use crate::io::call::Terms;
 use crate::io::cards::Cards;
 use crate::io::declared;
@@ -87,6 +88,7 @@ pub async fn drive(
         wire: Wire { identity, epoch, packets: None, final_word: false },
         transfers: Transfers::default(),
         cards: Cards::default(),
+        questions: Questions::default(),
         host_root: given.host_root.clone(),
         orders,
         announced,
@@ -114,6 +116,7 @@ struct World {
     wire: Wire,
     transfers: Transfers,
     cards: Cards,
+    questions: Questions,
     host_root: PathBuf,
     orders: watch::Receiver<Arc<Orders>>,
     announced: watch::Receiver<Announced>,
@@ -204,6 +207,7 @@ impl World {
             }
             Output::Transfer(transfer) => self.transfers.start(transfer, self.orders.borrow().terms.clone()),
             Output::AskCard(ask) => self.cards.ask(ask, self.orders.borrow().terms.clone()),
+            Output::AskVip(ask) => self.questions.ask(ask),
             Output::WatchTunnelPorts(ports) => self.watch_tunnel_ports(&ports),
             Output::TapTunnels(links) => {
                 if let Some(packets) = &mut self.wire.packets {
@@ -266,6 +270,7 @@ impl World {
             }
             done = self.transfers.next() => node.on(Input::Transferred(Box::new(done)), now(self.epoch)),
             answered = self.cards.next() => node.on(Input::Card(Box::new(answered)), now(self.epoch)),
+            heard = self.questions.next() => node.on(Input::Vip(Box::new(heard)), now(self.epoch)),
             event = self.events.next() => heed(event, node, self.epoch),
             () = sleep => self.catch_up(node).await,
         }

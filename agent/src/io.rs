@@ -1,5 +1,6 @@
 //! The world comes in here, raw: packets, netlink messages, host files.
 
+pub mod arp;
 pub mod call;
 pub mod cards;
 pub mod cluster;

@@ -469,6 +469,8 @@ pub static ALL: &[Registered] = &[
     of::<cluster::NodeMtuDiffers>(),
     of::<cluster::NodeTunnelDiffers>(),
     of::<cluster::VipInterfaceMissing>(),
+    of::<cluster::VipAbsent>(),
+    of::<cluster::VipDuplicate>(),
     of::<itself::PeerSourceStale>(),
 ];
 

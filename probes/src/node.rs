@@ -29,6 +29,7 @@ mod sweeps;
 pub(crate) mod targets;
 mod transfers;
 mod turns;
+pub mod vips;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -88,6 +89,8 @@ pub enum Input {
     Transferred(Box<Transferred>),
     /// What came of [`Output::AskCard`], up to some seconds later.
     Card(Box<Answered>),
+    /// What came of [`Output::AskVip`], a second later.
+    Vip(Box<vips::Heard>),
     /// By what probes leave from here on, or why none can (no `CAP_NET_RAW`).
     Probing(Result<Wire, Unread>),
     /// What the Kubernetes API announces, or that it does not any more.
@@ -111,6 +114,8 @@ pub enum Output {
     Transfer(Transfer),
     /// Ask a peer's agent for its card; answer with [`Input::Card`]. Nothing waits for it.
     AskCard(Ask),
+    /// Ask a link who has kube-vip's address; answer with [`Input::Vip`]. Nothing waits for it.
+    AskVip(vips::Ask),
     /// ICMP errors about UDP packets to these ports concern us: a tunnel's outer packets.
     WatchTunnelPorts(Vec<u16>),
     /// What comes out of these tunnels is to be looked at before this machine's filters see it: answers were missed.
@@ -143,6 +148,7 @@ pub struct Node {
     ground: Ground,
     transfers: Transfers,
     cards: Cards,
+    vips: vips::Vips,
     turns: Turns,
     sweeps: Sweeps,
     chance: u64,
@@ -185,6 +191,7 @@ impl Node {
             ground: Ground::default(),
             transfers: Transfers::new(identity.secret, now.mono),
             cards: Cards::default(),
+            vips: vips::Vips::default(),
             turns: Turns::default(),
             sweeps: Sweeps::default(),
             chance: identity.secret,
@@ -217,6 +224,7 @@ impl Node {
             Input::Datagram(datagram) => self.prober.on_datagram(&datagram),
             Input::Sent(id, sent) => self.prober.on_sent(id, sent, now.mono),
             Input::Transferred(transferred) => self.on_transferred(&transferred, now),
+            Input::Vip(heard) => self.on_vip(&heard, now),
             Input::Card(answered) => self.on_card(*answered, now),
             Input::Probing(probing) => {
                 self.probing = probing.map(|wire| self.snapshot.wire = wire);
@@ -374,6 +382,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         paths: BTreeMap::<PathKey, _>::new(),
         beside: BTreeMap::new(),
         hearing: None,
+        vips: Vec::new(),
         fellows: Fact::Unread(Unread::new(Source::Agents, Reason::NotYet)),
         wire: Wire::Raw,
         expect,

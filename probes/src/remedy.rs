@@ -40,6 +40,7 @@ pub use addresses::AddressesFault;
 pub use cni::Broken as CniBroken;
 pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
+pub use kubernetes::VipHeld;
 pub use vtep::{PortAt, VtepEntry};
 
 /// Something that must become true.
@@ -362,6 +363,8 @@ pub enum Fix {
         /// What it is to have, in words, and the value.
         most: Vec<(&'static str, String)>,
     },
+    /// One machine has kube-vip's address.
+    VipHeldOnce(VipHeld),
     /// kube-vip is told a link that this node has.
     VipInterface {
         /// Its manifest.
@@ -478,6 +481,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::TunnelPort { tunnel, port, at } => vtep::port(tunnel.as_deref(), *port, at, setup),
         Fix::TunnelUnderlay { .. } => underlay::tunnel(&group[0], setup),
         Fix::TunnelLikeOthers { tunnel, most } => alike::tunnel(tunnel, most, setup),
+        Fix::VipHeldOnce(held) => kubernetes::vip_held_once(held),
         Fix::Counted(fault) => counters::mended(fault, setup),
         Fix::ApiHeard { why } => kubernetes::api_heard(why.as_deref()),
         Fix::VipInterface { manifest, interface, candidates } => {

@@ -12,6 +12,7 @@ mod located;
 mod refused;
 pub mod setup;
 pub mod topology;
+pub mod vips;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +76,8 @@ pub struct Snapshot {
     pub fellows: Fact<Fellows>,
     /// By what their probes leave.
     pub wire: Wire,
+    /// kube-vip's addresses as the wire shows them.
+    pub vips: Vec<vips::Vip>,
     /// What the operator means the network to be.
     pub expect: Expect,
 }

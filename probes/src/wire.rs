@@ -3,6 +3,7 @@
 //! What comes off the wire is anybody's: every length is checked, and what does not parse is [`Malformed`], which is
 //! counted and dropped.
 
+pub mod arp;
 pub mod encapsulate;
 pub mod icmp;
 mod icmp6;

@@ -19,6 +19,7 @@ mod pod;
 mod route;
 mod sends;
 mod tunnel;
+mod vip;
 mod vtep;
 mod words;
 
@@ -296,6 +297,21 @@ pub enum Fault {
         /// The link whose address it sends from, `lower` or `management`; the kernel's choice if left out.
         from: Option<Role>,
     },
+    /// A node's tunnel was made with another port or network identifier.
+    TunnelMade {
+        /// On this node.
+        #[serde(default)]
+        node: usize,
+        /// The UDP port.
+        port: Option<u16>,
+        /// The network identifier.
+        vni: Option<u32>,
+    },
+    /// These nodes have kube-vip's address, and no other.
+    VipOn {
+        /// The nodes.
+        nodes: Vec<usize>,
+    },
     /// The tunnel has no neighbour entry for a peer.
     MissingNeighbour {
         /// On this node.
@@ -526,6 +542,7 @@ impl Fault {
             | Self::Leftover { .. }
             | Self::NewMac { .. }
             | Self::TunnelOn { .. }
+            | Self::TunnelMade { .. }
             | Self::DynamicFdb { .. }
             | Self::MissingNeighbour { .. }
             | Self::PodRoute { .. }
@@ -558,6 +575,7 @@ impl Fault {
             | Self::AsymmetricRoute { .. }
             | Self::DefaultRoute { .. }
             | Self::Sends { .. } => true,
+            Self::VipOn { nodes } => recipe.vip().is_some() && nodes.iter().all(|node| *node < recipe.nodes.len()),
             Self::RouterAdvertised { .. } => recipe.families.has(Family::V6),
         }
     }
@@ -631,6 +649,8 @@ impl Fault {
             Self::SecondRoute { node, to, by, same } => vtep::second_route(cluster, *node, *to, *by, *same),
             Self::HoldPort { node, port } => vtep::held(cluster, *node, port.on(&names)?),
             Self::TunnelOn { node, over, from } => tunnel::made_again(cluster, *node, *over, *from),
+            Self::TunnelMade { node, port, vni } => tunnel::made_otherwise(cluster, *node, *port, *vni),
+            Self::VipOn { nodes } => vip::on(cluster, nodes),
             Self::DynamicFdb { node, of } => tunnel::dynamic_forwarding(cluster, *node, *of),
             Self::MissingNeighbour { node, of } => tunnel::no_neighbour(cluster, *node, *of),
             Self::ReachableNeighbour { node, of } => tunnel::reachable_neighbour(cluster, *node, *of),

@@ -53,7 +53,7 @@ fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, 
     let configuration = |node| configuration(scenario, cluster, node);
     match scenario.agents {
         Agents::One | Agents::Report => Ok((Service::start_with(cluster, 0, &configuration(0)?)?, Vec::new())),
-        Agents::All => {
+        Agents::All | Agents::Asking => {
             let start = |node| Service::start_open(cluster, node, &configuration(node)?);
             let peers = cluster.peers(0).map(start).collect::<Result<_>>()?;
             Ok((start(0)?, peers))

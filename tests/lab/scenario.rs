@@ -84,6 +84,8 @@ pub enum Agents {
     One,
     /// Every node: they make transfers with one another.
     All,
+    /// Every node: they ask one another what they are, and the fault may leave no way for a transfer.
+    Asking,
     /// None: `mtuscope report` is run on node 0, time and again. An agent there must not speak of the code.
     Report,
 }

@@ -21,6 +21,8 @@ mod ports;
 mod sockets;
 mod taps;
 
+pub(super) use sockets::{bind_packets, watch};
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

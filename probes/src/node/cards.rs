@@ -6,8 +6,8 @@
 //! than a few minutes at the usual interval; what is older than [`OLD`] such times is not believed any more.
 //!
 //! Once this node itself has changed, what others said before says little: most often somebody is changing all of them.
-//! Their word is forgotten then and they are asked in each of the next [`HURRY`] rounds. A change is thus held against
-//! cards that were taken after it, twice.
+//! Their word is forgotten then, they are asked in each of the next [`HURRY`] rounds, and only what they say after those
+//! counts: nodes that are changed one after the other need that long to say so.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -116,6 +116,9 @@ impl Cards {
     }
 
     fn fellows(&self) -> Fact<Fellows> {
+        if self.hurry > 0 {
+            return Fact::Unread(Unread::new(Source::Agents, Reason::NotYet));
+        }
         let mut fellows = Fellows::default();
         for (peer, known) in &self.known {
             match &known.said {

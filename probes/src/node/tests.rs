@@ -110,6 +110,7 @@ impl World {
             }
             Output::Transmit(transmit) => self.transmit(&transmit),
             Output::Transfer(transfer) => self.transfers.push(transfer),
+            Output::AskVip(_) => {}
             Output::AskCard(ask) => self.cards.push(ask),
             Output::WatchTunnelPorts(_) => self.ports += 1,
             Output::TapTunnels(links) => self.tapped = links,

@@ -58,6 +58,7 @@ const PROOF: &[(&str, &str, &str)] = &[
         CALICO,
     ),
     ("kubectl -n kube-system delete pod -l k8s-app=calico-node", CALICO_MANIFEST, CALICO),
+    ("kubectl -n kube-system get lease ", KUBECTL_GET, KUBECTL),
     (
         "kubectl patch felixconfiguration default",
         "calico libcalico-go/config/crd/crd.projectcalico.org_felixconfigurations.yaml",

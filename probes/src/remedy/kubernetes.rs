@@ -1,5 +1,22 @@
 //! What a node's own Kubernetes files say: kube-vip's manifest, the kubelet's flags. And the way to the API.
 
+use std::net::IpAddr;
+
+/// An address that nobody has, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipHeld {
+    /// The address.
+    pub address: IpAddr,
+    /// The link that it belongs on.
+    pub link: String,
+    /// kube-vip's manifest.
+    pub manifest: String,
+    /// The election's lease, where there is one.
+    pub lease: Option<String>,
+    /// Whether nobody has it.
+    pub nobody: bool,
+}
+
 /// The kubelet watches the folder: a manifest that is saved is in force within seconds.
 pub(super) fn vip_interface(manifest: &str, interface: &str, candidates: &[String]) -> Vec<String> {
     let name = match candidates {
@@ -39,6 +56,34 @@ pub(super) fn api_heard(why: Option<&str>) -> Vec<String> {
     lines
 }
 
+/// Who should have the address is in the lease; who has it is on the nodes.
+pub(super) fn vip_held_once(held: &VipHeld) -> Vec<String> {
+    let VipHeld { address, link, manifest, lease, nobody } = held;
+    let mut lines = Vec::new();
+    if let Some(lease) = lease {
+        lines.push("The lease names the node that should have the address, and when it was renewed last:".into());
+        lines.push(format!("$ kubectl -n kube-system get lease {lease} -o yaml"));
+    }
+    lines.push("On each node with a manifest of kube-vip, see who has it:".into());
+    lines.push(format!("$ ip -br address show to {address}"));
+    if *nobody {
+        lines.push(format!(
+            "Nobody takes it over: see on those nodes whether kube-vip runs, and what it says. It ends where the link that \
+             {manifest} names is missing, and does not take the address while it cannot reach the API server that the lease \
+             is kept in."
+        ));
+        lines.push("$ crictl logs $(crictl ps -a --name kube-vip -q | head -1)".into());
+        lines.push(format!("Until it does, one node may have it by hand: `ip address add {address}/32 dev {link}`."));
+    } else {
+        lines.push(format!(
+            "Take it from the node that the lease does not name, by `ip address del {address}/32 dev {link}` there, and see \
+             why kube-vip left it: a process that was killed takes nothing back, and two clusters, or a machine beside \
+             them, may have been given one address."
+        ));
+    }
+    lines
+}
+
 pub(super) fn kubelet_flags(flags: &[(String, String)]) -> Vec<String> {
     let mut lines: Vec<_> = flags.iter().map(|(flag, at)| format!("Delete {flag} from {at}.")).collect();
     if flags.iter().any(|(_, at)| at.contains("/systemd/system/")) {
@@ -56,6 +101,27 @@ pub(super) fn kubelet_flags(flags: &[(String, String)]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lease_says_who_should_have_the_address() {
+        let told = |lease: Option<&str>, nobody| {
+            let held = VipHeld {
+                address: IpAddr::from([10, 0, 0, 100]),
+                link: "vmbr1".into(),
+                manifest: "/m.yaml".into(),
+                lease: lease.map(str::to_owned),
+                nobody,
+            };
+            vip_held_once(&held).join("\n")
+        };
+        let absent = told(Some("plndr-cp-lock"), true);
+        assert!(
+            absent.contains("get lease plndr-cp-lock") && absent.contains("ip address add 10.0.0.100/32 dev vmbr1")
+        );
+        let twice = told(None, false);
+        assert!(!twice.contains("lease ") || twice.contains("the lease does not name"), "{twice}");
+        assert!(twice.contains("ip address del 10.0.0.100/32 dev vmbr1") && !twice.contains("kubectl"));
+    }
 
     #[test]
     fn units_are_read_again_where_they_give_the_flag() {

@@ -58,6 +58,7 @@ fn nothing() -> Snapshot {
         beside: BTreeMap::new(),
         hearing: None,
         fellows: crate::fact::Fact::Absent,
+        vips: Vec::new(),
         expect: Expect::default(),
         wire: crate::prober::Wire::Raw,
     }

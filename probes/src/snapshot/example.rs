@@ -3,6 +3,7 @@
 //! Tables are made by hand, the topology is the real one read off them, so a test that changes a table sees what a
 //! changed machine would show.
 
+mod devices;
 mod fellows;
 mod values;
 
@@ -14,7 +15,7 @@ use crate::declared::Files;
 use crate::declared::host::RawHost;
 use crate::declared::sysctl::{RawFiles, Written};
 use crate::fact::{Fact, Unread};
-use crate::kernel::ethtool::{Channels, Device, Devices, Feature, Features};
+use crate::kernel::ethtool::{Channels, Device, Devices, Features};
 use crate::kernel::pod_end::PodEnd;
 use crate::kernel::{
     Address, BridgeFilter, Counters, Df, FdbEntry, Hop, Inet, Inet6, Link, LinkIndex, Mac, Neighbour, NeighbourState,
@@ -57,6 +58,7 @@ pub(crate) struct Example {
     swept: BTreeMap<IpAddr, Fact<Swept>>,
     transfers: BTreeMap<String, Fact<Made>>,
     differing: fellows::Differing,
+    pub(crate) vips: Vec<super::vips::Vip>,
 }
 
 impl Example {
@@ -109,6 +111,7 @@ impl Example {
             swept,
             transfers: BTreeMap::new(),
             differing: fellows::Differing::new(),
+            vips: Vec::new(),
         }
         .device("lo", "loopback", 65_536)
     }
@@ -434,29 +437,6 @@ impl Example {
         self
     }
 
-    /// Gives a NIC queues: so many, of so many that it could have.
-    pub(crate) fn queues(mut self, link: &str, receiving: u32, most: u32) -> Self {
-        let link = self.index(link);
-        let channels = Fact::Known(Channels { receiving, most });
-        self.devices.set(link, Device { channels, ..self.devices.get(link).clone() });
-        self
-    }
-
-    /// Gives the machine so many processors.
-    pub(crate) fn processors(mut self, count: u32) -> Self {
-        self.devices.processors = Fact::Known(count);
-        self
-    }
-
-    /// Switches offloads of a link: each on or off, and whether it can be switched.
-    pub(crate) fn offloads(mut self, link: &str, offloads: &[(&'static str, bool)]) -> Self {
-        let link = self.index(link);
-        let features = offloads.iter().map(|&(name, on)| (name, Feature { on, fixed: false }));
-        let features = Fact::Known(Features::new(features));
-        self.devices.set(link, Device { features, ..self.devices.get(link).clone() });
-        self
-    }
-
     /// Removes every peer.
     pub(crate) fn alone(mut self) -> Self {
         self.peers.clear();
@@ -485,6 +465,7 @@ impl Example {
             topology,
             setup: Setup::new(&self.tables),
             devices: self.devices.clone(),
+            vips: self.vips.clone(),
             ..nothing_known(self.expect.clone())
         };
         Snapshot { fellows: self.fellows(&node), ..node }

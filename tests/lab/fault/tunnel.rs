@@ -69,6 +69,24 @@ pub(super) fn made_again(cluster: &Cluster, node: usize, over: Option<Role>, fro
     })
 }
 
+/// Makes the tunnel again with another port or identifier, as a CNI does that was told so.
+pub(super) fn made_otherwise(
+    cluster: &Cluster,
+    node: usize,
+    port: Option<u16>,
+    vni: Option<u32>,
+) -> Result<Broken<'_>> {
+    each(cluster, |tunnel| {
+        let other = Tunnel { port: port.unwrap_or(tunnel.port), vni: vni.unwrap_or(tunnel.vni), ..tunnel };
+        let replace = move |made: &Tunnel| {
+            cluster.host(node).run("ip", ["link", "del", made.link])?;
+            cluster.add_tunnel(node, made, &cluster.base(node, made))
+        };
+        replace(&other)?;
+        Ok(Broken::until(move || replace(&tunnel)))
+    })
+}
+
 pub(super) fn no_neighbour(cluster: &Cluster, node: usize, of: usize) -> Result<Broken<'_>> {
     each_inner(cluster, |tunnel, family| {
         let address = cluster.overlay()?.address_of(family, of, 0).to_string();

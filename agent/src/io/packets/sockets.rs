@@ -113,7 +113,7 @@ pub(super) const fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::ECONNABORTED | Errno::EBADF | Errno::ENOTSOCK | Errno::ENOTCONN | Errno::EPIPE)
 }
 
-pub(super) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
+pub(in crate::io) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
     // SAFETY: the socket owns its open descriptor, `AsyncFd` owns the socket until both are dropped, and nothing here
     // takes it out, replaces it or closes it, so `as_raw_fd` names the same open file for as long.
     let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
@@ -123,6 +123,11 @@ pub(super) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, Unread> {
 /// Binds a packet socket to a link, for packets of a family.
 pub(super) fn bind_to_link(socket: &Socket, link: LinkIndex, family: Family) -> io::Result<()> {
     let protocol = if family == Family::Ipv4 { libc::ETH_P_IP } else { libc::ETH_P_IPV6 };
+    bind_packets(socket, link, protocol as u16)
+}
+
+/// Binds a packet socket to a link, for packets of an Ethernet type.
+pub(in crate::io) fn bind_packets(socket: &Socket, link: LinkIndex, protocol: u16) -> io::Result<()> {
     let number = i32::try_from(link.0).map_err(io::Error::other)?;
     // SAFETY: the storage is at least as large and as aligned as `sockaddr_ll` (that is what it is for) and all zeros,
     // which is a value of it; only fields of it are written, and the length said is that of the whole structure.
@@ -130,7 +135,7 @@ pub(super) fn bind_to_link(socket: &Socket, link: LinkIndex, family: Family) -> 
         SockAddr::try_init(|storage, length| {
             let address = storage.cast::<libc::sockaddr_ll>();
             (*address).sll_family = libc::AF_PACKET as libc::sa_family_t;
-            (*address).sll_protocol = (protocol as u16).to_be();
+            (*address).sll_protocol = protocol.to_be();
             (*address).sll_ifindex = number;
             *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
             Ok(())

@@ -11,14 +11,15 @@
 //! Left alone is what the operator has a word on (`expect.underlay_mtu`): each node is held against that, by another code.
 //! Links that lead to no peer are never compared. A node whose agent does not answer has no say.
 //!
-//! A link that is smaller than the others' most often has a tunnel on it that was made for their size: that is explained
-//! by this. So are paths that carry just what the others have, where this node's link is the larger one.
+//! A link that is smaller than the others' most often has a tunnel on it that was made for their size, by a CNI that looked
+//! elsewhere: that is explained by this. So are paths that carry just what the others have, where this node's link is the larger one.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::checks::declared::CalicoMtuAutodetectedWrong;
 use crate::checks::kernel::{FragmentationFailing, fragmentation_failing};
 use crate::checks::links::TunnelNoHeadroom;
 use crate::checks::overlay::{OverlayFragmented, OverlayMtuExceedsPath, OverlayTransferStalls};
@@ -98,6 +99,7 @@ impl Check for NodeMtuDiffers {
         silences: &[
             TunnelNoHeadroom::ENTRY.code,
             NodeTunnelDiffers::ENTRY.code,
+            CalicoMtuAutodetectedWrong::ENTRY.code,
             PathBlackHole::ENTRY.code,
             PathLimited::ENTRY.code,
             OverlayMtuExceedsPath::ENTRY.code,
@@ -162,6 +164,10 @@ impl Check for NodeMtuDiffers {
     }
 }
 
+/// What a smaller link explains of what stands on it.
+const OF_SMALLER: &[&str] =
+    &[TunnelNoHeadroom::ENTRY.code, NodeTunnelDiffers::ENTRY.code, CalicoMtuAutodetectedWrong::ENTRY.code];
+
 /// What one node says of the link that has its address.
 struct Vote {
     peer: String,
@@ -213,7 +219,7 @@ fn judge_link(node: &Snapshot, fellows: &Fellows, link: &Link, votes: &[Vote], j
         change: change(node, link, most),
     };
     let (causes, breaks) = if link.mtu < most {
-        (Causes::Codes(&[TunnelNoHeadroom::ENTRY.code, NodeTunnelDiffers::ENTRY.code]), Vec::new())
+        (Causes::Codes(OF_SMALLER), Vec::new())
     } else {
         let smaller = |peer: &str| votes.iter().any(|vote| vote.peer == peer && vote.mtu == most);
         let cut =
