@@ -73,7 +73,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap()
 }
 
-fn cell<'m>(matrix: &'m Matrix, from: usize, to: usize) -> Option<&'m Cell> {
+fn cell(matrix: &Matrix, from: usize, to: usize) -> Option<&Cell> {
     let row = matrix.grids.first()?.rows.iter().find(|row| row.from == node(from).0)?;
     row.cells.iter().find(|cell| cell.to == node(to).0)
 }
