@@ -34,6 +34,7 @@ async fn accept(socket: &TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Sh
     let mut turns = shared.turn.subscribe();
     let mut connections = JoinSet::new();
     let mut before = Turn::default();
+    let address = socket.local_addr()?;
     let mut listener = Some(watched(socket)?);
     loop {
         let turn = *turns.borrow_and_update();
@@ -42,9 +43,11 @@ async fn accept(socket: &TcpListener, tls: Option<&TlsAcceptor>, shared: &Arc<Sh
         }
         let closes = turn.closed && !before.closed;
         if closes {
-            // The port stays taken, but who comes is refused.
+            // Who comes is refused from now on. A port that the kernel chose is given up with that, so it is taken again;
+            // one that was asked for is still held, which is the error there.
             listener = None;
             rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?;
+            _ = rustix::net::bind(socket, &address);
         }
         if closes || turn.cuts != before.cuts {
             connections.shutdown().await;
