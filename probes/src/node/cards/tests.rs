@@ -90,7 +90,8 @@ fn a_node_that_changed_asks_everybody_anew_and_forgets_what_they_said_before() {
     assert!(matches!(cards.fellows(), Fact::Unread(_)), "what they said before says little");
     for round in 0..u64::from(HURRY) {
         let again = asked(&mut cards, &all, 60 + round * 31);
-        assert_eq!((again.len(), cards.fellows().known()), (2, None), "round {round}");
+        let is_last = round + 1 == u64::from(HURRY);
+        assert_eq!((again.len(), cards.fellows().known().is_some()), (2, is_last), "round {round}");
         answer(&mut cards, &again, 60 + round * 31);
     }
     assert_eq!(cards.fellows().known().unwrap().told.len(), 2);
