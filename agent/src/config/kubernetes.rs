@@ -129,8 +129,8 @@ mod tests {
              f:4:19: peers.kubernetes.node_service must be the name of a Service, found `-a`\n\
              f:5:18: peers.kubernetes.pod_service must be the name of a Service, found `7.b`\n\
              f:6:17: peers.kubernetes.kubeconfig must be an absolute path, found `here`\n\
-             f:7:5: unknown key `name` in peers.kubernetes; did you mean `namespace`? Allowed: namespace, node_service, \
-             pod_service, kubeconfig"
+             f:7:5: unknown key `name` in peers.kubernetes; allowed: namespace, node_service, pod_service, \
+             kubeconfig"
         );
         assert_eq!(
             parsed("yes").unwrap_err(),
