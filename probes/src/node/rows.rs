@@ -242,7 +242,7 @@ pub(crate) fn unjudged(node: &Snapshot) -> Report {
         schedule: None,
         node_addresses: Vec::new(),
         ladders: Vec::new(),
-        settings: super::settings::rows(node),
+        settings: super::settings::rows(node, Vantage::Node),
         neighbours: neighbours(node),
         declared: super::declared::rows(node, &BTreeMap::new(), &[]),
         vips: Vec::new(),
