@@ -20,7 +20,10 @@ use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
     harness::main(|| {
-        let with_pods = recipe::every().into_iter().filter(|recipe| recipe.overlay.is_some());
+        // With two networks and a routing table for what the node itself sends, pods do not reach the nodes' addresses, and
+        // a pod's agent is right to say so.
+        let reach = |recipe: &Recipe| recipe.overlay.is_some() && recipe.name != TWO_NICS.name;
+        let with_pods = recipe::every().filter(reach);
         let healthy =
             |recipe: Recipe| test(format!("a pod's agent reads healthy on {}", recipe.name), move || healthy(recipe));
         let mut tests: Vec<Trial> = with_pods.map(healthy).collect();
@@ -63,7 +66,7 @@ fn masquerade(cluster: &Cluster) -> Result<()> {
     let nodes: Vec<_> = cluster.peers(0).flat_map(|peer| cluster.recipe.underlay_addresses(peer)).collect();
     let nodes: Vec<_> = nodes.iter().filter(|node| node.is_ipv4()).map(IpAddr::to_string).collect();
     let rules = format!(
-        "table ip masquerade {{ chain leaving {{ type nat hook postrouting priority 100; ip daddr {{ {} }} masquerade; }} }}\n",
+        "table ip pods {{ chain leaving {{ type nat hook postrouting priority 100; ip daddr {{ {} }} masquerade; }}; }}\n",
         nodes.join(", ")
     );
     cluster.host(0).feed("nft", &["-f", "-"], &rules)
@@ -75,9 +78,6 @@ fn is_healthy(report: &Report) -> bool {
 
 fn healthy(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
-    if recipe.name == TWO_NICS.name {
-        masquerade(&cluster)?;
-    }
     let mut twin = start(&cluster, 0)?;
     let report = twin.until("a healthy report with nothing left open", is_healthy)?;
     assert!(report.findings.is_empty() && report.declared.is_empty() && report.tunnels.is_empty(), "{report}");
