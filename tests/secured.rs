@@ -16,6 +16,7 @@ use lab::service::{self, Service};
 use lab::wait::{self, Look};
 use lab::{Error, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::Value;
 
 const PORT: u16 = 9747;
 const HEALTH: u16 = 9748;
@@ -110,7 +111,7 @@ fn reasons(report: &Report) -> Vec<&str> {
 /// Fails if TLS is not spoken, if the kernel's witness takes it for a stall, or if a roll-out half done raises an alarm.
 fn tls_between_agents() -> Result<()> {
     let (cluster, certificates) = (Cluster::build(ROUTED)?, Certificates::new()?);
-    let _there = start_served(&cluster, 1, &certificates)?;
+    let there = start_served(&cluster, 1, &certificates)?;
     let plain = service::configuration(&cluster, 0);
     let mut agent = Service::start_open(&cluster, 0, &plain)?;
     let told = |report: &Report| reasons(report).iter().any(|why| why.contains("this agent needs agents.tls"));
@@ -125,7 +126,31 @@ fn tls_between_agents() -> Result<()> {
         transfer.is_some_and(|one| one.result == "passed" && one.at.is_some_and(|at| at >= since))
     })?;
     assert!(!report.has(STALLS), "{report}");
+    let [plain, served] = [0, 1].map(|node| cluster.recipe.nodes[node]);
+    let clear = ["--from", "http://127.0.0.1:9747"];
+    assert_eq!(asked(&cluster, 0, &agent, &clear)?, [(plain, "report"), (served, "report")].map(owned));
+    // It serves TLS itself, and its peer does not: who speaks TLS tells nobody in the clear.
+    assert_eq!(asked(&cluster, 1, &there, &[])?, [(plain, "tls"), (served, "report")].map(owned));
     Ok(())
+}
+
+fn owned((name, answer): (&str, &str)) -> (String, String) {
+    (name.to_owned(), answer.to_owned())
+}
+
+/// What came of asking the first two nodes, as `cluster` shows it in a node with its agent's configuration.
+fn asked(cluster: &Cluster, node: usize, agent: &Service<'_>, more: &[&str]) -> Result<[(String, String); 2]> {
+    let config = agent.config().display().to_string();
+    let all = [&["cluster", "--output", "json", "--fail-on", "never", "--config", &config], more].concat();
+    let output = service::run(cluster.host(node), &all)?;
+    let failed = |error| Error::new("reading the picture", error).check(String::from_utf8_lossy(&output.stderr));
+    let picture: Value = serde_json::from_slice(&output.stdout).map_err(failed)?;
+    let answer = |name: &str| {
+        let mut rows = picture["nodes"].as_array().into_iter().flatten();
+        let row = rows.find(|row| row["name"] == name);
+        owned((name, row.and_then(|row| row["answer"].as_str()).unwrap_or_default()))
+    };
+    Ok([0, 1].map(|node| answer(cluster.recipe.nodes[node])))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

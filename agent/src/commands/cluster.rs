@@ -3,7 +3,7 @@
 //! The agent that is asked does the asking: it knows the others, and may reach them where whoever types this cannot.
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::{ConfigFlag, FailOn, print};
+use crate::config::Settings;
 use crate::io::call::{self, Failed, Limits, Terms};
 use crate::logs;
 use crate::outcome::{Colour, Failure, Outcome, Output};
@@ -33,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   mtuscope cluster                                 as this node's agent and its peers see it
   mtuscope cluster --from http://10.0.0.12:9747    as another node's does
+  mtuscope cluster --config /etc/mtuscope.yaml     with TLS and credentials as the agent has them
   mtuscope cluster --output json | jq '.odd[], .ways[]'
   kubectl -n mtuscope exec ds/mtuscope -- mtuscope cluster
 
@@ -42,10 +44,9 @@ Exit status:
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,
-    /// Which agent to ask
-    #[arg(long, value_name = "URL", env = "MTUSCOPE_FROM", default_value = "http://127.0.0.1:9747")]
-    #[arg(value_hint = clap::ValueHint::Url)]
-    from: From,
+    /// Which agent to ask [default: this machine's, http://127.0.0.1:9747, or as the configuration has it]
+    #[arg(long, value_name = "URL", env = "MTUSCOPE_FROM", value_hint = clap::ValueHint::Url)]
+    from: Option<From>,
     /// From which severity on what is found makes the exit status 1
     #[arg(long, value_enum, value_name = "LEVEL", env = "MTUSCOPE_FAIL_ON", default_value = "critical")]
     fail_on: FailOn,
@@ -59,6 +60,7 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct From {
     url: String,
+    https: bool,
     host: String,
     port: u16,
 }
@@ -69,29 +71,35 @@ impl FromStr for From {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "not a URL such as http://10.0.0.12:9747".to_owned();
         let url: hyper::Uri = text.parse().map_err(|_| wrong())?;
-        let default = match url.scheme_str() {
-            Some("http") => PORT,
-            Some("https") => return Err("TLS is not spoken here; use http://".to_owned()),
+        let https = match url.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(wrong()),
         };
         if !matches!(url.path(), "" | "/" | PATH) || url.query().is_some() {
             return Err(format!("only the address of an agent, without a path: {PATH} is asked for anyway"));
         }
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("no credentials in a URL, which others see: agents.basic_auth in the configuration".to_owned());
+        }
         let host = url.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { url: text.trim_end_matches('/').to_owned(), host, port: url.port_u16().unwrap_or(default) })
+        let bare = text.trim_end_matches('/').trim_end_matches(PATH).to_owned();
+        Ok(Self { url: bare, https, host, port: url.port_u16().unwrap_or(PORT) })
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
     logs::to_stderr(colour)?;
-    args.config.load()?;
-    let answer = super::runtime()?.block_on(asked(&args.from))?;
-    let matrix: Matrix =
-        serde_json::from_slice(&answer).map_err(|error| args.from.says(&format!("garbage: {error}")))?;
+    let settings = args.config.load()?;
+    let terms = args.config.terms(&settings)?;
+    let from = args.from.clone().unwrap_or_else(|| From::here(&settings, terms.is_tls()));
+    let terms = terms.towards(from.https, &from.host).map_err(|why| from.failed(&why))?;
+    let answer = super::runtime()?.block_on(asked(&from, &terms))?;
+    let matrix: Matrix = serde_json::from_slice(&answer).map_err(|error| from.says(&format!("garbage: {error}")))?;
     if matrix.schema != SCHEMA {
-        return Err(args.from.says(&format!("`{}`, and this mtuscope understands `{SCHEMA}`", matrix.schema)));
+        return Err(from.says(&format!("`{}`, and this mtuscope understands `{SCHEMA}`", matrix.schema)));
     }
     match args.output {
         Output::Text => print::print(&text::cluster(&matrix, print::style(colour)))?,
@@ -102,6 +110,16 @@ pub(crate) fn run(args: &Args, colour: Colour) -> Result<Outcome, Failure> {
 }
 
 impl From {
+    /// Where this machine's agent listens by its configuration. Who speaks TLS to agents is taken to be spoken to so.
+    fn here(settings: &Settings, https: bool) -> Self {
+        let listens = settings.listen.ip();
+        let host = if listens.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listens };
+        let port = settings.for_probes().port;
+        let scheme = if https { "https" } else { "http" };
+        let url = format!("{scheme}://{}", SocketAddr::new(host, port));
+        Self { url, https, host: host.to_string(), port }
+    }
+
     fn says(&self, what: &str) -> Failure {
         Failure(format!("{} answers {what}; is that an agent of mtuscope?", self.url))
     }
@@ -111,14 +129,14 @@ impl From {
     }
 }
 
-async fn asked(from: &From) -> Result<Bytes, Failure> {
+async fn asked(from: &From, terms: &Terms) -> Result<Bytes, Failure> {
     let addresses: Vec<SocketAddr> = match lookup_host((from.host.as_str(), from.port)).await {
         Ok(addresses) => addresses.collect(),
         Err(error) => return Err(from.failed(&format!("looking up {}: {error}", from.host))),
     };
     let mut failed = from.failed(&format!("{} has no address", from.host));
     for to in addresses {
-        match patiently(call::get(to, PATH, "application/json", LIMITS, &Terms::default())).await {
+        match patiently(call::get(to, PATH, "application/json", LIMITS, terms)).await {
             Ok(answer) => return Ok(answer),
             Err(why @ Failed::Broken { .. }) => {
                 let check = "; does an agent run there? --from names another";
@@ -174,12 +192,30 @@ mod tests {
             ("http://[fd00::12]:80/", "fd00::12", 80),
             ("http://node-1", "node-1", PORT),
             ("http://node-1:9747/cluster", "node-1", 9747),
+            ("https://node-1", "node-1", PORT),
         ] {
             assert_eq!(from(text), Ok((host.to_owned(), port)), "{text}");
         }
-        for wrong in ["10.0.0.12", "10.0.0.12:9747", "ftp://x", "http://", "http://x/report", "http://x/?a=b", ""] {
+        for wrong in [
+            "10.0.0.12",
+            "10.0.0.12:9747",
+            "ftp://x",
+            "http://",
+            "http://x/report",
+            "http://x/?a=b",
+            "http://a:b@x",
+            "",
+        ] {
             assert!(from(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn without_a_name_it_is_the_agent_of_this_machine() {
+        let here = |text: &str, https| From::here(&Settings::parse(text, "here".into()).unwrap(), https).url;
+        assert_eq!(here("", false), "http://127.0.0.1:9747");
+        assert_eq!(here("listen: 10.0.0.12:80", true), "https://10.0.0.12:80");
+        assert_eq!(here("listen: \"[fd00::12]:9747\"", false), "http://[fd00::12]:9747");
     }
 
     #[test]

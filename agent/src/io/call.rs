@@ -41,6 +41,11 @@ pub enum Failed {
         /// What happened.
         why: String,
     },
+    /// The two could not agree on TLS, or do not trust each other.
+    NoTls {
+        /// What happened, and what to check.
+        why: String,
+    },
     /// Another status than 200.
     Refused {
         /// The status.
@@ -59,7 +64,7 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Late => write!(f, "did not answer in time"),
-            Self::Broken { why } => f.write_str(why),
+            Self::Broken { why } | Self::NoTls { why } => f.write_str(why),
             Self::Refused { status, said } if said.is_empty() => write!(f, "answered {status}"),
             Self::Refused { status, said } => write!(f, "answered {status}: {said}"),
             Self::TooLarge { limit } => write!(f, "answered more than {limit} bytes"),
@@ -81,7 +86,7 @@ pub async fn get(to: SocketAddr, path: &str, accept: &str, limits: Limits, terms
 async fn talk(to: SocketAddr, path: &str, accept: &str, limit: usize, terms: &Terms) -> Result<Bytes, Failed> {
     let broken = |error: hyper::Error| Failed::Broken { why: in_words(&error, terms) };
     let stream = TcpStream::connect(to).await.map_err(|error| not_connected(to, &error))?;
-    let stream = over(stream, to, terms).await.map_err(|why| Failed::Broken { why })?;
+    let stream = over(stream, to, terms).await.map_err(|why| Failed::NoTls { why })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut request = Request::get(path)
         .header(header::HOST, to.to_string())

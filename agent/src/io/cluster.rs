@@ -121,6 +121,7 @@ fn told(failed: &Failed) -> (Answer, String) {
     let answer = match failed {
         Failed::Late => Answer::Timeout,
         Failed::Broken { .. } => Answer::NoConnection,
+        Failed::NoTls { .. } => Answer::Tls,
         Failed::Refused { status: 401 | 403, .. } => Answer::Unauthorized,
         Failed::Refused { status: 503, .. } => Answer::NotReady,
         Failed::Refused { .. } => Answer::Refused,

@@ -19,7 +19,6 @@ use tokio::time::Instant;
 
 use super::Site;
 use super::pages::{NOT_READY, accept, body, latest, plain, wants_text};
-use crate::io::call::Terms;
 use crate::io::cluster::{self, Plan};
 use crate::publish::text::{self, Style};
 
@@ -81,8 +80,8 @@ impl Desk {
         let (tell, told) = watch::channel(None);
         let desk = Arc::clone(self);
         tokio::spawn(async move {
-            let port = desk.site.orders.borrow().config.port;
-            let matrix = cluster::gather(&published, port, Plan::default(), &Terms::default()).await;
+            let orders = desk.site.orders.borrow().clone();
+            let matrix = cluster::gather(&published, orders.config.port, Plan::default(), &orders.terms).await;
             let forms = tokio::task::spawn_blocking(move || {
                 let json = serde_json::to_vec(&matrix).map(Bytes::from);
                 (json, Bytes::from(text::cluster(&matrix, Style::default())))

@@ -108,7 +108,7 @@ fn read(agents: &Agents) -> Terms {
 fn called(to: SocketAddr, terms: &Terms) -> Result<String, String> {
     match run(get(to, "/report", "*/*", LIMITS, terms)) {
         Ok(body) => Ok(String::from_utf8(body.to_vec()).unwrap()),
-        Err(Failed::Broken { why }) => Err(why),
+        Err(Failed::Broken { why } | Failed::NoTls { why }) => Err(why),
         Err(other) => panic!("{other}"),
     }
 }
