@@ -79,7 +79,7 @@ pub(crate) fn run(file: File, cluster: &Cluster, context: Context, arguments: &[
 }
 
 /// Codes that are not concluded for want of this right.
-fn for_want_of(report: &Report, right: &str) -> BTreeSet<String> {
+pub(crate) fn for_want_of(report: &Report, right: &str) -> BTreeSet<String> {
     report.not_concluded.iter().filter(|row| row.reason.contains(right)).map(|row| row.code.clone()).collect()
 }
 
