@@ -40,7 +40,7 @@ Exit status:
 
 Rights:
   paths are measured with CAP_NET_RAW, as root has it, or less closely where everybody may ping
-  (net.ipv4.ping_group_range); pods' own ends are read with CAP_NET_ADMIN, everything else by any user")]
+  (net.ipv4.ping_group_range); pods' own ends are read with CAP_NET_ADMIN, all else by any user")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigFlag,

@@ -305,6 +305,7 @@ fn telemetry() -> Telemetry {
         telemetry.sources.insert(source, (Duration::from_micros(1500), succeeded));
     }
     telemetry.peer_sources.insert("kernel", PeerSource { peers: 2, succeeded: Some(noon()) });
+    telemetry.peer_sources.insert("kubernetes", PeerSource { peers: 2, succeeded: Some(noon()) });
     telemetry.peer_sources.insert("static", PeerSource { peers: 1, succeeded: Some(noon()) });
     telemetry.round = Some(Duration::from_millis(240));
     telemetry.round_ended = Some(noon());
