@@ -8,7 +8,7 @@ use std::process::Command;
 
 use shipped::{ended, finished, mtuscope};
 
-const COMMANDS: [&str; 6] = ["report", "probe", "checks", "agent", "completions", "man"];
+const COMMANDS: [&str; 7] = ["report", "probe", "cluster", "checks", "agent", "completions", "man"];
 
 /// A variable, a command that heeds it, and the flag that it stands for.
 const VARIABLES: [(&str, &str, &str); 9] = [
