@@ -474,6 +474,7 @@ pub static ALL: &[Registered] = &[
     of::<cluster::VipAbsent>(),
     of::<cluster::VipDuplicate>(),
     of::<itself::PeerSourceStale>(),
+    of::<itself::CoverageLate>(),
 ];
 
 /// The check of this code.

@@ -22,6 +22,7 @@ mod encapsulation;
 mod ground;
 mod judging;
 mod look;
+mod pacing;
 mod reading;
 pub(crate) mod rows;
 mod settings;
@@ -59,6 +60,7 @@ use cards::{Answered, Ask, Cards};
 use devices::Readings;
 use ground::Ground;
 use look::Look;
+use pacing::Pacing;
 use sweeps::Sweeps;
 use transfers::Transfers;
 use turns::Turns;
@@ -150,6 +152,7 @@ pub struct Node {
     cards: Cards,
     vips: vips::Vips,
     turns: Turns,
+    pacing: Pacing,
     sweeps: Sweeps,
     chance: u64,
     round_started: Mono,
@@ -193,6 +196,7 @@ impl Node {
             cards: Cards::default(),
             vips: vips::Vips::default(),
             turns: Turns::default(),
+            pacing: Pacing::new(now.mono),
             sweeps: Sweeps::default(),
             chance: identity.secret,
             round_started: now.mono,
@@ -204,6 +208,7 @@ impl Node {
 
     /// Takes in what the world tells.
     pub fn on(&mut self, input: Input, now: Now) {
+        self.wake(now.mono);
         match input {
             Input::Facts(raw) => self.on_facts(&raw, now),
             Input::Routes(raw) => self.on_routes(*raw, now),
@@ -247,6 +252,7 @@ impl Node {
 
     /// The next thing to do, if there is one now.
     pub fn poll(&mut self, now: Now) -> Option<Output> {
+        self.wake(now.mono);
         if let Some(output) = self.wanted.pop_front() {
             return Some(output);
         }
@@ -258,6 +264,7 @@ impl Node {
         }
         self.take_finished(now);
         if let Some(transmit) = self.prober.poll_transmit(now.mono) {
+            self.pacing.sent();
             return Some(Output::Transmit(transmit));
         }
         self.take_finished(now);
@@ -382,6 +389,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         paths: BTreeMap::<PathKey, _>::new(),
         beside: BTreeMap::new(),
         hearing: None,
+        pace: Fact::Absent,
         vips: Vec::new(),
         fellows: Fact::Unread(Unread::new(Source::Agents, Reason::NotYet)),
         wire: Wire::Raw,

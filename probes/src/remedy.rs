@@ -22,9 +22,11 @@ mod keep;
 mod kubernetes;
 mod network;
 mod offload;
+mod pace;
 mod pods;
 mod queues;
 mod sysctl;
+mod tunnel;
 mod underlay;
 mod vtep;
 
@@ -41,6 +43,7 @@ pub use cni::Broken as CniBroken;
 pub use counters::CounterFault;
 pub use delivery::DeliveryFault;
 pub use kubernetes::VipHeld;
+pub use pace::HeldUp;
 pub use vtep::{PortAt, VtepEntry};
 
 /// Something that must become true.
@@ -51,6 +54,8 @@ pub enum Fix {
         /// Why it is not, as far as that is told.
         why: Option<String>,
     },
+    /// Rounds end within the interval.
+    Pace(HeldUp),
     /// Pods get addresses on this node.
     Addresses(AddressesFault),
     /// What a counter or a table of the machine tells of is no more.
@@ -441,15 +446,15 @@ pub fn steps(fixes: &[Fix], setup: Setup) -> Vec<Vec<String>> {
 
 fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
     match &group[0] {
-        Fix::LinkUp { link, tunnel: true, .. } => tunnel_up(link, setup),
+        Fix::LinkUp { link, tunnel: true, .. } => tunnel::up(link, setup),
         Fix::LinkUp { link, no_carrier, master, .. } => host::link_up(link, *no_carrier, master.as_deref(), setup.host),
         Fix::LinkMtu { .. } => host::link_mtus(group, setup.host),
-        Fix::OverlayMtu { tunnel, mtu, overhead } => overlay_mtu(tunnel, *mtu, *overhead, setup),
+        Fix::OverlayMtu { tunnel, mtu, overhead } => tunnel::mtu(tunnel, *mtu, *overhead, setup),
         Fix::CalicoSearch { link, mtu } => calico::search(link, *mtu),
         Fix::RoomOnEveryNode { has, room } => network::room_on_every_node(*has, *room),
         Fix::Queues { link, queues, at_hypervisor: true } => queues::from_hypervisor(link, *queues),
         Fix::Queues { link, queues, at_hypervisor: false } => queues::here(link, *queues),
-        Fix::PodMtu { tunnel, mtu } => pod_mtu(tunnel.as_deref(), *mtu, setup),
+        Fix::PodMtu { tunnel, mtu } => tunnel::pod_mtu(tunnel.as_deref(), *mtu, setup),
         Fix::RecreatePods => pods::recreate(),
         Fix::PodLinkEnds { links, ports, pods } => pods::ends(links, ports, pods),
         Fix::RouteMtu { to, link, from, mtu } => network::route_mtu(to, link, *from, *mtu),
@@ -484,6 +489,7 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::VipHeldOnce(held) => kubernetes::vip_held_once(held),
         Fix::Counted(fault) => counters::mended(fault, setup),
         Fix::ApiHeard { why } => kubernetes::api_heard(why.as_deref()),
+        Fix::Pace(held) => pace::kept(held),
         Fix::VipInterface { manifest, interface, candidates } => {
             kubernetes::vip_interface(manifest, interface, candidates)
         }
@@ -506,40 +512,6 @@ fn maker(tunnel: &str, setup: Setup) -> Cni {
         Cni::Unknown => false,
     };
     if made { setup.cni } else { Cni::Unknown }
-}
-
-fn overlay_mtu(tunnel: &str, mtu: LinkMtu, overhead: u32, setup: Setup) -> Vec<String> {
-    let outer = mtu.bytes() + overhead;
-    let mut lines = match maker(tunnel, setup) {
-        Cni::Calico => calico::mtu(mtu),
-        Cni::Flannel => flannel::mtu(tunnel, mtu, outer),
-        Cni::Cilium => cilium::mtu(mtu, outer),
-        Cni::Unknown => host::device_mtu(tunnel, mtu),
-    };
-    lines.extend(pods::recreate());
-    lines
-}
-
-fn pod_mtu(tunnel: Option<&str>, mtu: LinkMtu, setup: Setup) -> Vec<String> {
-    match tunnel.map_or(setup.cni, |tunnel| maker(tunnel, setup)) {
-        Cni::Calico => calico::mtu(mtu),
-        Cni::Flannel => flannel::pod_mtu(mtu),
-        Cni::Cilium | Cni::Unknown => vec![format!(
-            "Set `\"mtu\": {mtu}` in the CNI configuration of every node (/etc/cni/net.d), or whatever generates it."
-        )],
-    }
-}
-
-fn tunnel_up(tunnel: &str, setup: Setup) -> Vec<String> {
-    let again = match maker(tunnel, setup) {
-        Cni::Calico => calico::restart_here(),
-        Cni::Flannel => flannel::restart_here(),
-        Cni::Cilium => cilium::restart_here(),
-        Cni::Unknown => {
-            vec!["What leads through it went with it: see that whatever programs the tunnel does so again.".into()]
-        }
-    };
-    std::iter::once(format!("$ ip link set dev {tunnel} up")).chain(again).collect()
 }
 
 #[cfg(test)]

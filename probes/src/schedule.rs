@@ -28,6 +28,7 @@
 //! their trouble takes more packets than a round should: then the round is longer.
 
 mod lanes;
+pub mod pace;
 #[cfg(test)]
 mod simulation;
 mod stable;
@@ -139,6 +140,11 @@ impl Coverage {
     pub const fn probed(&self) -> usize {
         self.stable + self.suspects + self.rotating
     }
+
+    /// What [`Self::within`] is where rounds start an interval apart, as they should.
+    pub fn promised(&self, interval: Duration) -> Duration {
+        within(interval.mul_f64(1.0 + JITTER), self.rounds)
+    }
 }
 
 /// Who was probed when.
@@ -208,8 +214,7 @@ impl Schedule {
             suspects: count(&[Lane::Suspect]),
             rotating: count(&[Lane::Newcomer, Lane::Rotation]),
             rounds,
-            // From the start of the round that probed it first to the end of the one that does so next.
-            within: pace.saturating_mul(rounds.saturating_add(1)),
+            within: within(pace, rounds),
         };
         Turn { picked, coverage }
     }
@@ -295,6 +300,11 @@ impl Schedule {
             }
         }
     }
+}
+
+/// From the start of the round that probed a peer first to the end of the one that does so next.
+const fn within(pace: Duration, rounds: u32) -> Duration {
+    pace.saturating_mul(rounds.saturating_add(1))
 }
 
 /// Whether a node may turn to a peer out of turn: in every round, or in one of so many that a herd at most does at once.

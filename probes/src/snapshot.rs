@@ -31,6 +31,7 @@ use crate::path::{Learned, Limit, Measured, PathKey, Plane, Verdict};
 use crate::peers::Peer;
 use crate::peers::hearing::Hearing;
 use crate::prober::Wire;
+use crate::schedule::pace::Pace;
 use crate::subject::Subject;
 use crate::tables::Tables;
 use crate::transfer::Made;
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub beside: BTreeMap<PathKey, Path>,
     /// How the Kubernetes API stands; `None` where it is not asked.
     pub hearing: Option<Hearing>,
+    /// Whether the schedule is kept; `Absent` where none is, or no round is over.
+    pub pace: Fact<Pace>,
     /// What other nodes say of themselves.
     pub fellows: Fact<Fellows>,
     /// By what their probes leave.

@@ -38,6 +38,7 @@ impl Node {
             self.start_sweeps(now.mono);
             self.ask_cards(now);
             self.ask_vips();
+            self.end_pacing(now);
         }
         let outcomes = checks::judge_from(self.config.vantage, &self.snapshot, self.config.work);
         let not_concluded = not_concluded(&outcomes, &self.snapshot, &self.turns);

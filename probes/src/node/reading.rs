@@ -112,6 +112,7 @@ impl Node {
             let beside = beside::targets(&self.snapshot, |peer| self.turns.include(peer));
             targets.into_iter().chain(beside).for_each(|target| self.prober.start(target, now.mono));
         }
+        self.begin_pacing(now.mono);
     }
 
     fn take_routes(&mut self, raw: RawRoutes, now: Now) {

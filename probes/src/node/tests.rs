@@ -2,6 +2,7 @@
 
 mod announced;
 mod changes;
+mod coverage;
 mod devices;
 mod transfers;
 mod turns;

@@ -7,6 +7,7 @@
 //! another round, and from when the ground moved under its measurement ([`super::ground`]) until it was measured again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::fact::{Fact, Reason, Unread};
@@ -105,6 +106,11 @@ impl Turns {
         unread.reason == Reason::NotYet && !self.cover(subject)
     }
 
+    /// The time in which every peer is measured, if rounds start an interval apart; `None` where everybody is measured.
+    pub(super) fn promised(&self, interval: Duration) -> Option<Duration> {
+        self.round.as_ref().map(|round| round.coverage.promised(interval))
+    }
+
     /// What the report says of it.
     pub(super) fn row(&self) -> Option<ScheduleRow> {
         let coverage = self.round.as_ref()?.coverage;
@@ -146,8 +152,6 @@ fn add(peer: &mut Candidate<'_>, path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::Timestamp;
 
     use super::*;

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -395,4 +397,47 @@ fn those_that_stay_do_not_wait_for_those_that_come() {
         }
     }
     assert!(longest <= 13, "{longest}");
+}
+
+/// Runs rounds that start `pace` apart, and tells the first in which somebody is late.
+fn first_late(nodes: usize, pace: Duration, rounds: usize) -> Option<usize> {
+    let peers = cluster(nodes);
+    let mut node = Node::new("worker-3.example");
+    let mut waits = pace::Waits::default();
+    (0..rounds).find(|_| {
+        node.time += pace.saturating_sub(INTERVAL.mul_f64(1.0 + JITTER));
+        let before = node.stamps();
+        let turn = node.round(&peers, clean).turn;
+        let others = || peers.iter().filter(|peer| peer.name != "worker-3.example").map(|peer| peer.name.as_str());
+        let of = |results: &BTreeMap<String, Timestamp>, name: &str| results.get(name).copied();
+        let promised = turn.coverage.promised(INTERVAL);
+        waits.begin(others().map(|name| (name, of(&before, name))), promised, Mono::new(node.time));
+        let after = node.stamps();
+        waits.end(others().map(|name| (name, of(&after, name))), Mono::new(node.time)).late > 0
+    })
+}
+
+impl Node {
+    /// When each peer was measured.
+    fn stamps(&self) -> BTreeMap<String, Timestamp> {
+        let stamp = |at: Duration| Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(at).unwrap();
+        self.results.iter().map(|(name, result)| (name.clone(), stamp(result.at))).collect()
+    }
+}
+
+#[test]
+fn rounds_in_time_make_nobody_late_and_rounds_of_twice_the_interval_do() {
+    assert_eq!(first_late(1000, INTERVAL.mul_f64(1.1), 60), None);
+    assert_eq!(first_late(1000, INTERVAL.mul_f64(1.5), 60), None, "half as long again is within the margin");
+    // Fourteen times 33 s are promised, so 753 s are late: twelve rounds of 66 s, of the thirteen that a turn takes once not
+    // everybody is new.
+    let late = first_late(1000, INTERVAL.mul_f64(2.2), 60);
+    assert!(late.is_some_and(|round| (12..26).contains(&round)), "{late:?}");
+}
+
+#[test]
+fn ten_thousand_are_late_by_their_own_long_time() {
+    // 126 times 33 s are promised, so 6,297 s are late, which rounds of ten times the interval reach in twenty.
+    assert_eq!(first_late(10_000, INTERVAL * 10, 25), Some(21));
+    assert_eq!(first_late(10_000, INTERVAL.mul_f64(1.1), 25), None);
 }

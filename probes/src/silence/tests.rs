@@ -57,6 +57,7 @@ fn nothing() -> Snapshot {
         paths: BTreeMap::new(),
         beside: BTreeMap::new(),
         hearing: None,
+        pace: crate::fact::Fact::Absent,
         fellows: crate::fact::Fact::Absent,
         vips: Vec::new(),
         expect: Expect::default(),

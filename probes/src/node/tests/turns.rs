@@ -12,7 +12,7 @@ const PEERS: usize = 300;
 const BAD: &str = "10.8.0.42";
 
 /// A node with many peers of one path each.
-fn crowd() -> Config {
+pub(super) fn crowd() -> Config {
     let mut config = Config::new("n1");
     config.peers.kernel = false;
     config.probing.stable_peers = Some(4);
@@ -20,11 +20,11 @@ fn crowd() -> Config {
     config
 }
 
-fn peer_at(address: &str) -> StaticPeer {
+pub(super) fn peer_at(address: &str) -> StaticPeer {
     StaticPeer { name: address.into(), underlay: ip(address).into(), overlay: Dual::NONE, pods: Vec::new() }
 }
 
-fn all_well(_: IpAddr, _: u32) -> Wire {
+pub(super) fn all_well(_: IpAddr, _: u32) -> Wire {
     Wire::Answers
 }
 
