@@ -10,8 +10,9 @@
 //! Two hardware addresses are not two machines yet: a machine with two links on one network answers by both, and bonds
 //! answer by each of theirs. Whose they are is told by this node's own links, by other nodes' cards, and by the neighbour
 //! table. Two known owners are two machines; so are an owner whose card lists all that is its own, and a stranger. All
-//! else is not concluded: a hardware address that two cards claim is nobody's, and a neighbour entry of the address
-//! in question itself says only who answered for it last.
+//! else is not concluded: a hardware address that two claim is nobody's, VRRP's is of every router of a group, and a
+//! neighbour entry of the address in question itself says only who answered for it last. An address that this node has on
+//! `lo` or on a dummy makes it no holder: with kube-proxy's IPVS every node has those of Services.
 //!
 //! A take-over takes as long as the lease of the one that is gone, and some tries; [`LEASES`] times the lease is waited
 //! for, whatever the rounds are. What is seen is kept with how long it has been so ([`Vip`]), and the checks judge that.
@@ -290,6 +291,13 @@ fn read(node: &Snapshot, ask: &Ask, frames: &[Vec<u8>]) -> Result<Seen, Unread> 
         Ok(holders) => match holders.into_iter().next() {
             Some(holder) => Ok(Seen::Held(holder)),
             None => {
+                if let Some(link) = stands_on(node, IpAddr::V4(*address)).next() {
+                    let why = "which answers or not by arp_ignore, and this node does not hear itself";
+                    return Err(unclear(format!(
+                        "nobody else answers for {address}, and it is on {}, {why}",
+                        link.name
+                    )));
+                }
                 let witness = witnesses.iter().find(|(witness, _)| of(*witness).next().is_some());
                 let (_, witness) = witness.ok_or_else(|| {
                     unclear(format!(
@@ -304,6 +312,18 @@ fn read(node: &Snapshot, ask: &Ask, frames: &[Vec<u8>]) -> Result<Seen, Unread> 
             }
         },
     }
+}
+
+/// Links of this node that have an address.
+fn stands_on(node: &Snapshot, address: IpAddr) -> impl Iterator<Item = &Link> {
+    let all = node.tables.links().iter();
+    all.filter(move |link| node.tables.addresses_of(link.index).any(|own| own.address == address))
+}
+
+/// Whether a node that has an address there is its holder. On `lo` and on a dummy, as kube-proxy's `kube-ipvs0`, every
+/// node may have it.
+fn answers(link: &Link) -> bool {
+    !matches!(link.kind.as_str(), "loopback" | "dummy")
 }
 
 const fn unclear(why: String) -> Unread {
@@ -324,7 +344,7 @@ struct Owners {
 impl Owners {
     fn of(node: &Snapshot, macs: &BTreeSet<Mac>, ask: &Ask) -> Self {
         let (link, address) = (ask.link, IpAddr::V4(ask.about.address));
-        let held = node.tables.is_own(address);
+        let held = stands_on(node, address).any(answers);
         let own = card::macs(node);
         let fellows = node.fellows.known().map(Fellows::nodes).unwrap_or_default();
         let mut owners = Self { known: BTreeMap::new(), whole: held, contested: false, strangers: Vec::new() };
@@ -334,7 +354,8 @@ impl Owners {
         for &mac in macs {
             let mut claims = fellows.iter().filter(|fellow| fellow.card.macs.contains(&mac));
             let by_card = claims.next();
-            owners.contested |= claims.next().is_some();
+            let several = claims.next().is_some() || (own.contains(&mac) && by_card.is_some());
+            owners.contested |= several || mac.is_of_vrrp();
             let by_entry = || {
                 let entry = node.tables.neighbours_of(link);
                 let entry = entry.filter(|entry| entry.mac == Some(mac) && entry.address != address);
