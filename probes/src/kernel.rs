@@ -75,6 +75,11 @@ impl Mac {
     pub fn is_unicast(self) -> bool {
         self.0 != [0; 6] && self.0[0] & 1 == 0
     }
+
+    /// Whether it is that of a group of VRRP, whose routers all have it (RFC 9568 §7.3).
+    pub const fn is_of_vrrp(self) -> bool {
+        matches!(self.0, [0, 0, 0x5e, 0, 1 | 2, _])
+    }
 }
 
 impl std::fmt::Display for Mac {

@@ -64,6 +64,8 @@ pub(super) struct Cards {
     /// What this node says of itself, as far as others are held against it.
     own: Option<(Vec<CardLink>, Vec<CardTunnel>)>,
     hurry: u32,
+    /// Peers that are never asked.
+    beyond: usize,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +77,9 @@ struct Known {
 
 impl Cards {
     /// Takes what this node says of itself now.
-    fn look_at_own(&mut self, own: (Vec<CardLink>, Vec<CardTunnel>), now: Mono) {
+    fn look_at_own(&mut self, mut own: (Vec<CardLink>, Vec<CardTunnel>), now: Mono) {
+        // Addresses come and go, kube-vip's and temporary ones of IPv6, and nobody is held against them.
+        own.0.iter_mut().for_each(|link| link.addresses.clear());
         if self.own.replace(own.clone()).is_some_and(|before| before != own) {
             self.hurry = HURRY;
             self.known.values_mut().for_each(|known| (known.said, known.due) = (None, now));
@@ -87,6 +91,7 @@ impl Cards {
         let mut agents: Vec<Agent> = peers.iter().flat_map(Peer::agents).collect();
         agents.retain(|agent| agent.vantage == Vantage::Node);
         agents.sort_by_cached_key(|agent| std::cmp::Reverse(schedule::rank(node, &agent.peer)));
+        self.beyond = agents.len().saturating_sub(ASKED);
         agents.truncate(ASKED);
         self.known.retain(|peer, _| agents.iter().any(|agent| agent.peer == *peer));
         let period = interval.saturating_mul(if self.hurry > 0 { 1 } else { PERIOD });
@@ -115,19 +120,22 @@ impl Cards {
         *known = Known { under_way: false, due, said: Some((said, now)) };
     }
 
-    fn fellows(&self) -> Fact<Fellows> {
+    /// What others say, to the node of this name. A peer may be this very node, by an address that moves.
+    fn fellows(&self, node: &str) -> Fact<Fellows> {
         if self.hurry > 0 {
             return Fact::Unread(Unread::new(Source::Agents, Reason::NotYet));
         }
-        let mut fellows = Fellows::default();
+        let mut fellows = Fellows { beyond: self.beyond, ..Fellows::default() };
         for (peer, known) in &self.known {
             match &known.said {
+                Some((Ok(card), _)) if card.node == node => {}
                 Some((Ok(card), _)) => fellows.told.push(Fellow { peer: peer.clone(), card: card.clone() }),
                 Some((Err(why), _)) => fellows.silent.push((peer.clone(), why.clone())),
                 None => fellows.awaited += 1,
             }
         }
-        if fellows.told.is_empty() && fellows.silent.is_empty() {
+        let nobody = fellows.told.is_empty() && fellows.silent.is_empty();
+        if nobody && (fellows.awaited > 0 || self.known.is_empty()) {
             return Fact::Unread(Unread::new(Source::Agents, Reason::NotYet));
         }
         Fact::Known(fellows)
@@ -151,13 +159,13 @@ impl Node {
             let asks = self.cards.ask(&config.node, peers, config.port, config.probing.interval, now.mono);
             self.wanted.extend(asks.into_iter().map(Output::AskCard));
         }
-        self.snapshot.fellows = self.cards.fellows();
+        self.snapshot.fellows = self.cards.fellows(&self.config.node);
     }
 
     pub(super) fn on_card(&mut self, answered: Answered, now: Now) {
         let due = now.mono + self.jittered(self.config.probing.interval.saturating_mul(PERIOD));
         self.cards.take(answered, due, now.mono);
-        self.snapshot.fellows = self.cards.fellows();
+        self.snapshot.fellows = self.cards.fellows(&self.config.node);
     }
 }
 

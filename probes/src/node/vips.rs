@@ -10,7 +10,9 @@
 //! Two hardware addresses are not two machines yet: a machine with two links on one network answers by both, and bonds
 //! answer by each of theirs. Whose they are is told by this node's own links, by other nodes' cards, and by the neighbour
 //! table. Two known owners are two machines; so are an owner whose card lists all that is its own, and a stranger. All
-//! else is not concluded.
+//! else is not concluded: a hardware address that two claim is nobody's, VRRP's is of every router of a group, and a
+//! neighbour entry of the address in question itself says only who answered for it last. An address that this node has on
+//! `lo` or on a dummy makes it no holder: with kube-proxy's IPVS every node has those of Services.
 //!
 //! A take-over takes as long as the lease of the one that is gone, and some tries; [`LEASES`] times the lease is waited
 //! for, whatever the rounds are. What is seen is kept with how long it has been so ([`Vip`]), and the checks judge that.
@@ -24,8 +26,8 @@ use crate::declared::kubevip::{KubeVip, Mode};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::{Link, LinkIndex, Mac};
 use crate::peers::Peer;
-use crate::snapshot::Snapshot;
 use crate::snapshot::vips::{Holder, Seen, Vip};
+use crate::snapshot::{Fellows, Snapshot};
 use crate::tables::covers;
 use crate::units::{Mono, Now};
 use crate::wire::arp;
@@ -276,7 +278,7 @@ fn read(node: &Snapshot, ask: &Ask, frames: &[Vec<u8>]) -> Result<Seen, Unread> 
         let why = format!("a proxy on the network answers for every address, for {address} as for {unused}");
         return Err(unclear(why));
     }
-    let owners = Owners::of(node, &macs, ask.link, node.tables.is_own(IpAddr::V4(*address)));
+    let owners = Owners::of(node, &macs, ask);
     match owners.tell() {
         Err(()) => {
             let all: Vec<String> = macs.iter().map(ToString::to_string).collect();
@@ -289,6 +291,13 @@ fn read(node: &Snapshot, ask: &Ask, frames: &[Vec<u8>]) -> Result<Seen, Unread> 
         Ok(holders) => match holders.into_iter().next() {
             Some(holder) => Ok(Seen::Held(holder)),
             None => {
+                if let Some(link) = stands_on(node, IpAddr::V4(*address)).next() {
+                    let why = "which answers or not by arp_ignore, and this node does not hear itself";
+                    return Err(unclear(format!(
+                        "nobody else answers for {address}, and it is on {}, {why}",
+                        link.name
+                    )));
+                }
                 let witness = witnesses.iter().find(|(witness, _)| of(*witness).next().is_some());
                 let (_, witness) = witness.ok_or_else(|| {
                     unclear(format!(
@@ -305,6 +314,18 @@ fn read(node: &Snapshot, ask: &Ask, frames: &[Vec<u8>]) -> Result<Seen, Unread> 
     }
 }
 
+/// Links of this node that have an address.
+fn stands_on(node: &Snapshot, address: IpAddr) -> impl Iterator<Item = &Link> {
+    let all = node.tables.links().iter();
+    all.filter(move |link| node.tables.addresses_of(link.index).any(|own| own.address == address))
+}
+
+/// Whether a node that has an address there is its holder. On `lo` and on a dummy, as kube-proxy's `kube-ipvs0`, every
+/// node may have it.
+fn answers(link: &Link) -> bool {
+    !matches!(link.kind.as_str(), "loopback" | "dummy")
+}
+
 const fn unclear(why: String) -> Unread {
     Unread::new(Source::Probes, Reason::Unsupported { why })
 }
@@ -315,22 +336,29 @@ struct Owners {
     known: BTreeMap<String, Vec<Mac>>,
     /// Of those, whose hardware addresses are all known.
     whole: bool,
+    /// Whether several claim one.
+    contested: bool,
     strangers: Vec<Mac>,
 }
 
 impl Owners {
-    fn of(node: &Snapshot, macs: &BTreeSet<Mac>, link: LinkIndex, held: bool) -> Self {
+    fn of(node: &Snapshot, macs: &BTreeSet<Mac>, ask: &Ask) -> Self {
+        let (link, address) = (ask.link, IpAddr::V4(ask.about.address));
+        let held = stands_on(node, address).any(answers);
         let own = card::macs(node);
-        let fellows = node.fellows.known().map(|fellows| fellows.told.as_slice()).unwrap_or_default();
-        let mut owners = Self { known: BTreeMap::new(), whole: held, strangers: Vec::new() };
+        let fellows = node.fellows.known().map(Fellows::nodes).unwrap_or_default();
+        let mut owners = Self { known: BTreeMap::new(), whole: held, contested: false, strangers: Vec::new() };
         if held {
             owners.known.insert(OWN.into(), Vec::new());
         }
         for &mac in macs {
-            let by_card =
-                fellows.iter().find(|fellow| fellow.card.macs.contains(&mac)).map(|fellow| fellow.peer.clone());
+            let mut claims = fellows.iter().filter(|fellow| fellow.card.macs.contains(&mac));
+            let by_card = claims.next();
+            let several = claims.next().is_some() || (own.contains(&mac) && by_card.is_some());
+            owners.contested |= several || mac.is_of_vrrp();
             let by_entry = || {
-                let entry = node.tables.neighbours_of(link).filter(|entry| entry.mac == Some(mac));
+                let entry = node.tables.neighbours_of(link);
+                let entry = entry.filter(|entry| entry.mac == Some(mac) && entry.address != address);
                 let mut peers =
                     entry.filter_map(|entry| node.peers.iter().find(|peer| peer.underlay.holds(entry.address)));
                 peers.next().map(|peer| peer.name.clone())
@@ -338,8 +366,9 @@ impl Owners {
             if own.contains(&mac) {
                 owners.whole = true;
                 owners.known.entry(OWN.into()).or_default().push(mac);
-            } else if let Some(name) = by_card.clone().or_else(by_entry) {
-                owners.whole |= by_card.is_some();
+            } else if let Some(name) = by_card.map(|fellow| fellow.peer.clone()).or_else(by_entry) {
+                // A card that is full may have been cut off.
+                owners.whole |= by_card.is_some_and(|fellow| fellow.card.macs.len() < card::MACS);
                 owners.known.entry(name).or_default().push(mac);
             } else {
                 owners.strangers.push(mac);
@@ -350,7 +379,11 @@ impl Owners {
 
     /// The machines; `Err` where it is not known whether there is one or more.
     fn tell(self) -> Result<Vec<Holder>, ()> {
-        let Self { known, whole, strangers } = self;
+        let Self { known, whole, contested, strangers } = self;
+        let answering = known.values().map(Vec::len).sum::<usize>() + strangers.len();
+        if contested && answering > 1 {
+            return Err(());
+        }
         let machines = known.len();
         let mut holders: Vec<Holder> =
             known.into_iter().map(|(node, macs)| Holder { node: Some(node), macs }).collect();

@@ -41,6 +41,12 @@ impl Card {
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         self.node.into_iter().chain(self.twin)
     }
+
+    /// All of it but for some addresses.
+    pub(super) fn without(&self, is_unwanted: impl Fn(IpAddr) -> bool) -> Self {
+        let left = |addresses: Dual| addresses.filter(|address| !is_unwanted(address));
+        Self { node: left(self.node), twin: left(self.twin), ..self.clone() }
+    }
 }
 
 /// Every card, and who had which address.

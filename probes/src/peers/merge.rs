@@ -20,7 +20,9 @@
 //! that may be on another network is never taken for a tunnel's end. Where nothing is found of a node, its address is all
 //! there is.
 //!
-//! *This node* is left out, by its name and by its addresses, and its twin with it. Seen from a pod it is a peer
+//! *This node* is left out, by its name, else by its addresses, and its twin with it. Where its name is announced, no other
+//! node is this one: an address of another that this node has is one that moved here, as kube-vip's does when a kubelet
+//! took it for its node's own, and that node is looked for by the rest. Seen from a pod it is a peer
 //! like others but for the twin, which is this very pod.
 //!
 //! *Who is forgotten*: a node that is not announced any more is found in the tables or not at all. As long as the tables
@@ -94,9 +96,15 @@ impl Directory {
     /// The cards of other nodes, and the announced addresses of this one.
     fn in_force(&self, node: &str, config: &Peers, tables: &Tables) -> (Vec<Card>, Dual) {
         let (mut others, mut own) = (Vec::new(), Dual::NONE);
+        let is_named = self.cards.all().contains_key(node);
         for card in self.cards.all().values().filter(|_| config.kubernetes) {
-            if card.name != node && !card.addresses().any(|address| tables.is_own(address)) {
+            let has_own = card.addresses().any(|address| tables.is_own(address));
+            if card.name != node && !has_own {
                 others.push(card.clone());
+            } else if card.name != node && is_named {
+                let left = card.without(|address| tables.is_own(address));
+                let is_known = self.joined.get(&card.name).is_some_and(|known| !known.is_empty());
+                others.extend(Some(left).filter(|left| is_known || left.addresses().next().is_some()));
             } else if self.in_pod && !card.node.is_empty() {
                 others.push(Card { twin: Dual::NONE, ..card.clone() });
             } else {

@@ -1,5 +1,6 @@
 //! Other nodes as they speak of themselves: what this one is held against.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::card::{Told, ToldLink};
@@ -14,6 +15,8 @@ pub struct Fellows {
     pub silent: Vec<(String, String)>,
     /// How many have not answered yet.
     pub awaited: usize,
+    /// How many more there are that are never asked, because the cluster is large.
+    pub beyond: usize,
 }
 
 /// One node.
@@ -33,10 +36,18 @@ impl Fellow {
 }
 
 impl Fellows {
-    /// Those that gave a card, each node once: a peer may be known under two names, and its word counts once.
+    /// Those that gave a card, each node once: a peer may be known under two names, and its word counts once. Who is
+    /// known by the name that it gives comes first, so that nobody takes another's word by giving that one's name.
     pub fn nodes(&self) -> Vec<&Fellow> {
-        let mut names = std::collections::BTreeSet::new();
-        self.told.iter().filter(|fellow| names.insert(fellow.card.node.as_str())).collect()
+        let mut names = BTreeSet::new();
+        let (sure, others): (Vec<&Fellow>, Vec<&Fellow>) =
+            self.told.iter().partition(|fellow| fellow.peer == fellow.card.node);
+        sure.into_iter().chain(others).filter(|fellow| names.insert(fellow.card.node.as_str())).collect()
+    }
+
+    /// How many were asked and have said nothing.
+    pub const fn unheard(&self) -> usize {
+        self.silent.len() + self.awaited
     }
 
     /// Why there are too few to compare with.
@@ -52,5 +63,20 @@ impl Fellows {
             }
         };
         Unread::new(Source::Agents, Reason::Unsupported { why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_one_voice_and_nobody_takes_it_by_its_name() {
+        let fellow =
+            |peer: &str, node: &str| Fellow { peer: peer.into(), card: Told { node: node.into(), ..Told::default() } };
+        let told = vec![fellow("10.0.0.12", "master-2"), fellow("evil", "master-3"), fellow("master-3", "master-3")];
+        let fellows = Fellows { told, ..Fellows::default() };
+        let peers: Vec<&str> = fellows.nodes().into_iter().map(|fellow| fellow.peer.as_str()).collect();
+        assert_eq!(peers, ["master-3", "10.0.0.12"]);
     }
 }

@@ -8,6 +8,9 @@
 //! **warning**, and critical once it explains sizes that vanish. Where a router lies in between it can tell the sender
 //! what fits, and pools of nodes with jumbo frames beside others are built on purpose: for information.
 //!
+//! A larger link whose routes say that no more is sent than the others take (`mtu` of the route) is no difference that
+//! anybody meets.
+//!
 //! Left alone is what the operator has a word on (`expect.underlay_mtu`): each node is held against that, by another code.
 //! Links that lead to no peer are never compared. A node whose agent does not answer has no say.
 //!
@@ -31,7 +34,7 @@ use crate::remedy::Fix;
 use crate::report::{Role, Severity};
 use crate::snapshot::{Fellows, Snapshot};
 use crate::subject::Subject;
-use crate::units::LinkMtu;
+use crate::units::{IpSize, LinkMtu};
 
 use super::NodeTunnelDiffers;
 use super::alike::{self, NAMED, Standing};
@@ -173,6 +176,8 @@ struct Vote {
     peer: String,
     mtu: LinkMtu,
     same_network: bool,
+    /// What this node's route lets through at most.
+    sent: Option<IpSize>,
 }
 
 /// By this node's link that leads there, what others say of theirs. One voice a node and link.
@@ -189,7 +194,8 @@ fn votes(node: &Snapshot, fellows: &Fellows) -> BTreeMap<LinkIndex, Vec<Vote>> {
             }
             let voices = votes.entry(hop.link).or_default();
             if voices.iter().all(|vote| vote.peer != fellow.peer) {
-                voices.push(Vote { peer: fellow.peer.clone(), mtu: theirs.mtu, same_network: hop.gateway.is_none() });
+                let (same_network, sent) = (hop.gateway.is_none(), route.and_then(|route| route.mtu));
+                voices.push(Vote { peer: fellow.peer.clone(), mtu: theirs.mtu, same_network, sent });
             }
         }
     }
@@ -206,6 +212,10 @@ fn judge_link(node: &Snapshot, fellows: &Fellows, link: &Link, votes: &[Vote], j
         Ok(Standing::Pair(other)) => (other, 1, 2),
     };
     let theirs = || votes.iter().filter(|vote| vote.mtu == most);
+    let fits = |vote: &Vote| vote.sent.is_some_and(|sent| sent <= most.carries());
+    if link.mtu > most && theirs().all(fits) {
+        return;
+    }
     let same_network = theirs().any(|vote| vote.same_network);
     let severity = if same_network && compared > 2 { Severity::Warning } else { Severity::Info };
     let evidence = Evidence {

@@ -62,10 +62,10 @@ fn who_has_not_answered_is_not_asked_again_meanwhile_and_who_left_is_forgotten()
     let all = peers(2);
     let first = asked(&mut cards, &all, 0);
     assert_eq!((first.len(), asked(&mut cards, &all, 5000).len()), (2, 0));
-    assert!(matches!(cards.fellows(), Fact::Unread(_)));
+    assert!(matches!(cards.fellows("me"), Fact::Unread(_)));
     assert_eq!(asked(&mut cards, &all[..1], 5000), [""; 0]);
     answer(&mut cards, &first, 5000);
-    assert_eq!(cards.fellows().known().unwrap().told.len(), 1, "an answer of who left is no news");
+    assert_eq!(cards.fellows("me").known().unwrap().told.len(), 1, "an answer of who left is no news");
 }
 
 #[test]
@@ -87,15 +87,51 @@ fn a_node_that_changed_asks_everybody_anew_and_forgets_what_they_said_before() {
     cards.look_at_own(own(1500), second(30));
     assert_eq!(asked(&mut cards, &all, 30), [""; 0]);
     cards.look_at_own(own(1400), second(60));
-    assert!(matches!(cards.fellows(), Fact::Unread(_)), "what they said before says little");
+    assert!(matches!(cards.fellows("me"), Fact::Unread(_)), "what they said before says little");
     for round in 0..u64::from(HURRY) {
         let again = asked(&mut cards, &all, 60 + round * 31);
         let is_last = round + 1 == u64::from(HURRY);
-        assert_eq!((again.len(), cards.fellows().known().is_some()), (2, is_last), "round {round}");
+        assert_eq!((again.len(), cards.fellows("me").known().is_some()), (2, is_last), "round {round}");
         answer(&mut cards, &again, 60 + round * 31);
     }
-    assert_eq!(cards.fellows().known().unwrap().told.len(), 2);
+    assert_eq!(cards.fellows("me").known().unwrap().told.len(), 2);
     assert_eq!(asked(&mut cards, &all, 60 + 31 * u64::from(HURRY)), [""; 0]);
+}
+
+#[test]
+fn an_address_that_comes_or_goes_is_no_change_of_this_node() {
+    let mut cards = Cards::default();
+    let all = peers(2);
+    let own = |addresses: &[&str]| {
+        let link = CardLink {
+            name: "eth0".into(),
+            role: crate::report::Role::Underlay,
+            mtu: crate::units::LinkMtu::new(1500),
+            addresses: addresses.iter().map(|address| ip(address)).collect(),
+        };
+        (vec![link], Vec::new())
+    };
+    cards.look_at_own(own(&["10.0.0.11"]), second(0));
+    let first = asked(&mut cards, &all, 0);
+    answer(&mut cards, &first, 0);
+    cards.look_at_own(own(&["10.0.0.11", "10.0.0.100"]), second(30));
+    assert_eq!(cards.fellows("me").known().unwrap().told.len(), 2, "kube-vip's address came here");
+    assert_eq!(asked(&mut cards, &all, 30), [""; 0]);
+}
+
+#[test]
+fn this_node_has_no_say_about_itself_and_who_is_never_asked_is_counted() {
+    let mut cards = Cards::default();
+    let all = peers(20);
+    let first = asked(&mut cards, &all, 0);
+    cards.take(Answered { peer: first[0].clone(), gave: Ok(told("me")) }, second(300), second(0));
+    cards.take(Answered { peer: first[1].clone(), gave: Ok(told("other")) }, second(300), second(0));
+    let fellows = cards.fellows("me").known().unwrap().clone();
+    assert_eq!((fellows.told.len(), fellows.awaited, fellows.beyond), (1, ASKED - 2, 20 - ASKED));
+    let mut alone = Cards::default();
+    asked(&mut alone, &all[..1], 0);
+    alone.take(Answered { peer: "n0".into(), gave: Ok(told("me")) }, second(300), second(0));
+    assert!(alone.fellows("me").known().unwrap().told.is_empty(), "an address that moves leads to this node itself");
 }
 
 #[test]
@@ -106,9 +142,9 @@ fn an_old_card_is_not_believed() {
     answer(&mut cards, &first, 0);
     assert_eq!(asked(&mut cards, &all, 300).len(), 1, "asked, and it does not answer");
     asked(&mut cards, &all, 900);
-    assert!(cards.fellows().known().is_some());
+    assert!(cards.fellows("me").known().is_some());
     asked(&mut cards, &all, 901);
-    assert!(matches!(cards.fellows(), Fact::Unread(_)));
+    assert!(matches!(cards.fellows("me"), Fact::Unread(_)));
 }
 
 #[test]
@@ -117,11 +153,11 @@ fn why_there_is_no_card_is_kept() {
     asked(&mut cards, &peers(1), 0);
     let gave = Err("answered 404: there is nothing here".into());
     cards.take(Answered { peer: "n0".into(), gave }, second(300), second(0));
-    let why = cards.fellows().known().unwrap().too_few();
+    let why = cards.fellows("me").known().unwrap().too_few();
     assert!(why.to_string().contains("n0") && why.to_string().contains("404"), "{why}");
     asked(&mut cards, &peers(1), 301);
     cards.take(Answered { peer: "n0".into(), gave: Ok(vec![0; 100]) }, second(600), second(301));
-    assert!(cards.fellows().known().unwrap().told.is_empty(), "garbage is no card");
+    assert!(cards.fellows("me").known().unwrap().told.is_empty(), "garbage is no card");
 }
 
 #[test]

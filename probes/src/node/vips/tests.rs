@@ -118,6 +118,43 @@ fn two_hardware_addresses_of_one_machine_are_one() {
 }
 
 #[test]
+fn a_card_that_claims_anothers_hardware_address_makes_no_second_machine() {
+    let node = node(pod()).says("master-2", |told| told.macs = vec![TWO, STRANGER]);
+    assert_eq!(names(heard(&node, &[TWO, STRANGER]).unwrap()), [some("master-2")]);
+    let robbed = node.says("master-3", |told| told.macs = vec![THREE, STRANGER]);
+    assert!(heard(&robbed, &[TWO, STRANGER]).is_err(), "master-3 may have lied, or there are two");
+    assert_eq!(names(heard(&robbed, &[TWO]).unwrap()), [some("master-2")]);
+    let vrrp = self::node(pod()).says("master-2", |told| told.macs = vec![TWO]);
+    assert!(heard(&vrrp, &[TWO, Mac([0, 0, 0x5e, 0, 1, 51])]).is_err(), "a router's own address and VRRP's");
+    let full = self::node(pod()).says("master-2", |told| {
+        told.macs = (0..63).map(|at| Mac([2, 0, 0, 0, 7, at])).chain([TWO]).collect();
+    });
+    assert!(heard(&full, &[TWO, STRANGER]).is_err(), "its card may have been cut off before the other one");
+}
+
+#[test]
+fn a_peer_that_is_the_address_itself_is_no_second_machine() {
+    // The operator names the address as a peer, and the kernel has resolved it to the holder's other link.
+    let mut node = node(pod()).peer("control-plane", "vmbr1", "10.0.0.100");
+    let link = node.index("vmbr1");
+    let (address, state) = (VIP.into(), NeighbourState::Reachable);
+    let Fact::Known(neighbours) = &mut node.tables.neighbours else { panic!("the example has neighbours") };
+    neighbours.push(Neighbour { link, address, mac: Some(STRANGER), state, external: false });
+    let node = node.mute("master-2", "no agent").mute("master-3", "no agent").mute("control-plane", "no agent");
+    assert!(heard(&node, &[TWO, STRANGER]).is_err(), "one machine may answer by two links");
+}
+
+#[test]
+fn an_address_that_every_node_has_on_a_dummy_makes_this_one_no_second_machine() {
+    let ipvs = node(pod()).device("kube-ipvs0", "dummy", 1500).address("kube-ipvs0", "10.0.0.100", 32);
+    assert_eq!(names(heard(&ipvs, &[TWO]).unwrap()), [some("master-2")]);
+    let why = heard(&ipvs, &[]).unwrap_err();
+    assert!(why.contains("kube-ipvs0") && why.contains("arp_ignore"), "it may be this node that answers: {why}");
+    let real = node(pod()).device("eth9", "device", 1500).address("eth9", "10.0.0.100", 32);
+    assert_eq!(names(heard(&real, &[TWO]).unwrap()).len(), 2);
+}
+
+#[test]
 fn silence_counts_where_a_peer_answers() {
     let Ok(Seen::Nobody { witness, claim: by }) = heard(&node(pod()), &[]) else { panic!("nobody answers") };
     assert_eq!((witness.as_str(), by.len()), ("master-2", 0));

@@ -68,6 +68,27 @@ fn an_announced_node_and_the_one_that_the_tables_tell_are_one_peer_by_its_name()
 }
 
 #[test]
+fn an_address_of_another_that_moved_here_makes_that_node_not_this_one() {
+    // A kubelet took kube-vip's address for its node's own, and then this node became the leader.
+    let moved = || vec![agent("n1", &["10.0.0.11"]), agent("n2", &["10.0.0.100"]), agent("n3", &["10.0.0.13"])];
+    let mut here = tables();
+    let Fact::Known(addresses_here) = &mut here.addresses else { panic!("the example has addresses") };
+    let link = addresses_here[0].link;
+    addresses_here.push(own(link, "10.0.0.100", 32));
+    let mut directory = Directory::default();
+    assert_eq!(addresses(&hear(&mut directory, cluster(), &tables())), named_two());
+    assert_eq!(addresses(&hear(&mut directory, moved(), &here)), named_two());
+    let found = [row("10.0.0.12", &["10.0.0.12"], &["10.244.2.0"]), named_two()[1].clone()];
+    assert_eq!(addresses(&first(moved(), &here)), found, "nothing is left by which it could be known");
+    let nameless: Vec<Endpoint> = moved().drain(1..).collect();
+    assert_eq!(
+        addresses(&first(nameless, &here)),
+        found,
+        "as long as this node's name is not there, it may be this one"
+    );
+}
+
+#[test]
 fn what_is_announced_counts_only_where_it_is_asked_for() {
     let mut directory = Directory::default();
     directory.announce(word(1, cluster()), now());

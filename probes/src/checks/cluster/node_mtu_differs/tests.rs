@@ -59,6 +59,23 @@ fn behind_routers_it_is_for_information() {
 }
 
 #[test]
+fn a_larger_link_that_sends_no_more_than_the_others_take_is_none() {
+    let limited = |own, mtu| {
+        let mut node = odd(own);
+        for address in ["10.0.0.12", "10.0.0.13"] {
+            let Some(crate::fact::Fact::Known(route)) = node.lookups.get_mut(&crate::snapshot::example::ip(address))
+            else {
+                panic!("the example has routes")
+            };
+            route.mtu = Some(IpSize::new(mtu));
+        }
+        judged(&node).raised.len()
+    };
+    assert_eq!((limited(9000, 1500), limited(9000, 1501)), (0, 1));
+    assert_eq!(limited(1400, 1400), 1, "what the others send is still too large for it");
+}
+
+#[test]
 fn two_nodes_only_differ() {
     let pair = |mtu: fn(&mut crate::card::Told)| judged(&Example::flannel().says("worker", mtu));
     let judgement = pair(|told| told.links[0].mtu = LinkMtu::new(9001));
