@@ -70,11 +70,13 @@ fn names_the_node() -> Result<()> {
     })?;
     assert_eq!(odd(&healthy, "underlay"), [""; 0]);
     let fault = Fault::DropLarger { node: 2, than: 1400.into() }.make(&cluster)?;
-    let seen = until(&cluster, "master-3 to stand out", |picture, code| {
-        odd(picture, "underlay") == ["master-3"] && code == 1
+    // It has to tell of itself through the hole that it tells of.
+    let seen = until(&cluster, "master-3 to stand out and to answer", |picture, code| {
+        odd(picture, "underlay") == ["master-3"] && code == 1 && picture["summary"]["answered"] == 4
     })?;
     let row = seen["odd"].as_array().into_iter().flatten().find(|row| row["plane"] == "underlay").expect("waited for");
     assert_eq!((&row["to_it"]["measured"], &row["to_it"]["path_mtu"]), (&3.into(), &1400.into()), "{row}");
+    assert_eq!(row["from_it"]["measured"], 3, "{row}");
     assert_eq!((&row["others"]["worse"], &row["others"]["measured"]), (&0.into(), &6.into()), "{row}");
     let text = service::run(cluster.host(1), &["cluster", "--from", "http://10.0.0.11:9747"])?;
     let text = String::from_utf8_lossy(&text.stdout).into_owned();

@@ -150,12 +150,14 @@ impl Wire {
             }
             Err(unread) => {
                 self.final_word = matches!(unread.reason, Reason::Denied { .. });
-                let file = if self.final_word && rights::file_lacks_net_raw() {
-                    "it is granted here, but the program's file lacks it: "
-                } else {
-                    ""
+                let check = match self.final_word {
+                    true if rights::file_lacks_net_raw() => {
+                        "CAP_NET_RAW is granted here, but the program's file lacks it: setcap cap_net_raw+p"
+                    }
+                    true => "grant CAP_NET_RAW",
+                    false => "check the limit on open files",
                 };
-                tracing::warn!(%unread, "no path is probed; {file}check CAP_NET_RAW and the limit on open files");
+                tracing::warn!(%unread, "no path is probed; {check}");
                 Err(unread)
             }
         })

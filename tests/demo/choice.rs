@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 
 use lab::recipe::{self, Recipe};
-use lab::scenario::{self, Scenario};
+use lab::scenario::{self, Agents, Scenario};
 use lab::{Error, Result};
 
 /// A cluster, and what to break in it.
 pub(crate) struct Choice {
     pub(crate) recipe: Recipe,
     pub(crate) scenario: Option<Scenario>,
+    /// Whether agents reach each other. Where nothing is to be found but what the scenario says, they may not have to.
+    pub(crate) together: bool,
 }
 
 impl Choice {
@@ -20,7 +22,8 @@ impl Choice {
     pub(crate) fn of(fault: Option<&str>, cluster: Option<&str>) -> Result<Self> {
         let cluster = cluster.map(recipe_named).transpose()?;
         let Some(fault) = fault else {
-            return Ok(Self { recipe: cluster.unwrap_or(recipe::REFERENCE), scenario: None });
+            let recipe = cluster.unwrap_or(recipe::REFERENCE);
+            return Ok(Self { recipe, scenario: None, together: true });
         };
         let scenario = scenario_named(fault)?;
         let fitting = scenario.recipes();
@@ -29,7 +32,8 @@ impl Choice {
             Error::new(format!("choosing a cluster for `{fault}`"), "that one has not all that the fault needs")
                 .check(format!("clusters that have: {}", names(&fitting)))
         })?;
-        Ok(Self { recipe: *recipe, scenario: Some(scenario) })
+        let together = matches!(scenario.agents, Agents::All | Agents::Asking);
+        Ok(Self { recipe: *recipe, scenario: Some(scenario), together })
     }
 }
 

@@ -52,6 +52,10 @@ struct Args {
     /// Show faults and clusters, and end
     #[arg(long)]
     list: bool,
+    /// Let agents reach each other, as in a real cluster, whatever the fault needs: they make transfers, hold their nodes
+    /// against each other, and any of them tells of all; other codes may then be found, or explain the one looked for
+    #[arg(long)]
+    together: bool,
     /// Heal after this time, once
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     heal_after: Option<Duration>,
@@ -79,7 +83,8 @@ fn run(args: &Args) -> Result<()> {
         screen.line(&choice::list()?);
         return Ok(());
     }
-    let choice = Choice::of(args.fault.as_deref(), args.recipe.as_deref())?;
+    let mut choice = Choice::of(args.fault.as_deref(), args.recipe.as_deref())?;
+    choice.together |= args.together;
     // Opened before the namespaces are entered, so they stay this machine's.
     let doors = forward::open(choice.recipe.nodes.len(), args.port)?;
     let interrupts = Interrupts::hold()?;

@@ -9,7 +9,7 @@ use lab::cluster::Cluster;
 use lab::fault::{Broken, make_all};
 use lab::namespace::Namespace;
 use lab::report::{Finding, Report};
-use lab::scenario::{Agents, Scenario};
+use lab::scenario::Scenario;
 use lab::service::{self, Service};
 use lab::wait::DEADLINE;
 use lab::{Error, Result, notes, play};
@@ -104,8 +104,7 @@ impl<'c> Session<'c> {
                 Some(scenario) => play::configuration(scenario, cluster, node)?,
                 None => service::configuration(cluster, node),
             };
-            let open = choice.scenario.as_ref().is_some_and(|scenario| scenario.agents == Agents::All);
-            let start = if open { Service::start_open } else { Service::start_with };
+            let start = if choice.together { Service::start_open } else { Service::start_with };
             let service = start(cluster, node, &configuration)?;
             Ok(Node { name, service, findings: Findings::default(), last: None })
         };
@@ -129,12 +128,13 @@ impl<'c> Session<'c> {
             let pod = self.cluster.nodes[node].pod.as_ref().map(Namespace::path).unwrap_or_default();
             format!("{NSENTER} --net={pod} -t {}", std::process::id())
         };
-        let mut text = format!(
-            "ask an agent, from any terminal (/report for JSON, /metrics for Prometheus):\n{}\n\
-             get a shell in a node, as the user that runs this:\n{}",
-            rows(&curl),
-            rows(&node)
-        );
+        let mut text =
+            format!("ask an agent, from any terminal (/report for JSON, /metrics for Prometheus):\n{}\n", rows(&curl));
+        if self.choice.together {
+            let first = doors[0].address;
+            text += &format!("or one of them for all:\n  curl '{first}/cluster?format=text'\n");
+        }
+        text += &format!("get a shell in a node, as the user that runs this:\n{}", rows(&node));
         if self.choice.recipe.overlay.is_some() {
             text += &format!("\nor in its pod:\n{}", rows(&pod));
         }

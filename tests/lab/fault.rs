@@ -12,6 +12,7 @@ mod broken;
 mod delivery;
 mod files;
 mod filter;
+mod fits;
 mod hop;
 mod link;
 mod offload;
@@ -35,8 +36,7 @@ pub use words::{Manner, Plane, Traffic, Way};
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::family::Family;
-use crate::recipe::{Recipe, Role};
+use crate::recipe::Role;
 use crate::size::Size;
 
 /// One fault. Nodes are numbers; node 0 runs the agent and is the default.
@@ -504,91 +504,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether a recipe has everything that this fault names.
-    pub fn fits(&self, recipe: &Recipe) -> bool {
-        let names = recipe.sizes();
-        match self {
-            Self::LinkDown { link, .. } | Self::BridgeFilters { link, .. } | Self::ChecksumOffload { link, .. } => {
-                recipe.link(*link).is_some()
-            }
-            Self::Unplug { link, .. } => recipe.bridge_of(*link).is_some(),
-            Self::PortMtu { link, bytes, .. } => recipe.bridge_of(*link).is_some() && bytes.fits(&names),
-            Self::Guest { .. } => recipe.bridge.is_some(),
-            Self::Mtu { link, bytes, .. } => recipe.link(*link).is_some() && bytes.fits(&names),
-            Self::HopMtu { bytes } | Self::StaleException { bytes, .. } => recipe.is_routed() && bytes.fits(&names),
-            Self::RouteMtu { bytes, .. } => bytes.fits(&names),
-            Self::DropFragNeeded {} => recipe.is_routed(),
-            Self::NarrowHop { after, bytes, .. } | Self::FarEndMtu { after, bytes } => {
-                recipe.span_after(*after).is_ok() && bytes.fits(&names)
-            }
-            Self::DropHop { after, .. } => recipe.span_after(*after).is_ok(),
-            Self::DropTimeExceeded { router } => (1..=recipe.routers()).contains(&router.unwrap_or(1)),
-            Self::DropLarger { than: size, .. }
-            | Self::DropLargerOneWay { than: size, .. }
-            | Self::RejectUdp { port: size, .. }
-            | Self::DropUdp { port: size, .. } => size.fits(&names),
-            Self::HoldPort { port, .. } => recipe.is_tunnelled() && port.fits(&names),
-            Self::FdbTo { of, to, .. } | Self::SecondRoute { to: of, by: to, .. } => {
-                recipe.is_tunnelled() && *of.max(to) < recipe.nodes.len()
-            }
-            Self::NeighbourMac { is, .. } => recipe.is_tunnelled() && is.unwrap_or(0) < recipe.nodes.len(),
-            Self::StallTransfers { than, .. } => recipe.is_tunnelled() && than.fits(&names),
-            // Every router leaves packets of IPv6 whole, DF or not.
-            Self::OuterDf { .. } => {
-                recipe.is_tunnelled() && recipe.overlay.is_some_and(|overlay| overlay.over == Family::V4)
-            }
-            Self::MissingFdb { .. }
-            | Self::FdbElsewhere { .. }
-            | Self::Leftover { .. }
-            | Self::NewMac { .. }
-            | Self::TunnelOn { .. }
-            | Self::TunnelMade { .. }
-            | Self::DynamicFdb { .. }
-            | Self::MissingNeighbour { .. }
-            | Self::PodRoute { .. }
-            | Self::MuteTunnel { .. }
-            | Self::CorruptTcp { .. }
-            | Self::ReachableNeighbour { .. } => recipe.is_tunnelled(),
-            Self::ForgedFragNeeded { plane, bytes, .. } => {
-                let first = recipe.overlay.map(|overlay| overlay.families.first());
-                let there = first == Some(recipe.families.first()) && (*plane == Plane::Pod || recipe.is_tunnelled());
-                (*plane == Plane::Underlay || there) && bytes.fits(&names)
-            }
-            Self::AnotherPod { bytes, .. } | Self::PodEndMtu { bytes, .. } | Self::PodRouteMtu { bytes, .. } => {
-                recipe.overlay.is_some() && bytes.fits(&names)
-            }
-            Self::Sends { what: Sent::FullSizeToPod | Sent::FullSizeOut, .. } => recipe.overlay.is_some(),
-            Self::Sysctl { node, key, .. } => words::filled(key, recipe, *node).is_ok(),
-            Self::HostFile(file) => file.fits(recipe),
-            Self::EditedFile(file) => file.fits(recipe),
-            Self::NoFile(file) => file.fits(recipe),
-            Self::LinkedFile(file) => file.fits(recipe),
-            Self::OddFile(file) => file.fits(recipe),
-            Self::TakenAddresses(taken) => taken.fits(recipe),
-            Self::TakenBlock { .. } | Self::BorrowedAddress { .. } => blocks::are_in(recipe),
-            Self::PortDown { .. }
-            | Self::DropEcho { .. }
-            | Self::DropAll { .. }
-            | Self::DropTimestamp { .. }
-            | Self::DropInvalid { .. }
-            | Self::Loss { .. }
-            | Self::AsymmetricRoute { .. }
-            | Self::DefaultRoute { .. }
-            | Self::Sends { .. } => true,
-            Self::VipOn { nodes } => recipe.vip().is_some() && nodes.iter().all(|node| *node < recipe.nodes.len()),
-            Self::RouterAdvertised { .. } => recipe.families.has(Family::V6),
-        }
-    }
-
-    /// Whether it makes a counter of the kernel rise, as far as the agent can see.
-    pub fn moves_counters(&self) -> bool {
-        match self {
-            Self::Sends { .. } => true,
-            Self::HostFile(file) => file.text.contains(files::GROWING),
-            _ => false,
-        }
-    }
-
     /// Whether nodes learn a path MTU from it.
     const fn is_learned(&self) -> bool {
         match self {
@@ -608,10 +523,7 @@ impl Fault {
         let names = cluster.recipe.sizes();
         let made = match self {
             Self::LinkDown { node, link } => link::down(cluster.host(*node), cluster.link(*link)?),
-            Self::PortDown { node } => {
-                let (namespace, port) = cluster.port(*node);
-                link::down(namespace, &port)
-            }
+            Self::PortDown { node } => link::port_down(cluster, *node),
             Self::Mtu { node, link: Role::Pod, bytes } => pod::mtu(cluster, *node, bytes.on(&names)?),
             Self::PodEndMtu { node, bytes } => pod::end_mtu(cluster, *node, bytes.on(&names)?),
             Self::Mtu { node, link, bytes } => link::mtu(cluster.host(*node), cluster.link(*link)?, bytes.on(&names)?),

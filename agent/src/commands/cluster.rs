@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
   mtuscope cluster --from http://10.0.0.12:9747    as another node's does
   mtuscope cluster --config /etc/mtuscope.yaml     with TLS and credentials as the agent has them
   mtuscope cluster --output json | jq '.odd[], .ways[]'
-  kubectl -n mtuscope exec ds/mtuscope -- mtuscope cluster
+  kubectl -n mtuscope exec ds/mtuscope -- /mtuscope cluster --config /etc/mtuscope/config.yaml
 
 Exit status:
   0 nothing at or above --fail-on, 1 something there, 2 nothing is measured or it could not run;

@@ -1,6 +1,9 @@
 //! Calls to other agents: one GET, one answer, bounded in time and size.
 //!
 //! Whom this agent trusts and what it shows of itself is in [`Terms`], the same for every call that it makes.
+//!
+//! The network between two agents may be the one that loses large packets: then it would lose the very report that says
+//! so. A call therefore asks for segments of [`SEGMENT`] bytes, which any path has to carry.
 
 mod stream;
 mod terms;
@@ -16,7 +19,8 @@ use futures_util::StreamExt;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 pub(super) use stream::{in_words, over};
@@ -72,6 +76,10 @@ impl fmt::Display for Failed {
     }
 }
 
+/// Largest TCP segment that is sent and asked for: with headers it makes 576 B, what every host has to take (RFC 1122,
+/// 3.3.2), and no path of IPv6 carries less than 1,280 (RFC 8200, 5).
+const SEGMENT: u32 = 536;
+
 /// Longest line that is taken from an answer that is no report.
 const SAID: usize = 200;
 
@@ -85,7 +93,7 @@ pub async fn get(to: SocketAddr, path: &str, accept: &str, limits: Limits, terms
 
 async fn talk(to: SocketAddr, path: &str, accept: &str, limit: usize, terms: &Terms) -> Result<Bytes, Failed> {
     let broken = |error: hyper::Error| Failed::Broken { why: in_words(&error, terms) };
-    let stream = TcpStream::connect(to).await.map_err(|error| not_connected(to, &error))?;
+    let stream = connect(to).await.map_err(|error| not_connected(to, &error))?;
     let stream = over(stream, to, terms).await.map_err(|why| Failed::NoTls { why })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let mut request = Request::get(path)
@@ -112,6 +120,13 @@ async fn talk(to: SocketAddr, path: &str, accept: &str, limit: usize, terms: &Te
             _ = &mut connection, if !ended => ended = true,
         }
     }
+}
+
+async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Before connecting: the other end is told in the handshake.
+    SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
+    socket.connect(to).await
 }
 
 async fn whole(body: Body, limit: usize) -> Result<Bytes, Failed> {
@@ -185,6 +200,18 @@ mod tests {
         let endless = b"HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n\
             00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
         assert_eq!(called(endless).0, Err(Failed::TooLarge { limit: 100 }));
+    }
+
+    /// Fails where a segment is as large as the path is said to carry: on loopback that is 64 KiB.
+    #[test]
+    fn segments_are_small_both_ways() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let caller = runtime.block_on(connect(to)).unwrap();
+        let (called, _) = listener.accept().unwrap();
+        let sizes = [SockRef::from(&caller).tcp_mss().unwrap(), SockRef::from(&called).tcp_mss().unwrap()];
+        assert!(sizes.iter().all(|size| (1..=SEGMENT).contains(size)), "{sizes:?}");
     }
 
     #[test]

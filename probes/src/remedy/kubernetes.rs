@@ -35,7 +35,8 @@ pub(super) fn vip_interface(manifest: &str, interface: &str, candidates: &[Strin
     ]
 }
 
-/// What keeps an agent from hearing the API is nearly always one of these, the reason told first.
+/// What keeps an agent from hearing the API is nearly always one of these, the reason told first. Namespace, Services and
+/// service account are called as the manifests call them.
 pub(super) fn api_heard(why: Option<&str>) -> Vec<String> {
     let mut lines: Vec<String> = why.map(|why| format!("The agent was told: {why}")).into_iter().collect();
     lines.extend(
@@ -44,10 +45,10 @@ pub(super) fn api_heard(why: Option<&str>) -> Vec<String> {
             "$ kubectl get --raw /readyz; kubectl get service kubernetes",
             "See that the agent may read EndpointSlices in its own namespace; apply the manifests' Role and RoleBinding \
              again if it may not:",
-            "$ kubectl auth can-i watch endpointslices.discovery.k8s.io -n NAMESPACE --as \
-             system:serviceaccount:NAMESPACE:SERVICEACCOUNT",
+            "$ kubectl auth can-i watch endpointslices.discovery.k8s.io -n mtuscope --as \
+             system:serviceaccount:mtuscope:mtuscope",
             "See that the Services are there and select the agents: their slices name every node:",
-            "$ kubectl -n NAMESPACE get services,endpointslices",
+            "$ kubectl -n mtuscope get services,endpointslices",
             "If the API refuses the token (401), restart the agent's pod; if nothing answers, look for a NetworkPolicy or \
              firewall between this node and the API servers (TCP 443 and 6443).",
         ]

@@ -20,6 +20,12 @@ pub(super) fn down<'c>(namespace: &'c Namespace, link: &str) -> Result<Broken<'c
     }))
 }
 
+/// Takes down the switch's port that a node hangs on.
+pub(super) fn port_down(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
+    let (namespace, port) = cluster.port(node);
+    down(namespace, &port)
+}
+
 /// What the kernel forgets with a link, to be fed to `ip -batch`.
 pub(super) fn programmed_on(namespace: &Namespace, link: &str) -> Result<String> {
     let mut lines = programmed::lines(namespace, Family::V4, Some(link))?;

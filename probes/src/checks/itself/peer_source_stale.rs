@@ -59,15 +59,18 @@ impl Check for PeerSourceStale {
                 switched off",
         look: &[
             Look {
-                run: "kubectl -n NAMESPACE get endpointslices",
+                run: "kubectl -n mtuscope get endpointslices",
                 see: "every node's address, for the agents' Service and for that of their twins",
             },
             Look {
-                run: "kubectl auth can-i watch endpointslices.discovery.k8s.io -n NAMESPACE --as \
-                      system:serviceaccount:NAMESPACE:SERVICEACCOUNT",
+                run: "kubectl auth can-i watch endpointslices.discovery.k8s.io -n mtuscope --as \
+                      system:serviceaccount:mtuscope:mtuscope",
                 see: "`no`: the Role or its RoleBinding is missing",
             },
-            Look { run: "kubectl -n NAMESPACE logs POD", see: "what the API answered, or that nothing did" },
+            Look {
+                run: "kubectl -n mtuscope logs -l app.kubernetes.io/name=mtuscope --prefix --tail 20",
+                see: "what the API answered, or that nothing did",
+            },
         ],
         metrics: &["mtuscope_peer_source_last_success_timestamp_seconds{source=\"kubernetes\"}"],
         class: Class::NoThread { why: "it is about this agent, and nobody has told of it yet" },
