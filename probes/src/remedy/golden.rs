@@ -59,6 +59,10 @@ const PROOF: &[(&str, &str, &str)] = &[
     ),
     ("kubectl -n kube-system delete pod -l k8s-app=calico-node", CALICO_MANIFEST, CALICO),
     ("kubectl -n kube-system get lease ", KUBECTL_GET, KUBECTL),
+    ("kubectl get --raw /readyz", KUBECTL_GET, KUBECTL),
+    ("kubectl get service kubernetes", KUBECTL_GET, KUBECTL),
+    ("kubectl -n mtuscope get services,endpointslices", KUBECTL_GET, KUBECTL),
+    ("kubectl auth can-i watch endpointslices.discovery.k8s.io", "kubectl pkg/cmd/auth/cani.go", KUBECTL),
     (
         "kubectl patch felixconfiguration default",
         "calico libcalico-go/config/crd/crd.projectcalico.org_felixconfigurations.yaml",
