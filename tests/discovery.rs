@@ -1,296 +1,426 @@
-//! Peers from the Kubernetes API on a real kernel: four nodes on two networks, and what is announced of them.
+//! Peers from the Kubernetes API, end to end: four nodes with their agents and twins, a real client, TLS and a token, an
+//! API server that lists what a cluster's controller lists.
 //!
-//! The API knows the nodes by their addresses on the management network; the tunnels end on the other one. What joins
-//! the two is the twin's pod, whose route leads to the node's tunnel address. The agent's driver runs in a node as it is
-//! shipped, and is told what the watch of the API would tell it: how that is heard is tested elsewhere.
+//! It is played on what Flannel makes, and on two networks, where the API knows nodes by their management addresses and
+//! tunnels end on the other one: there the twin's pod, whose route leads to the node's tunnel address, joins the two.
 //!
-//! Each story fails if a peer is there twice, under two names, or with the wrong tunnel end, and if something else than
-//! the fault that was made is found.
+//! Each story fails if a peer is there twice, under two names, or with the wrong tunnel end, if it lingers in a report
+//! or a scrape, and if something else than the fault that was made is found.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
 use std::net::IpAddr;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::Path as FsPath;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use agent::driver;
-use agent::io::call::Terms;
+use jiff::Timestamp;
+use lab::api::{Endpoint, Fault as Refusal};
 use lab::cluster::Cluster;
+use lab::control::{self, Control, Listed};
+use lab::family::{Families, Family};
 use lab::fault::Fault;
 use lab::harness::{self, test};
-use lab::recipe::{REFERENCE, Recipe, Role};
+use lab::recipe::{Cni, Delivery, Overlay, REFERENCE, Recipe, Role, Underlay, Vxlan};
+use lab::report::{Path, Report};
+use lab::service::{self, Service};
 use lab::wait::{self, Look};
 use lab::{Error, Result};
-use probes::config::Config;
-use probes::fact::{Reason, Source, Unread};
-use probes::path::{Plane, VerdictName};
-use probes::peers::announced::{Announced, Endpoint};
-use probes::report::{PathRow, Published, Report, Vantage};
-use tokio::sync::watch;
+use serde_json::Value;
 
-const FOUR: Recipe =
+/// Two networks: the API has the nodes' management addresses.
+const TWO: Recipe =
     Recipe { name: "four on two networks", nodes: &["master-1", "master-2", "master-3", "app-worker"], ..REFERENCE };
+
+/// One network, and what Flannel makes of it unless told otherwise.
+const FLANNEL: Recipe = Recipe {
+    name: "flannel",
+    nodes: &["cp-1", "worker-1", "worker-2", "worker-3"],
+    underlay: Underlay::Switched([10, 9, 8]),
+    families: Families::V4,
+    underlay_mtu: 1500,
+    table: None,
+    nic: "eth0",
+    bridge: None,
+    management: "eth1",
+    management_bridge: None,
+    spare: "eth2",
+    overlay: Some(Overlay {
+        by: Cni::Flannel,
+        delivery: Delivery::Tunnel(Vxlan { link: "flannel.1", vni: 1, port: 8472 }),
+        mtu: 1450,
+        pod_bridge: Some("cni0"),
+        network: [10, 244],
+        families: Families::V4,
+        over: Family::V4,
+        six: None,
+        declared: false,
+    }),
+};
 
 fn main() -> ExitCode {
     harness::main(|| {
         vec![
-            test("nodes get their names and keep their tunnel ends on another network", appear_and_change),
-            test("a node that is not ready keeps its finding, and one that left takes it along", unready_and_gone),
-            test("an API that is gone loses nobody and alarms nobody", outage),
+            test("every agent and twin of a Flannel cluster reads healthy, and so does the picture", || {
+                healthy(FLANNEL)
+            }),
+            test("every agent and twin of a cluster on two networks reads healthy", || healthy(TWO)),
+            test("nodes appear, move, are replaced, terminate and leave", come_and_go),
+            test("a dead NIC makes its node not ready, and its finding stays until the node leaves", unready),
+            test("an API that is gone hides no fault and alarms nobody", outage),
+            test("an agent starts without the API and without its token", lonely_start),
         ]
     })
 }
 
-/// The agent's driver in node 0. It ends with this value.
-struct Driven<'c> {
-    cluster: &'c Cluster,
-    announce: Option<watch::Sender<Announced>>,
-    published: watch::Receiver<Option<Arc<Published>>>,
-    thread: Option<JoinHandle<()>>,
-    heard: u64,
+/// What the kubelet reports as a node's address.
+fn address(cluster: &Cluster, node: usize) -> IpAddr {
+    let recipe = &cluster.recipe;
+    if recipe.name == TWO.name { recipe.management_address(node) } else { recipe.underlay_address(node) }
 }
 
-impl<'c> Driven<'c> {
-    fn start(cluster: &'c Cluster, kernel: bool) -> Result<Self> {
-        let (announce, announced) = watch::channel(Announced::default());
-        let (publish, published) = watch::channel(None);
-        let mut config = Config::new(cluster.recipe.nodes[0]);
-        config.peers.kubernetes = true;
-        config.peers.kernel = kernel;
-        config.probing.interval = Duration::from_secs(1);
-        let orders = driver::standing(config, PathBuf::from("/nowhere"), Terms::default());
-        let failed = |error: std::io::Error| Error::new("starting the driver", error);
-        let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.expect("a runtime without a thread of its own can be had");
-            let on_publish = |round: Arc<Published>| match publish.send(Some(round)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            };
-            runtime.block_on(driver::drive(orders, announced, on_publish)).expect("the kernel can be asked");
-        };
-        // A thread that is started inside stays inside.
-        let thread = cluster.host(0).inside(|| thread::Builder::new().name("driver".into()).spawn(run))?;
-        let thread = Some(thread.map_err(failed)?);
-        Ok(Self { cluster, announce: Some(announce), published, thread, heard: 0 })
-    }
-
-    fn say(&mut self, announced: Announced) {
-        self.heard = announced.heard;
-        self.announce.as_ref().expect("it is there until the end").send_replace(announced);
-    }
-
-    fn hear(&mut self, endpoints: Vec<Endpoint>) {
-        let heard = self.heard + 1;
-        self.say(Announced { endpoints: Some(endpoints.into()), heard, failing: None });
-    }
-
-    fn until(&self, what: &str, there: impl Fn(&Report) -> bool) -> Result<Arc<Published>> {
-        wait::until(what, || {
-            if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
-                return Err(Error::new(format!("waiting for {what}"), "the driver has ended"));
-            }
-            let published = self.published.borrow().clone();
-            Ok(match published {
-                Some(published) if there(&published.report) => Look::There(published),
-                Some(published) => Look::NotYet(shown(&published.report)),
-                None => Look::NotYet("no round is over".into()),
-            })
-        })
-    }
-
-    /// Waits for a round that began after all that was said: two more are over.
-    fn two_rounds(&self) -> Result<Arc<Published>> {
-        let now = self.published.borrow().as_ref().map(|published| published.report.generated_at);
-        let first = self.until("a round", |report| Some(report.generated_at) > now)?.report.generated_at;
-        self.until("another round", |report| {
-            report.generated_at > first && report.paths.iter().all(|path| path.probed_at > now)
-        })
-    }
+fn all_listed(cluster: &Cluster) -> Result<Listed> {
+    control::listed(cluster, |node| address(cluster, node))
 }
 
-impl Drop for Driven<'_> {
-    fn drop(&mut self) {
-        // Nobody listens any more, so the next round is the last.
-        self.published = watch::channel(None).1;
-        self.announce = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-            && !thread::panicking()
-        {
-            panic!("the driver panicked in {}", self.cluster.recipe.nodes[0]);
+/// Peers by name, and whether each plane has each address once.
+fn rows(report: &Report) -> Vec<(String, String, String)> {
+    let mut rows: Vec<_> =
+        report.paths.iter().map(|path| (path.peer.clone(), path.plane.clone(), path.address.clone())).collect();
+    rows.sort();
+    rows
+}
+
+/// What a node's agent has to list of these peers.
+fn seen_from_node(cluster: &Cluster, peers: &[usize]) -> Result<Vec<(String, String, String)>> {
+    let overlay = cluster.overlay()?;
+    let of = |&peer: &usize| {
+        let row = |plane: &str, address: IpAddr| (cluster.recipe.nodes[peer].into(), plane.into(), address.to_string());
+        [
+            row("overlay", overlay.tunnel_address(peer)),
+            row("pod", overlay.pod_address(peer)),
+            row("underlay", cluster.recipe.underlay_address(peer)),
+        ]
+    };
+    let mut rows: Vec<_> = peers.iter().flat_map(of).collect();
+    rows.sort();
+    Ok(rows)
+}
+
+/// What a twin on `node` has to list: its own node as well, but not itself.
+fn seen_from_pod(cluster: &Cluster, node: usize) -> Result<Vec<(String, String, String)>> {
+    let overlay = cluster.overlay()?;
+    let mut rows = Vec::new();
+    for (peer, &name) in cluster.recipe.nodes.iter().enumerate() {
+        rows.push((name.into(), "underlay".into(), address(cluster, peer).to_string()));
+        if peer != node {
+            rows.push((name.into(), "pod".into(), overlay.pod_address(peer).to_string()));
         }
     }
+    rows.sort();
+    Ok(rows)
 }
 
-fn shown(report: &Report) -> String {
-    let mut text = format!("{} peers\n", report.summary.peers);
-    for path in &report.paths {
-        let PathRow { peer, plane, address, verdict, .. } = path;
-        let _ = writeln!(text, "{peer} {} {address} {}", plane.name(), verdict.name());
-    }
-    for row in &report.node_addresses {
-        let _ = writeln!(text, "{} beside {} {}", row.peer, row.address, row.verdict.name());
-    }
-    for finding in &report.findings {
-        let _ = writeln!(text, "{} {} {:?}", finding.code, finding.subject, finding.silenced_by);
-    }
-    text
+fn all_clear(report: &Report) -> bool {
+    !report.paths.is_empty() && report.paths.iter().all(|path| path.verdict == "clear")
 }
 
-/// What the API lists of every node: its management address, and its twin, which here is the node's pod.
-fn listed(cluster: &Cluster) -> Result<Vec<Endpoint>> {
-    let overlay = cluster.overlay()?;
-    let of = |node: usize| {
-        let endpoint = |vantage, address: IpAddr| Endpoint {
-            node: cluster.recipe.nodes[node].into(),
-            vantage,
-            addresses: vec![address],
-            zone: None,
-            ready: true,
-        };
-        let agent = endpoint(Vantage::Node, cluster.recipe.management_address(node));
-        [agent, endpoint(Vantage::Pod, overlay.pod_address(node))]
-    };
-    Ok((0..cluster.recipe.nodes.len()).flat_map(of).collect())
+/// Well, with nothing left open.
+fn is_whole(report: &Report) -> bool {
+    report.is_well() && all_clear(report) && report.not_concluded.is_empty()
 }
 
 fn peers(report: &Report) -> BTreeSet<&str> {
     report.paths.iter().map(|path| path.peer.as_str()).collect()
 }
 
-fn paths<'r>(report: &'r Report, peer: &'r str) -> impl Iterator<Item = &'r PathRow> {
-    report.paths.iter().filter(move |path| path.peer == peer)
+fn shown(report: &Report) -> String {
+    let mut text = report.to_string();
+    for Path { peer, plane, address, .. } in &report.paths {
+        let _ = write!(text, "\n  {peer} {plane} {address}");
+    }
+    text
 }
 
-fn beside<'r>(report: &'r Report, peer: &'r str) -> Option<(IpAddr, VerdictName)> {
-    report.node_addresses.iter().find(|row| row.peer == peer).map(|row| (row.address, row.verdict))
+fn healthy(recipe: Recipe) -> Result<()> {
+    let cluster = Cluster::build(recipe)?;
+    let control = Control::start(&cluster)?;
+    control.list(&all_listed(&cluster)?);
+    let count = recipe.nodes.len();
+    let mut agents: Vec<Service<'_>> = (0..count).map(|node| control.agent(node)).collect::<Result<_>>()?;
+    let mut twins: Vec<Service<'_>> = (0..count).map(|node| control.twin(node)).collect::<Result<_>>()?;
+    agents.iter_mut().chain(&mut twins).try_for_each(Service::await_ready)?;
+    for (node, agent) in agents.iter_mut().enumerate() {
+        let report = agent.until("a healthy node with nothing left open", is_whole)?;
+        let others: Vec<usize> = cluster.peers(node).collect();
+        assert_eq!(rows(&report), seen_from_node(&cluster, &others)?, "{}", shown(&report));
+        assert_eq!(report.summary.peers, count - 1, "each node once");
+        let beside = if recipe.name == TWO.name { count - 1 } else { 0 };
+        assert_eq!(report.node_addresses.len(), beside);
+        assert!(report.node_addresses.iter().all(|row| row.verdict == "clear"), "{:?}", report.node_addresses);
+        within_budget(agent)?;
+    }
+    for (node, twin) in twins.iter_mut().enumerate() {
+        let report = twin.until("a healthy twin with nothing left open", is_whole)?;
+        assert_eq!(rows(&report), seen_from_pod(&cluster, node)?, "{}", shown(&report));
+        within_budget(twin)?;
+    }
+    picture(&cluster)
 }
 
-fn all_clear(report: &Report) -> bool {
-    !report.paths.is_empty() && report.paths.iter().all(|path| path.verdict == VerdictName::Clear)
-}
-
-/// Every other node once, by name, with its tunnel's end and its pod, and its management address apart.
-fn is_whole(cluster: &Cluster, report: &Report) -> Result<bool> {
-    let overlay = cluster.overlay()?;
-    let whole = |node: usize| {
-        let name = cluster.recipe.nodes[node];
-        let at = |plane, address| {
-            let mut on = paths(report, name).filter(|path| path.plane == plane);
-            on.next().is_some_and(|path| path.address == address) && on.next().is_none()
-        };
-        at(Plane::Underlay, cluster.recipe.underlay_address(node))
-            && at(Plane::Overlay, overlay.tunnel_address(node))
-            && at(Plane::Pod, overlay.pod_address(node))
-            && beside(report, name) == Some((cluster.recipe.management_address(node), VerdictName::Clear))
-    };
-    Ok(report.summary.peers == 3 && peers(report).len() == 3 && cluster.peers(0).all(whole))
-}
-
-fn appear_and_change() -> Result<()> {
-    let cluster = Cluster::build(FOUR)?;
-    let mut agent = Driven::start(&cluster, true)?;
-    let end = cluster.recipe.underlay_address(1).to_string();
-    agent.until("the kernel's peers", |report| all_clear(report) && peers(report).contains(end.as_str()))?;
-    let list = listed(&cluster)?;
-    agent.hear(list[..4].to_vec());
-    let two = |report: &Report| peers(report).contains("master-2") && !peers(report).contains(end.as_str());
-    let published = agent.until("the first two nodes", two)?;
-    assert_eq!(published.report.summary.peers, 3, "{}", shown(&published.report));
-    agent.hear(list.clone());
-    let there = |report: &Report| all_clear(report) && is_whole(&cluster, report).unwrap_or(false);
-    let published = agent.until("all of them", there)?;
-    assert!(published.report.findings.is_empty(), "{}", shown(&published.report));
-    let asked: BTreeSet<(&str, Vantage, IpAddr)> =
-        published.agents.iter().map(|agent| (agent.peer.as_str(), agent.vantage, agent.addresses[0])).collect();
-    let first = list[2..].iter().map(|one| (one.node.as_str(), one.vantage, one.addresses[0]));
-    assert_eq!(asked, first.collect(), "agents are asked where the API says, twins in their pods");
-
-    let mut moved = list;
-    moved[2].addresses = vec![cluster.recipe.underlay_address(1)];
-    agent.hear(moved);
-    let published = agent.until("the changed address", |report| beside(report, "master-2").is_none())?;
-    assert_eq!(paths(&published.report, "master-2").count(), 3, "{}", shown(&published.report));
-    assert_eq!(published.report.summary.peers, 3);
-    assert!(published.report.findings.is_empty(), "{}", shown(&published.report));
+/// Under the budget of a healthy agent in a large cluster, where no peer is named that is well.
+fn within_budget(agent: &Service<'_>) -> Result<()> {
+    let text = agent.get("/metrics", "*/*")?.body;
+    let count = text.lines().filter(|line| !line.starts_with('#') && !line.contains("peer=")).count();
+    assert!(count < 300, "{count} series\n{text}");
+    assert!(!text.contains("mtuscope_finding{"), "{text}");
     Ok(())
 }
 
-fn unready_and_gone() -> Result<()> {
-    let cluster = Cluster::build(FOUR)?;
-    let mut agent = Driven::start(&cluster, true)?;
-    let mut list = listed(&cluster)?;
-    agent.hear(list.clone());
-    agent.until("every node", |report| all_clear(report) && is_whole(&cluster, report).unwrap_or(false))?;
-    let broken = Fault::LinkDown { node: 1, link: Role::Nic }.make(&cluster)?;
-    let lost = |report: &Report, name: &str| {
-        let mut found = report.findings.iter();
-        found.find(|one| one.code == "peer-unreachable" && one.subject == name).map(|one| one.since)
-    };
-    let published = agent.until("the lost node", |report| lost(report, "master-2").is_some())?;
-    let since = lost(&published.report, "master-2");
-    assert_eq!(
-        beside(&published.report, "master-2").map(|(_, verdict)| verdict),
-        Some(VerdictName::Clear),
-        "the management network is in order: {}",
-        shown(&published.report)
-    );
-    list.iter_mut().filter(|one| one.node == "master-2").for_each(|one| one.ready = false);
-    agent.hear(list.clone());
-    let published = agent.two_rounds()?;
-    assert_eq!(lost(&published.report, "master-2"), since, "{}", shown(&published.report));
+/// All pairs on all planes, from nodes and from pods.
+fn picture(cluster: &Cluster) -> Result<()> {
+    let count = cluster.recipe.nodes.len();
+    let pairs = count * (count - 1);
+    // From nodes three planes, from pods the other pods and the other nodes.
+    let wanted = 3 * pairs + 2 * pairs;
+    wait::until("the picture of all pairs", || {
+        let output = service::run(cluster.host(0), &["cluster", "--output", "json"])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let picture: Value = serde_json::from_str(&text)
+            .map_err(|error| Error::new("reading the picture", error).check(String::from_utf8_lossy(&output.stderr)))?;
+        let summary = &picture["summary"];
+        let is = (&summary["status"], &summary["answered"], &summary["cells"]["clear"], output.status.code());
+        let should = (&"healthy".into(), &(2 * count).into(), &wanted.into(), Some(0));
+        Ok(if is == should { Look::There(()) } else { Look::NotYet(picture.to_string()) })
+    })
+}
 
+/// Series that name a peer.
+fn series(agent: &Service<'_>, name: &str) -> Result<usize> {
+    let text = agent.get("/metrics", "*/*")?.body;
+    Ok(text.lines().filter(|line| line.contains(&format!("peer=\"{name}\""))).count())
+}
+
+fn come_and_go() -> Result<()> {
+    let cluster = Cluster::build(FLANNEL)?;
+    let control = Control::start(&cluster)?;
+    let all = all_listed(&cluster)?;
+    let [first, third] = ["worker-1", "worker-3"];
+    control.list(&all.clone().without("worker-2").without(third));
+    let mut agents: Vec<Service<'_>> = (0..4).map(|node| control.agent(node)).collect::<Result<_>>()?;
+    agents.iter_mut().try_for_each(Service::await_ready)?;
+    let agent = &mut agents[0];
+    let end = cluster.recipe.underlay_address(3).to_string();
+    let report = agent.until("the node that is named, and those that only the tables know", |report| {
+        all_clear(report) && peers(report).contains(first) && peers(report).contains(end.as_str())
+    })?;
+    assert_eq!(report.summary.peers, 3, "{}", shown(&report));
+    // It appears.
+    control.list(&all);
+    for (node, agent) in agents.iter_mut().enumerate() {
+        let wanted = seen_from_node(&cluster, &cluster.peers(node).collect::<Vec<_>>())?;
+        let report = agent.until("every node by its name", |report| rows(report) == wanted && all_clear(report))?;
+        assert!(report.findings.is_empty(), "{}", shown(&report));
+    }
+    let agent = &mut agents[0];
+    assert!(series(agent, third)? > 0 && series(agent, &end)? == 0, "its series follow its name");
+
+    // Its twin is made anew elsewhere in the node's block: while the old one ends, and after.
+    let pod = cluster.overlay()?.pod_address(3);
+    let other = "10.244.4.77";
+    let mut moving = all.clone();
+    moving.pods.retain(|endpoint| endpoint.node.as_deref() != Some(third));
+    let old = Endpoint { pod: Some("old".into()), ..Endpoint::new(third, &pod.to_string()).terminating() };
+    moving.pods.extend([old, Endpoint { pod: Some("new".into()), ..Endpoint::new(third, other) }]);
+    control.list(&moving);
+    let report = agent.until("the twin's new address", |report| {
+        report.path(third, "pod").is_some_and(|path| path.address == other)
+    })?;
+    assert_eq!(report.paths.iter().filter(|path| path.peer == third).count(), 3, "{}", shown(&report));
+    control.list(&all);
+    agent.until("the old address", |report| {
+        report.path(third, "pod").is_some_and(|path| path.address == pod.to_string()) && all_clear(report)
+    })?;
+
+    // Another node has its address.
+    let mut renamed = all.clone();
+    renamed.of(third).for_each(|endpoint| endpoint.node = Some("worker-9".into()));
+    control.list(&renamed);
+    let report = agent.until("the other node", |report| peers(report).contains("worker-9"))?;
+    assert!(!peers(&report).contains(third) && report.summary.peers == 3, "{}", shown(&report));
+    assert_eq!(series(agent, third)?, 0, "what it left is gone with it");
+
+    // It terminates: its agent first, as when a node is drained. The tables still have it, under its address.
+    renamed.of("worker-9").for_each(|endpoint| *endpoint = endpoint.clone().terminating());
+    control.list(&renamed);
+    let report = agent.until("it to leave", |report| !peers(report).contains("worker-9"))?;
+    assert!(peers(&report).contains(end.as_str()) && report.summary.peers == 3, "{}", shown(&report));
+    assert_eq!(series(agent, "worker-9")?, 0);
+    // And when its node is deleted, Flannel takes its entries away.
+    let host = cluster.host(0);
+    host.sh("ip route del 10.244.4.0/24")?;
+    host.sh("ip neighbour del 10.244.4.0 dev flannel.1")?;
+    for entry in host.sh("bridge fdb show dev flannel.1")?.lines().filter(|line| line.contains(&format!("dst {end} ")))
+    {
+        let mac = entry.split_whitespace().next().unwrap_or_default();
+        host.sh(&format!("bridge fdb del {mac} dev flannel.1"))?;
+    }
+    let report =
+        agent.until("nothing to be left of it", |report| report.summary.peers == 2 && peers(report).len() == 2)?;
+    assert!(report.findings.is_empty(), "{}", shown(&report));
+    assert_eq!(series(agent, &end)?, 0);
+    Ok(())
+}
+
+/// When a node was found to be lost.
+fn lost(report: &Report, name: &str) -> Option<Timestamp> {
+    let mut found = report.findings.iter();
+    found.find(|one| one.code == "peer-unreachable" && one.subject == name).map(|one| one.since)
+}
+
+fn unready() -> Result<()> {
+    let cluster = Cluster::build(TWO)?;
+    let control = Control::start(&cluster)?;
+    let mut all = all_listed(&cluster)?;
+    control.list(&all);
+    let mut agents: Vec<Service<'_>> = (0..4).map(|node| control.agent(node)).collect::<Result<_>>()?;
+    agents.iter_mut().try_for_each(Service::await_ready)?;
+    let sound = [0, 2, 3];
+    for node in sound {
+        agents[node].until("a healthy node", |report| report.is_well() && all_clear(report))?;
+    }
+    let broken = Fault::LinkDown { node: 1, link: Role::Nic }.make(&cluster)?;
+    let mut since = Vec::new();
+    for node in sound {
+        let report = agents[node].until("the lost node", |report| lost(report, "master-2").is_some())?;
+        since.push(lost(&report, "master-2"));
+        let beside = report.node_addresses.iter().find(|row| row.peer == "master-2");
+        assert_eq!(beside.map(|row| row.verdict.as_str()), Some("clear"), "the other network is in order: {report}");
+        assert!(report.findings.iter().all(|one| one.subject == "master-2"), "{report}");
+    }
+    all.of("master-2").for_each(|endpoint| *endpoint = endpoint.clone().unready());
+    control.list(&all);
+    for (node, since) in sound.into_iter().zip(&since) {
+        two_rounds(&mut agents[node], |report| {
+            assert_eq!(&lost(report, "master-2"), since, "{}", shown(report));
+            assert_eq!(report.summary.peers, 3);
+        })?;
+    }
     // The tables still have it: it is a peer by its address, and the finding is the same.
     let end = cluster.recipe.underlay_address(1).to_string();
-    list.retain(|one| one.node != "master-2");
-    agent.hear(list);
-    let published = agent.until("the node to go", |report| !peers(report).contains("master-2"))?;
-    assert_eq!(lost(&published.report, &end), since, "{}", shown(&published.report));
-    assert!(published.report.findings.iter().all(|one| one.subject != "master-2"));
-    assert!(published.agents.iter().all(|agent| agent.peer != "master-2"));
+    control.list(&all.clone().without("master-2"));
+    let agent = &mut agents[0];
+    let report = agent.until("the node to go", |report| !peers(report).contains("master-2"))?;
+    assert_eq!(lost(&report, &end), since[0], "{}", shown(&report));
+    assert!(report.findings.iter().all(|one| one.subject != "master-2"), "{report}");
+    assert_eq!(series(agent, "master-2")?, 0);
     broken.heal()?;
-    agent.until("every path to be clear", |report| all_clear(report) && report.findings.is_empty())?;
-    drop(agent);
+    all.of("master-2").for_each(|endpoint| *endpoint = Endpoint { ready: Some(true), ..endpoint.clone() });
+    control.list(&all);
+    for agent in &mut agents {
+        agent.until("healing", |report| report.is_well() && all_clear(report) && report.summary.peers == 3)?;
+    }
+    Ok(())
+}
 
-    // Where only the API names it, nothing is left of it.
-    let mut agent = Driven::start(&cluster, false)?;
-    let mut list = listed(&cluster)?;
-    agent.hear(list.clone());
-    agent.until("every node", |report| peers(report).len() == 3 && all_clear(report))?;
-    list.retain(|one| one.node != "master-2");
-    agent.hear(list);
-    let published = agent.until("the node to go", |report| !peers(report).contains("master-2"))?;
-    assert_eq!(published.report.summary.peers, 2, "{}", shown(&published.report));
-    assert_eq!(published.telemetry.peer_sources["kubernetes"].peers, 2);
+/// Looks at each of two rounds that began after this call.
+fn two_rounds(agent: &mut Service<'_>, look: impl Fn(&Report)) -> Result<()> {
+    let mut seen = agent.report()?.generated_at;
+    // The first may have begun before.
+    for round in 0..3 {
+        let report = agent.until("another round", |report| report.generated_at > seen)?;
+        seen = report.generated_at;
+        if round > 0 {
+            look(&report);
+        }
+    }
     Ok(())
 }
 
 fn outage() -> Result<()> {
-    let cluster = Cluster::build(FOUR)?;
-    let mut agent = Driven::start(&cluster, true)?;
-    let list = listed(&cluster)?;
-    agent.hear(list.clone());
-    let whole = |report: &Report| all_clear(report) && is_whole(&cluster, report).unwrap_or(false);
-    let heard = agent.until("every node", whole)?.telemetry.peer_sources["kubernetes"];
-    let refused = Unread::new(Source::Kubernetes, Reason::Failed { what: "connection refused".into() });
-    let heard_before = agent.heard;
-    agent.say(Announced { endpoints: Some(list.clone().into()), heard: heard_before, failing: Some(refused) });
-    let published = agent.two_rounds()?;
-    assert!(whole(&published.report) && published.report.findings.is_empty(), "{}", shown(&published.report));
-    assert_eq!(published.telemetry.peer_sources["kubernetes"], heard, "its age grows, its peers stay");
-    assert!(!published.telemetry.sources[&Source::Kubernetes].1);
-    // A Service that was deleted names nobody; that is no word about nodes.
-    agent.hear(Vec::new());
-    let published = agent.two_rounds()?;
-    assert!(whole(&published.report) && published.report.findings.is_empty(), "{}", shown(&published.report));
-    agent.hear(list);
-    let published = agent.two_rounds()?;
-    assert!(whole(&published.report) && published.telemetry.sources[&Source::Kubernetes].1);
-    assert!(published.telemetry.peer_sources["kubernetes"].succeeded > heard.succeeded);
+    let cluster = Cluster::build(FLANNEL)?;
+    let control = Control::start(&cluster)?;
+    control.list(&all_listed(&cluster)?);
+    let mut agents = [control.agent(0)?, control.agent(2)?, control.twin(0)?];
+    agents.iter_mut().try_for_each(Service::await_ready)?;
+    let well = |report: &Report| report.is_well() && all_clear(report) && report.paths.len() >= 7;
+    for agent in &mut agents {
+        agent.until("a healthy report", well)?;
+    }
+    let hole = Fault::DropLarger { node: 2, than: 1400.into() };
+    // No connection is taken.
+    control.api.close();
+    let made = hole.make(&cluster)?;
+    for agent in &mut agents {
+        agent.until("the hole", found_alone)?;
+    }
+    says(&agents[0], &["watch of endpointslices in namespace mtuscope at https://", "onnection refused"])?;
+    // Connections are taken, and nothing is answered.
+    control.api.always(Some(Refusal::Hang));
+    control.api.open();
+    made.heal()?;
+    for agent in &mut agents {
+        agent.until("healing", well)?;
+    }
+    // The right is gone.
+    control.api.always(Some(Refusal::forbidden("watch")));
+    control.api.cut();
+    let made = hole.make(&cluster)?;
+    for agent in &mut agents {
+        agent.until("the hole", found_alone)?;
+        says(agent, &["a Role in namespace mtuscope with the verb watch on endpointslices of discovery.k8s.io"])?;
+    }
+    made.heal()?;
+    control.api.always(None);
+    for agent in &mut agents {
+        agent.until("healing", well)?;
+        until_heard(agent)?;
+    }
+    Ok(())
+}
+
+/// The hole, and nothing of the API.
+fn found_alone(report: &Report) -> bool {
+    report.has("path-black-hole") && !report.has("peer-source-stale")
+}
+
+fn until_heard(agent: &Service<'_>) -> Result<()> {
+    wait::until("the API to be heard again", || {
+        let text = agent.get("/metrics", "*/*")?.body;
+        let heard = text.lines().any(|line| line == r#"mtuscope_source_success{source="kubernetes"} 1"#);
+        Ok(if heard { Look::There(()) } else { Look::NotYet(text) })
+    })
+}
+
+/// Waits until it has logged all of this.
+fn says(agent: &Service<'_>, words: &[&str]) -> Result<()> {
+    wait::until(&format!("the agent to say {words:?}"), || {
+        let log = agent.log()?;
+        Ok(if words.iter().all(|word| log.contains(word)) { Look::There(()) } else { Look::NotYet(log) })
+    })
+}
+
+/// A file of the kind that a pod finds mounted, here in the lab's own `/run`.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+fn lonely_start() -> Result<()> {
+    let cluster = Cluster::build(FLANNEL)?;
+    let control = Control::start(&cluster)?;
+    control.list(&all_listed(&cluster)?);
+    control.api.close();
+    let mut agent = control.agent_of_pod(0)?;
+    let report = agent.until("what the tables know", |report| all_clear(report) && peers(report).len() == 3)?;
+    assert!(report.is_well(), "{report}");
+    says(&agent, &["serviceaccount/token: No such file", "automountServiceAccountToken"])?;
+    fs::create_dir_all(ACCOUNT).map_err(|error| Error::new("making the account's directory", error))?;
+    control.api.account(FsPath::new(ACCOUNT), control::TOKEN)?;
+    control.api.always(Some(Refusal::forbidden("list")));
+    control.api.open();
+    says(&agent, &["a Role in namespace mtuscope with the verb list on endpointslices of discovery.k8s.io"])?;
+    let report = agent.report()?;
+    assert!(report.is_well(), "{report}");
+    control.api.always(None);
+    let wanted = seen_from_node(&cluster, &[1, 2, 3])?;
+    agent.until("every node by its name", |report| rows(report) == wanted)?;
     Ok(())
 }

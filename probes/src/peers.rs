@@ -35,7 +35,7 @@ use crate::tables::Tables;
 use crate::units::{Dual, Family, Mono, Now};
 
 use announced::{Agent, Announced};
-use cards::Cards;
+use cards::{Card, Cards};
 use discovery::Found;
 use hearing::{Ear, Hearing};
 use node::Node;
@@ -154,6 +154,8 @@ pub struct Directory {
     /// What the API announces, and that part of it that is in force.
     announced: Announced,
     cards: Cards,
+    /// What is in force of this node.
+    own: Card,
     ear: Ear,
     /// The addresses of what was found of each announced node.
     joined: BTreeMap<String, BTreeSet<IpAddr>>,
@@ -182,7 +184,7 @@ impl Directory {
     pub fn listen(&mut self, wanted: bool, now: Now) {
         self.ear.listen(wanted, now);
         if !wanted {
-            (self.announced, self.cards) = Default::default();
+            (self.announced, self.cards, self.own) = Default::default();
             self.joined.clear();
         }
     }
@@ -202,6 +204,13 @@ impl Directory {
         if let Some(endpoints) = &self.announced.endpoints {
             self.cards.take(endpoints);
         }
+    }
+
+    /// The other agent of this node, a node's twin: it is no peer, and can be asked like theirs.
+    pub fn twin(&self, node: &str) -> Option<Agent> {
+        let addresses: Vec<IpAddr> = self.own.twin.into_iter().filter(|_| !self.in_pod).collect();
+        let zone = self.own.zone.clone();
+        (!addresses.is_empty()).then(|| Agent { peer: node.to_owned(), vantage: Vantage::Pod, addresses, zone })
     }
 
     /// When the API was heard last.

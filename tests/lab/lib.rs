@@ -10,11 +10,13 @@
 //! - [`container`] starts it with no more rights than a container has.
 //! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
 //! - [`api`] is an API server that knows EndpointSlices, for agents and tests to ask.
+//! - [`control`] puts that server where every node and pod reaches it, with agents that ask it.
 //! - [`remedy`] follows what a finding advises.
 
 pub mod api;
 pub mod cluster;
 pub mod container;
+pub mod control;
 pub mod echo;
 pub mod error;
 pub mod family;

@@ -28,6 +28,9 @@ pub struct Report {
     pub tunnels: Vec<Tunnel>,
     /// Paths.
     pub paths: Vec<Path>,
+    /// Node addresses that are on another network than the tunnels' ends.
+    #[serde(default)]
+    pub node_addresses: Vec<NodeAddress>,
     /// Which layer says which MTU.
     pub ladders: Vec<Ladder>,
     /// Places that declare an MTU.
@@ -47,6 +50,17 @@ pub struct Summary {
     pub peers: usize,
     /// The MTU that the overlay can have.
     pub recommended_overlay_mtu: Option<u32>,
+}
+
+/// A node address beside the tunnels' ends.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeAddress {
+    /// The peer's name.
+    pub peer: String,
+    /// The address.
+    pub address: String,
+    /// `clear`, `unreachable` or `unknown`.
+    pub verdict: String,
 }
 
 /// A link.
@@ -321,6 +335,8 @@ pub struct Finding {
     pub summary: String,
     /// What to do.
     pub remedy: Vec<String>,
+    /// Since when it holds.
+    pub since: Timestamp,
     /// The finding that causes it, if one does.
     pub silenced_by: Option<String>,
     /// Typed by code.

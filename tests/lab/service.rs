@@ -26,6 +26,9 @@ use crate::{Error, Result};
 /// Where the agent listens in its node.
 pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9747);
 
+/// How the agents of stories probe: rounds as short as they can be.
+pub const PROBING: &str = "probing: { interval: 1s, confirm_rounds: 2 }\n";
+
 /// A running agent. It is killed with this value.
 #[derive(Debug)]
 pub struct Service<'c> {
@@ -94,6 +97,16 @@ impl<'c> Service<'c> {
         })?;
         service.await_ready()?;
         Ok(service)
+    }
+
+    /// Starts the agent in a place of any kind, and waits for nothing. It listens where it does by default.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn launch_in(place: &'c Namespace, configuration: &str) -> Result<Self> {
+        Self::spawn(place, mtuscope(place)?, configuration, |command, config| {
+            command.arg("--config").arg(config);
+        })
     }
 
     fn spawn(

@@ -10,6 +10,7 @@ use crate::history::{Occasion, Standing};
 use crate::kernel::{LinkIndex, NeighbourState};
 use crate::path::{Unreachable, Verdict};
 use crate::peers::Peer;
+use crate::peers::announced::Agent;
 use crate::remedy;
 use crate::report::{
     Conclusion, Finding, FindingCounts, NotConcluded, Published, Report, SCHEMA, Severity, Status, Summary, ladder, vip,
@@ -67,8 +68,14 @@ impl Node {
             pending: self.history.pending() + self.open_transfers(),
             guests: self.transfers.guests(),
             card: Arc::new(Card::of(&self.snapshot, &self.config, &self.version, now)),
-            agents: self.snapshot.peers.iter().flat_map(Peer::agents).collect(),
+            agents: self.agents(),
         })));
+    }
+
+    /// Who can be asked: peers' agents, and the twin of this one.
+    fn agents(&self) -> Vec<Agent> {
+        let peers = self.snapshot.peers.iter().flat_map(Peer::agents);
+        peers.chain(self.directory.twin(&self.config.node)).collect()
     }
 
     /// Peers that left take their findings along. Where the tables that name peers could not be read, nobody left.

@@ -5,6 +5,8 @@
 //! - An address belongs to one node. While slices are written one after the other, an address that moved is named for the
 //!   old node and for the new one: the one that did not name it before has it. Where nothing tells who is newer, one
 //!   that is ready has it, then the first by name, and keeps it.
+//! - A node whose address went to another one was replaced. What is still announced of it, its twin, goes when the other
+//!   slice is written; it is no node by itself meanwhile. A node whose agent alone is gone, as while it is replaced, is one.
 //! - A node has one address of each family as a node and one as a twin. While an agent is replaced there may be two twins:
 //!   one that is ready is taken, else the lower address. Nothing else depends on readiness.
 //! - An address that is announced both for an agent and for a twin is the node's: such a twin is on the host's network.
@@ -56,6 +58,8 @@ pub(super) struct Cards {
     owners: BTreeMap<IpAddr, String>,
     /// Who named the addresses that more than one node names.
     contested: BTreeMap<IpAddr, BTreeSet<String>>,
+    /// Nodes whose address went to another one, for as long as they are named and have none.
+    replaced: BTreeSet<String>,
 }
 
 /// One word for an address.
@@ -84,8 +88,13 @@ impl Cards {
         let several = |claims: &[Claim<'_>]| claims.iter().map(|claim| claim.node.to_owned()).collect::<BTreeSet<_>>();
         let contested = claims.iter().map(|(&address, claims)| (address, several(claims)));
         self.contested = contested.filter(|(_, names)| names.len() > 1).collect();
+        let went = self.owners.iter().filter(|(address, name)| owners.get(address).is_some_and(|owner| owner != *name));
+        self.replaced.extend(went.map(|(_, name)| name.clone()));
         self.owners = owners;
-        self.all = self.written(&named);
+        let mut all = self.written(&named);
+        self.replaced.retain(|name| all.get(name).is_some_and(|card| card.node.is_empty()));
+        all.retain(|name, _| !self.replaced.contains(name));
+        self.all = all;
     }
 
     fn owner(&self, address: IpAddr, claims: &[Claim<'_>]) -> Option<String> {

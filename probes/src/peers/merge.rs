@@ -68,7 +68,8 @@ impl Directory {
         let holders = things.holders(&cards, &self.joined, &leads);
         let groups = things.grouped(cards, holders);
         self.remember(&groups);
-        let network = Network::new(own, &groups, tables);
+        let network = Network::new(own.node, &groups, tables);
+        self.own = own;
         let is_this = |named: &StaticPeer| {
             let mut addresses = named.underlay.into_iter().chain(named.overlay);
             !config.this_machine && (named.name == node || addresses.any(|address| tables.is_own(address)))
@@ -93,9 +94,9 @@ impl Directory {
         taken
     }
 
-    /// The cards of other nodes, and the announced addresses of this one.
-    fn in_force(&self, node: &str, config: &Peers, tables: &Tables) -> (Vec<Card>, Dual) {
-        let (mut others, mut own) = (Vec::new(), Dual::NONE);
+    /// The cards of other nodes, and what is announced of this one.
+    fn in_force(&self, node: &str, config: &Peers, tables: &Tables) -> (Vec<Card>, Card) {
+        let (mut others, mut own) = (Vec::new(), Card::default());
         let is_named = self.cards.all().contains_key(node);
         for card in self.cards.all().values().filter(|_| config.kubernetes) {
             let has_own = card.addresses().any(|address| tables.is_own(address));
@@ -108,7 +109,8 @@ impl Directory {
             } else if self.in_pod && !card.node.is_empty() {
                 others.push(Card { twin: Dual::NONE, ..card.clone() });
             } else {
-                own = own.or(card.node);
+                (own.node, own.twin) = (own.node.or(card.node), own.twin.or(card.twin));
+                own.zone = own.zone.or_else(|| card.zone.clone());
             }
         }
         (others, own)

@@ -11,8 +11,14 @@ use super::server::Server;
 /// Longest word of a server that is passed on.
 const SAID: usize = 300;
 
-/// An error with all that is behind it, each thing said once.
+/// An error with all that is behind it, each thing said once, without the client's names for it and links to its manual.
 pub(super) fn chain(error: &dyn Error) -> String {
+    let text = whole(error);
+    let text = text.strip_prefix("ServiceError: ").unwrap_or(&text);
+    text.split(": https://").next().unwrap_or(text).to_owned()
+}
+
+fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut behind = error.source();
     while let Some(cause) = behind {
@@ -76,4 +82,16 @@ fn said(message: &str) -> String {
 
 fn failed(what: String) -> Unread {
     Unread::new(Source::Kubernetes, Reason::Failed { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_in_the_words_of_its_cause() {
+        let cause = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/unexpected-eof";
+        let error = kube::Error::Service(std::io::Error::other(cause).into());
+        assert_eq!(chain(&error), "peer closed connection without sending TLS close_notify");
+    }
 }

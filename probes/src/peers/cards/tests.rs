@@ -140,3 +140,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_left_of_a_node_that_another_replaced_is_no_node_until_it_has_an_address_again() {
+    let before = [agent("a", &["10.0.0.12"]), twin("a", &["10.244.2.7"])];
+    let replaced = [agent("b", &["10.0.0.12"]), twin("a", &["10.244.2.7"])];
+    let only_b = ["b [10.0.0.12] []"];
+    assert_eq!(taken(&[&before, &replaced]), only_b);
+    assert_eq!(taken(&[&before, &replaced, &replaced]), only_b, "not even later");
+    let moved = [agent("b", &["10.0.0.12"]), agent("a", &["10.0.0.14"]), twin("a", &["10.244.2.7"])];
+    assert_eq!(taken(&[&before, &replaced, &moved]), ["a [10.0.0.14] [10.244.2.7]", "b [10.0.0.12] []"]);
+    // Its agent is being replaced: nobody else has its address.
+    assert_eq!(taken(&[&before, &before[1..]]), ["a [] [10.244.2.7]"]);
+    // It went, and came back without an agent.
+    assert_eq!(taken(&[&before, &replaced, &replaced[..1], &replaced[1..]]), ["a [] [10.244.2.7]"]);
+}

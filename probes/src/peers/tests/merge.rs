@@ -226,6 +226,23 @@ fn a_node_that_is_called_by_an_address_is_the_one_that_the_tables_call_so() {
 }
 
 #[test]
+fn this_nodes_own_twin_is_no_peer_and_can_be_asked_all_the_same() {
+    let mut list = cluster();
+    list.push(twin("n1", &["10.244.1.9"]));
+    let mut directory = Directory::default();
+    let peers = hear(&mut directory, list.clone(), &tables());
+    assert!(peers.iter().all(|peer| peer.name != "n1" && peer.twin.is_empty()));
+    let twin = directory.twin("n1").unwrap();
+    assert_eq!((twin.peer.as_str(), twin.vantage, twin.addresses), ("n1", Vantage::Pod, vec![ip("10.244.1.9")]));
+    assert_eq!(twin.zone.as_deref(), Some("z1"));
+    directory.look_from(Vantage::Pod);
+    assert_eq!(directory.twin("n1"), None, "that is who asks");
+    directory.look_from(Vantage::Node);
+    hear(&mut directory, cluster(), &tables());
+    assert_eq!(directory.twin("n1"), None, "it is announced no more");
+}
+
+#[test]
 fn seen_from_a_pod_the_own_node_is_a_peer_and_the_own_pod_is_none() {
     let mut directory = Directory::default();
     directory.look_from(Vantage::Pod);
