@@ -16,6 +16,8 @@ mod beside;
 mod cache;
 pub mod cards;
 mod carry;
+#[cfg(test)]
+mod crowd;
 mod declared;
 mod devices;
 mod encapsulation;
@@ -383,7 +385,7 @@ pub(crate) fn nothing_known(expect: Expect) -> Snapshot {
         tables,
         devices: Devices::unread(),
         windows: Windows::default(),
-        peers: Vec::new(),
+        peers: Vec::new().into(),
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),
         paths: BTreeMap::<PathKey, _>::new(),

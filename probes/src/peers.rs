@@ -32,6 +32,7 @@ use crate::kernel::RouteKind;
 use crate::path::Plane;
 use crate::report::Vantage;
 use crate::tables::Tables;
+use crate::tables::keyed::Keyed;
 use crate::units::{Dual, Family, Mono, Now};
 
 use announced::{Agent, Announced};
@@ -63,6 +64,23 @@ pub struct Peer {
     pub gateway: bool,
     /// The zone that it is in, where one is known.
     pub zone: Option<String>,
+}
+
+/// What a peer is found by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Its name.
+    Named(String),
+    /// One of its node addresses.
+    At(IpAddr),
+}
+
+impl Keyed for Peer {
+    type Key = Who;
+
+    fn keys(&self) -> impl Iterator<Item = Who> {
+        std::iter::once(Who::Named(self.name.clone())).chain(self.underlay.into_iter().map(Who::At))
+    }
 }
 
 /// A tunnel that leads to a peer, and the peer's addresses there.

@@ -34,6 +34,7 @@ use crate::prober::Wire;
 use crate::schedule::pace::Pace;
 use crate::subject::Subject;
 use crate::tables::Tables;
+use crate::tables::keyed::Rows;
 use crate::transfer::Made;
 use crate::units::{Family, IpSize, Now};
 use crate::windows::Windows;
@@ -55,7 +56,7 @@ pub struct Snapshot {
     /// What counters did lately.
     pub windows: Windows,
     /// Peers.
-    pub peers: Vec<Peer>,
+    pub peers: Rows<Peer>,
     /// The kernel's route to each peer address, from where it is probed, and to the gateway of Calico's pods; cached path
     /// MTUs ignored.
     pub lookups: BTreeMap<IpAddr, Fact<Route>>,
@@ -187,7 +188,9 @@ impl Snapshot {
         plane: Plane,
         family: Family,
     ) -> impl Iterator<Item = (&'a PathKey, &'a Path)> {
-        self.paths.iter().filter(move |(key, _)| key.peer == peer && key.plane == plane && key.family() == family)
+        let first = PathKey { peer: peer.to_owned(), plane, address: IpAddr::from([0, 0, 0, 0]) };
+        let of_plane = self.paths.range(first..).take_while(move |(key, _)| key.peer == peer && key.plane == plane);
+        of_plane.filter(move |(key, _)| key.family() == family)
     }
 
     /// The verdict on the way to a peer on a plane; `None` where there is no such path.

@@ -1,6 +1,7 @@
 //! The kernel's tables of one reading, decoded. Each is known or could not be read, on its own.
 
 pub mod blocks;
+pub mod keyed;
 pub mod neighbours;
 mod news;
 
@@ -12,10 +13,12 @@ use crate::declared::sysctl::{Key, Written};
 use crate::fact::{Fact, Reason, Source, Unread};
 use crate::kernel::pod_end::{self, PodEnd, PodEnds};
 use crate::kernel::{
-    self, Address, BoundPort, Conntrack, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Neighbour,
-    NeighbourTable, RawFacts, RawMessage, Route, RouteKind, Table, TunnelKind, neighbour_table,
+    self, Address, BoundPort, Conntrack, Counters, Dump, Exception, FdbEntry, HostFile, Link, LinkIndex, Mac,
+    Neighbour, NeighbourTable, RawFacts, RawMessage, Route, RouteKind, Table, TunnelKind, neighbour_table,
 };
 use crate::units::Family;
+
+use keyed::{Entry, Rows};
 
 /// Decoded tables.
 #[derive(Clone, Debug)]
@@ -29,11 +32,11 @@ pub struct Tables {
     /// Cached path MTUs.
     pub exceptions: Fact<Vec<Exception>>,
     /// Neighbours.
-    pub neighbours: Fact<Vec<Neighbour>>,
+    pub neighbours: Fact<Rows<Neighbour>>,
     /// How full the machine's neighbour tables are; the limit is the smaller one of what the table and the file say.
     pub neighbour_tables: Fact<Vec<NeighbourTable>>,
     /// Forwarding entries.
-    pub forwarding: Fact<Vec<FdbEntry>>,
+    pub forwarding: Fact<Rows<FdbEntry>>,
     /// The pods' ends of their links, by the node's ends; those that are gone are not among them.
     pub pod_ends: Fact<BTreeMap<LinkIndex, Fact<PodEnd>>>,
     /// `net.ipv4.ip_forward`.
@@ -79,9 +82,10 @@ impl Tables {
             addresses: table(Source::Addresses, &raw.addresses, kernel::address::decode, &mut malformed),
             routes: table(Source::Routes, &raw.routes, kernel::route::decode, &mut malformed),
             exceptions: Fact::Unread(not_yet(Source::Exceptions)),
-            neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed),
+            neighbours: table(Source::Neighbours, &raw.neighbours, kernel::neighbour::decode, &mut malformed)
+                .map(Rows::from),
             neighbour_tables: neighbour_tables(raw, &mut malformed),
-            forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed),
+            forwarding: table(Source::Fdb, &raw.fdb, kernel::neighbour::forwarding, &mut malformed).map(Rows::from),
             pod_ends: pod_ends(&raw.pod_ends, &mut malformed),
             ip_forward: number(HostFile::IpForward),
             rp_filter_all: number(HostFile::RpFilterAll),
@@ -212,8 +216,23 @@ impl Tables {
 
     /// The far tunnel end behind a neighbour of a tunnel: neighbour → MAC → forwarding entry.
     pub fn far_end(&self, tunnel: LinkIndex, neighbour: IpAddr) -> Option<IpAddr> {
-        let mac = self.neighbours_of(tunnel).find(|entry| entry.address == neighbour)?.mac?;
-        self.remotes_of(tunnel).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address)
+        let mac = self.neighbours_at(tunnel, neighbour).next()?.mac?;
+        self.entries_for(tunnel, mac).find_map(|entry| entry.destination)
+    }
+
+    /// Neighbour entries of a link for an address.
+    pub fn neighbours_at(&self, link: LinkIndex, address: IpAddr) -> impl Iterator<Item = &Neighbour> {
+        self.neighbours.known().into_iter().flat_map(move |all| all.at(&Entry::Address(link, address)))
+    }
+
+    /// Forwarding entries of a link for a hardware address.
+    pub fn entries_for(&self, link: LinkIndex, mac: Mac) -> impl Iterator<Item = &FdbEntry> {
+        self.forwarding.known().into_iter().flat_map(move |all| all.at(&Entry::Mac(link, mac)))
+    }
+
+    /// Forwarding entries of a link that lead to a machine.
+    pub fn entries_to(&self, link: LinkIndex, end: IpAddr) -> impl Iterator<Item = &FdbEntry> {
+        self.forwarding.known().into_iter().flat_map(move |all| all.at(&Entry::Address(link, end)))
     }
 
     /// Whether a VXLAN device finds nodes by nothing but the entries that somebody wrote for each. It may do without if it

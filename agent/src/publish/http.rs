@@ -18,6 +18,7 @@
 pub(crate) mod cluster;
 mod credentials;
 mod crowd;
+mod kept;
 mod pages;
 mod places;
 mod server;

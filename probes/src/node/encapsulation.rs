@@ -82,22 +82,20 @@ fn is_lost(node: &Snapshot, key: &PathKey) -> bool {
 
 fn far_end(node: &Snapshot, link: &Link, key: &PathKey, neighbour: IpAddr) -> Option<(Mac, IpAddr)> {
     let peer = node.peer(&key.peer)?;
-    let mut neighbours = node.tables.neighbours_of(link.index);
-    let known = neighbours.find(|entry| entry.address == neighbour).and_then(|entry| entry.mac);
-    let forwarded = node.tables.remotes_of(link.index).find(|&(_, address)| peer.underlay.holds(address));
-    let end = |mac| node.tables.remotes_of(link.index).find(|(entry, _)| entry.mac == mac).map(|(_, address)| address);
+    let known = node.tables.neighbours_at(link.index, neighbour).next().and_then(|entry| entry.mac);
+    let end = |mac| node.tables.entries_for(link.index, mac).find_map(|entry| entry.destination);
     let told = known.and_then(end);
     if told.is_none_or(|told| is_anothers(node, peer, told)) {
-        let right = forwarded.map(|(entry, address)| (entry.mac, address));
-        return right.or_else(|| Some((known?, named_end(link, peer)?)));
+        let ends = peer.underlay.into_iter();
+        let mut right = ends.flat_map(|end| node.tables.entries_to(link.index, end).map(move |entry| (entry.mac, end)));
+        return right.next().or_else(|| Some((known?, named_end(link, peer)?)));
     }
     Some((known?, told?))
 }
 
 /// Whether an entry leads to another peer's node, as far as the operator says which is whose.
 fn is_anothers(node: &Snapshot, peer: &Peer, end: IpAddr) -> bool {
-    let mut others = node.peers.iter().filter(|other| other.name != peer.name);
-    !peer.underlay.holds(end) && others.any(|other| other.underlay.holds(end))
+    !peer.underlay.holds(end) && node.peers_at(end).any(|other| other.name != peer.name)
 }
 
 /// The node address that a tunnel's packets would go to.

@@ -85,7 +85,7 @@ fn next_hops(node: &Snapshot, address: IpAddr) -> BTreeMap<IpAddr, NeighbourStat
     let hops = route.into_iter().flat_map(|route| &route.hops);
     let entries = hops.flat_map(|hop| {
         let next = hop.gateway.unwrap_or(address);
-        node.tables.neighbours_of(hop.link).filter(move |entry| entry.address == next)
+        node.tables.neighbours_at(hop.link, next)
     });
     entries.map(|entry| (entry.address, entry.state)).collect()
 }

@@ -60,9 +60,9 @@ impl Node {
         self.ground = Ground::under(&self.snapshot);
         self.count_sources(&merged, &tables, now);
         self.snapshot.setup = Setup::new(&tables);
-        let changed = self.snapshot.peers != merged.peers;
+        let changed = *self.snapshot.peers != merged.peers;
         self.transfers.meet(&merged.peers, changed, self.config.probing.transfers);
-        self.snapshot.peers = merged.peers;
+        self.snapshot.peers = merged.peers.into();
         self.snapshot.tables = tables;
         self.wanted.push_back(Output::ReadRoutes(targets::queries(&self.snapshot)));
     }

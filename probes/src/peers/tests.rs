@@ -87,8 +87,8 @@ fn tables() -> Tables {
             route("10.244.2.0", 26, Some("10.244.2.0"), TUNNEL),
             route("10.244.3.0", 26, Some("10.244.3.0"), TUNNEL),
         ]),
-        neighbours: Fact::Known(vec![neighbour("10.244.2.0", 2), neighbour("10.244.3.0", 3)]),
-        forwarding: Fact::Known(vec![entry(2, "10.0.0.12"), entry(3, "10.0.0.13")]),
+        neighbours: Fact::Known(vec![neighbour("10.244.2.0", 2), neighbour("10.244.3.0", 3)].into()),
+        forwarding: Fact::Known(vec![entry(2, "10.0.0.12"), entry(3, "10.0.0.13")].into()),
         ..Tables::unread()
     }
 }
@@ -131,7 +131,7 @@ fn ipip() -> Tables {
         route("10.244.2.0", 26, Some("10.0.0.12"), TUNNEL),
         route("10.244.3.0", 26, Some("10.0.0.13"), TUNNEL),
     ]);
-    (tables.neighbours, tables.forwarding) = (Fact::Known(Vec::new()), Fact::Known(Vec::new()));
+    (tables.neighbours, tables.forwarding) = (Fact::Known(Vec::new().into()), Fact::Known(Vec::new().into()));
     tables
 }
 
@@ -156,13 +156,13 @@ fn a_peer_named_by_its_pod_alone_is_the_one_that_the_pods_route_leads_to() {
 fn a_lost_forwarding_entry_is_filled_in_from_memory() {
     let mut directory = Directory::default();
     update(&mut directory, &tables());
-    let lost = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")]), ..tables() };
+    let lost = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")].into()), ..tables() };
     assert_eq!(update(&mut directory, &lost), both(), "the name of a peer must not change with its fault");
 }
 
 #[test]
 fn a_lost_neighbour_is_found_by_its_route() {
-    let lost = Tables { neighbours: Fact::Known(vec![neighbour("10.244.3.0", 3)]), ..tables() };
+    let lost = Tables { neighbours: Fact::Known(vec![neighbour("10.244.3.0", 3)].into()), ..tables() };
     let mut directory = Directory::default();
     update(&mut directory, &tables());
     assert_eq!(update(&mut directory, &lost), both());
@@ -212,8 +212,8 @@ fn a_peer_is_forgotten_when_every_trace_is_gone() {
     let mut gone = tables();
     gone.routes =
         gone.routes.map(|routes| routes.into_iter().filter(|route| route.destination != ip("10.244.2.0")).collect());
-    gone.neighbours = Fact::Known(vec![neighbour("10.244.3.0", 3)]);
-    gone.forwarding = Fact::Known(vec![entry(3, "10.0.0.13")]);
+    gone.neighbours = Fact::Known(vec![neighbour("10.244.3.0", 3)].into());
+    gone.forwarding = Fact::Known(vec![entry(3, "10.0.0.13")].into());
     assert_eq!(update(&mut directory, &gone), both()[1..]);
 }
 
@@ -226,11 +226,11 @@ fn a_tunnel_that_is_down_or_unread_forgets_nobody() {
         links.into_iter().map(|link| if link.index == TUNNEL { Link { up: false, ..link } } else { link }).collect()
     };
     down.links = down.links.map(flush);
-    down.neighbours = Fact::Known(Vec::new());
+    down.neighbours = Fact::Known(Vec::new().into());
     down.routes = Fact::Known(Vec::new());
     assert_eq!(update(&mut directory, &down), both());
     let unread = Unread::new(Source::Fdb, Reason::Failed { what: "test".into() });
-    let blind = Tables { forwarding: Fact::Unread(unread), neighbours: Fact::Known(Vec::new()), ..tables() };
+    let blind = Tables { forwarding: Fact::Unread(unread), neighbours: Fact::Known(Vec::new().into()), ..tables() };
     assert_eq!(update(&mut directory, &blind), both());
 }
 
@@ -310,8 +310,8 @@ fn multicast_defaults_and_metadata_tunnels_name_nobody() {
     let group = FdbEntry { link: TUNNEL, mac: Mac([0; 6]), destination: Some(ip("239.1.1.1")), permanent: true };
     let external = Tunnel { external: true, ..vxlan() };
     let quiet = Tables {
-        forwarding: Fact::Known(vec![group]),
-        neighbours: Fact::Known(Vec::new()),
+        forwarding: Fact::Known(vec![group].into()),
+        neighbours: Fact::Known(Vec::new().into()),
         routes: Fact::Known(Vec::new()),
         ..tables()
     };

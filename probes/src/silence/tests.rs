@@ -48,7 +48,7 @@ fn nothing() -> Snapshot {
         counters_untroubled: tables.counters.clone(),
         tables,
         windows: Windows::default(),
-        peers: Vec::new(),
+        peers: Vec::new().into(),
         lookups: BTreeMap::new(),
         outer: BTreeMap::new(),
         topology: Topology::default(),

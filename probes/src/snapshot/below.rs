@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::kernel::LinkIndex;
 use crate::path::{PathKey, Plane};
-use crate::peers::Peer;
+use crate::peers::{Peer, Who};
 use crate::units::Family;
 
 use super::{Path, Snapshot};
@@ -15,7 +15,12 @@ use super::{Path, Snapshot};
 impl Snapshot {
     /// The peer of this name.
     pub fn peer(&self, name: &str) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.name == name)
+        self.peers.at(&Who::Named(name.into())).next()
+    }
+
+    /// The peers that have a node address.
+    pub fn peers_at(&self, address: IpAddr) -> impl Iterator<Item = &Peer> {
+        self.peers.at(&Who::At(address))
     }
 
     /// The node address that packets to this one are carried to; of another family only where there is no choice.

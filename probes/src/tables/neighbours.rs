@@ -37,7 +37,7 @@ impl Tables {
     /// If their sizes, or the entries of this namespace, could not be read.
     pub fn fills(&self) -> Result<Vec<Fill>, Unread> {
         let tables = self.neighbour_tables.read()?.map_or(&[][..], Vec::as_slice);
-        let own = self.neighbours.read()?.map_or(&[][..], Vec::as_slice);
+        let own = self.neighbours.read()?.map_or(&[][..], |own| own.as_slice());
         Ok(tables.iter().map(|table| fill(table, own)).collect())
     }
 }
@@ -73,10 +73,14 @@ mod tests {
         Neighbour { link: LinkIndex(2), address: address.parse().unwrap(), mac: None, state, external }
     }
 
+    fn known(entries: Vec<Neighbour>) -> Fact<super::super::Rows<Neighbour>> {
+        Fact::Known(entries.into())
+    }
+
     fn machine(entries: u32) -> Tables {
         use NeighbourState::{Failed, Noarp, Permanent, Reachable, Stale};
         let mut tables = Tables::unread();
-        tables.neighbours = Fact::Known(vec![
+        tables.neighbours = known(vec![
             entry("10.0.0.1", Reachable, false),
             entry("10.0.0.2", Failed, false),
             entry("10.0.0.3", Stale, true),

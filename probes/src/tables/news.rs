@@ -90,8 +90,8 @@ mod tests {
             links: Fact::Known(kernel::link::decode(&golden::links()).rows),
             addresses: Fact::Known(kernel::address::decode(&golden::addresses()).rows),
             routes: Fact::Known(kernel::route::decode(&golden::routes()).rows),
-            neighbours: Fact::Known(kernel::neighbour::decode(&golden::neighbours()).rows),
-            forwarding: Fact::Known(kernel::neighbour::forwarding(&golden::fdb()).rows),
+            neighbours: Fact::Known(kernel::neighbour::decode(&golden::neighbours()).rows.into()),
+            forwarding: Fact::Known(kernel::neighbour::forwarding(&golden::fdb()).rows.into()),
             ..Tables::unread()
         }
     }
@@ -140,7 +140,7 @@ mod tests {
         let mut tables = tables();
         let message = golden::neighbours().into_iter().next().unwrap();
         let told = kernel::neighbour::decode(std::slice::from_ref(&message)).rows.remove(0);
-        tables.neighbours = Fact::Known(vec![kernel::Neighbour { state: NeighbourState::Failed, ..told }]);
+        tables.neighbours = Fact::Known(vec![kernel::Neighbour { state: NeighbourState::Failed, ..told }].into());
         assert!(tables.is_news(&message));
         let ages = [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Delay, NeighbourState::Probe];
         assert!(ages.iter().all(|&state| plain(state) == NeighbourState::Reachable));

@@ -1,19 +1,22 @@
 //! What each path answers.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use probes::card;
-use probes::report::Published;
+use bytes::Bytes;
+use probes::card::{self, Card};
+use probes::report::{Published, Report};
 use serde::Serialize;
 
 use super::super::exposition::{Format, quality};
 use super::super::metrics::{self, Scrape, process::Process};
 use super::super::text::{self, Style};
+use super::kept::Kept;
 use super::{Bounds, Site, cluster, transfers};
 
 const INDEX: &str = "mtuscope: why packets of the size that pods send do not arrive.
@@ -58,6 +61,7 @@ pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
         .route("/metrics", get(scrape))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is nothing here; / lists what there is\n") })
         .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
+        .layer(Extension(Arc::<Written>::default()))
         .with_state(site)
         .merge(transfers)
         .merge(cluster)
@@ -87,25 +91,44 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
     }
 }
 
-async fn report(State(site): State<Arc<Site>>, uri: Uri, headers: HeaderMap) -> Response {
-    let Some(text) = wants_text(&uri, accept(&headers)) else {
+/// What was written of the latest round.
+#[derive(Default)]
+struct Written {
+    text: Kept<Report>,
+    json: Kept<Report>,
+    card: Kept<Card>,
+}
+
+async fn report(
+    State(site): State<Arc<Site>>,
+    Extension(written): Extension<Arc<Written>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let Some(as_text) = wants_text(&uri, accept(&headers)) else {
         return plain(StatusCode::BAD_REQUEST, "format must be json or text\n");
     };
     let Some(published) = latest(&site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
-    if text {
-        return plain(StatusCode::OK, text::report(&published.report, Style::default()));
+    if as_text {
+        let write = |report: &Report| Ok::<_, Infallible>(text::report(report, Style::default()).into());
+        let Ok(text) = written.text.of(&published.report, write);
+        return plain(StatusCode::OK, text);
     }
-    json(&*published.report)
+    json(written.json.of(&published.report, pretty))
 }
 
-async fn node(State(site): State<Arc<Site>>) -> Response {
+async fn node(State(site): State<Arc<Site>>, Extension(written): Extension<Arc<Written>>) -> Response {
     let Some(published) = latest(&site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
-    json(&*published.card)
+    json(written.card.of(&published.card, pretty))
 }
 
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_string_pretty(value) {
-        Ok(json) => body(StatusCode::OK, "application/json", json + "\n"),
+fn pretty(value: &impl Serialize) -> serde_json::Result<Bytes> {
+    serde_json::to_string_pretty(value).map(|json| (json + "\n").into())
+}
+
+fn json(written: serde_json::Result<Bytes>) -> Response {
+    match written {
+        Ok(json) => body(StatusCode::OK, "application/json", json),
         Err(error) => {
             tracing::error!(%error, "an answer is no JSON");
             plain(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be shown\n")

@@ -235,8 +235,7 @@ fn peer_is_lost(node: &Snapshot, key: &PathKey) -> bool {
 fn evidence(node: &Snapshot, key: &PathKey, path: &Path, why: Unreachable) -> Evidence {
     let tunnel = path.via.iter().find_map(|&link| node.topology.tunnel(link));
     let device = tunnel.and_then(|tunnel| below::device(node, tunnel));
-    let entry =
-        tunnel.and_then(|tunnel| node.tables.neighbours_of(tunnel.link).find(|entry| entry.address == key.address));
+    let entry = tunnel.and_then(|tunnel| node.tables.neighbours_at(tunnel.link, key.address).next());
     let mac = entry.and_then(|entry| entry.mac);
     let measured = signature::underlay(node, key);
     let signature = Signature::of(node, &key.peer, key.family());

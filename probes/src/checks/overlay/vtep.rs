@@ -116,10 +116,9 @@ fn read<'a>(node: &'a Snapshot, tunnels: &[&'a Link], key: &'a PathKey, path: &'
         Way::Into(..) => unrouted_pod(node, tunnels, key),
         _ => Some(key.address),
     };
-    let neighbour = node.tables.neighbours_of(link.index).find(|entry| entry.address == gateway);
+    let neighbour = node.tables.neighbours_at(link.index, gateway).next();
     let forwarded = neighbour.filter(|entry| is_valid(entry)).and_then(|entry| entry.mac);
     let home = home(node, peer, link);
-    let mut remotes = node.tables.remotes_of(link.index);
     Some(Ok(Vtep {
         key,
         path,
@@ -130,7 +129,7 @@ fn read<'a>(node: &'a Snapshot, tunnels: &[&'a Link], key: &'a PathKey, path: &'
         neighbour,
         forwarded: forwarded.map_or(Forwarded::Unasked, |mac| forwarding(&node.tables, link.index, mac)),
         home,
-        home_mac: remotes.find(|(_, end)| Some(*end) == home).map(|(entry, _)| entry.mac),
+        home_mac: home.and_then(|home| node.tables.entries_to(link.index, home).next()).map(|entry| entry.mac),
     }))
 }
 
@@ -187,7 +186,7 @@ fn remembered<'a>(node: &Snapshot, tunnels: &[&'a Link], peer: &Peer, key: &Path
 }
 
 fn forwarding(tables: &Tables, link: LinkIndex, mac: Mac) -> Forwarded {
-    let mut entries = tables.forwarding_of(link).filter(|entry| entry.mac == mac).peekable();
+    let mut entries = tables.entries_for(link, mac).peekable();
     match entries.peek() {
         None => Forwarded::Nowhere,
         Some(_) => entries.find_map(|entry| entry.destination).map_or(Forwarded::Group, Forwarded::To),
@@ -205,8 +204,8 @@ fn home(node: &Snapshot, peer: &Peer, link: &Link) -> Option<IpAddr> {
 
 /// Another peer that has this node address, unless this one has it too.
 pub(super) fn owner<'a>(node: &'a Snapshot, peer: &Peer, address: IpAddr) -> Option<&'a Peer> {
-    let others = node.peers.iter().filter(|other| other.name != peer.name && !peer.underlay.holds(address));
-    others.into_iter().find(|other| other.underlay.holds(address))
+    let mut others = node.peers_at(address).filter(|_| !peer.underlay.holds(address));
+    others.find(|other| other.name != peer.name)
 }
 
 /// The line that `ip route` shows.
@@ -245,7 +244,7 @@ pub(super) fn forwarding_line(mac: Mac, end: IpAddr, tunnel: &str) -> String {
 
 /// The forwarding entry that leads to a node.
 pub(super) fn forwarding_of(tables: &Tables, tunnel: &Link, mac: Mac) -> Option<String> {
-    let mut entries = tables.remotes_of(tunnel.index).filter(|(entry, _)| entry.mac == mac);
+    let mut entries = tables.entries_for(tunnel.index, mac).filter_map(|entry| Some((entry, entry.destination?)));
     entries.next().map(|(entry, end)| {
         let kept = if entry.permanent { " permanent" } else { "" };
         forwarding_line(mac, end, &tunnel.name) + kept

@@ -243,8 +243,9 @@ fn difference<'a>(node: &'a Snapshot, vtep: &Vtep<'_>) -> Option<Option<(IpAddr,
 
 /// Whether another peer's gateway has the same hardware address.
 fn shares(node: &Snapshot, vtep: &Vtep<'_>, other: &Peer) -> bool {
-    let mut neighbours = node.tables.neighbours_of(vtep.link.index).filter(|entry| vtep::is_valid(entry));
-    neighbours.any(|entry| other.overlay.holds(entry.address) && entry.mac == vtep.mac())
+    let gateways = other.overlay.into_iter();
+    let mut neighbours = gateways.flat_map(|gateway| node.tables.neighbours_at(vtep.link.index, gateway));
+    neighbours.any(|entry| vtep::is_valid(entry) && entry.mac == vtep.mac())
 }
 
 fn evidence(node: &Snapshot, vtep: &Vtep<'_>) -> Option<Evidence> {

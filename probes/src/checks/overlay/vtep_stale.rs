@@ -190,7 +190,7 @@ fn unclaimed(node: &Snapshot, link: &Link, vteps: &[Vtep<'_>]) -> Vec<Unused> {
 fn unreached(node: &Snapshot, link: &Link) -> Vec<Unused> {
     let gateways: BTreeSet<IpAddr> =
         routes(node, link).flat_map(|route| &route.hops).filter_map(|hop| hop.gateway).collect();
-    let forwarded = |mac: Mac| node.tables.forwarding_of(link.index).any(|entry| entry.mac == mac);
+    let forwarded = |mac: Mac| node.tables.entries_for(link.index, mac).next().is_some();
     let named = |address: IpAddr| {
         let holds = |peer: &&crate::peers::Peer| peer.overlay.holds(address) && peer.name.parse::<IpAddr>().is_err();
         node.peers.iter().find(holds).is_some()

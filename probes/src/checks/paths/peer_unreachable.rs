@@ -187,7 +187,7 @@ const fn refused(why: Refusal) -> &'static str {
 fn evidence(node: &Snapshot, key: &PathKey, why: Unreachable) -> Evidence {
     let hop: Option<Hop> = node.lookups.get(&key.address).and_then(|route| route.known()?.hops.first().copied());
     let next_hop = hop.and_then(|hop| hop.gateway).unwrap_or(key.address);
-    let entry = hop.and_then(|hop| node.tables.neighbours_of(hop.link).find(|entry| entry.address == next_hop));
+    let entry = hop.and_then(|hop| node.tables.neighbours_at(hop.link, next_hop).next());
     Evidence {
         peer: key.peer.clone(),
         address: key.address,

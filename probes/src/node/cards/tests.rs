@@ -165,7 +165,7 @@ fn a_node_asks_at_the_end_of_a_round_and_never_from_a_pod() {
     for (vantage, wanted) in [(Vantage::Node, 3), (Vantage::Pod, 0)] {
         let config = Config { vantage, ..Config::new("me") };
         let mut node = Node::new(config, IDENTITY, "1.2.3", at(Duration::ZERO));
-        node.snapshot.peers = peers(3);
+        node.snapshot.peers = peers(3).into();
         node.judge(Occasion::Look, at(Duration::ZERO));
         node.judge(Occasion::Round, at(Duration::ZERO));
         let asks = node.wanted.iter().filter(|output| matches!(output, Output::AskCard(_))).count();

@@ -18,7 +18,7 @@ fn with_routes(routes: impl IntoIterator<Item = Route>) -> Tables {
     tables.links = Fact::Known(vec![link(NIC, "eth0", None)]);
     let usual = [route("0.0.0.0", 0, Some("10.0.0.1"), NIC), route("10.0.0.0", 24, None, NIC)];
     tables.routes = Fact::Known(usual.into_iter().chain(routes).collect());
-    (tables.neighbours, tables.forwarding) = (Fact::Known(Vec::new()), Fact::Known(Vec::new()));
+    (tables.neighbours, tables.forwarding) = (Fact::Known(Vec::new().into()), Fact::Known(Vec::new().into()));
     tables
 }
 

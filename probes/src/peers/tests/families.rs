@@ -30,14 +30,14 @@ fn apart() -> Tables {
     tables
 }
 
-fn add<T>(table: &mut Fact<Vec<T>>, rows: impl IntoIterator<Item = T>) {
+fn add<T, R: AsMut<Vec<T>>>(table: &mut Fact<R>, rows: impl IntoIterator<Item = T>) {
     let Fact::Known(known) = table else { unreachable!("the tables start with it") };
-    known.extend(rows);
+    known.as_mut().extend(rows);
 }
 
-fn keep<T>(table: &mut Fact<Vec<T>>, is_kept: impl Fn(&T) -> bool) {
+fn keep<T, R: AsMut<Vec<T>>>(table: &mut Fact<R>, is_kept: impl Fn(&T) -> bool) {
     let Fact::Known(known) = table else { unreachable!("the tables start with it") };
-    known.retain(is_kept);
+    known.as_mut().retain(is_kept);
 }
 
 fn row(name: &str, underlay: &[&str], overlay: &[&str]) -> Row {

@@ -173,14 +173,15 @@ fn news_is_in_force_once_it_is_settled() {
 fn an_announced_node_stays_one_peer_when_its_entries_are_lost_and_when_its_address_changes() {
     let mut directory = Directory::default();
     hear(&mut directory, cluster(), &tables());
-    let lost = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")]), ..tables() };
+    let lost = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")].into()), ..tables() };
     assert_eq!(addresses(&hear(&mut directory, cluster(), &lost)), named_two());
     let mut moved = cluster();
     moved[1] = agent("n2", &["10.0.0.22"]);
     let peers = hear(&mut directory, moved.clone(), &tables());
     assert_eq!(addresses(&peers), named_two(), "the tunnel still ends where it did");
     assert_eq!(peers[0].beside(), dual(&["10.0.0.22"]), "and the new address is asked too");
-    let followed = Tables { forwarding: Fact::Known(vec![entry(2, "10.0.0.22"), entry(3, "10.0.0.13")]), ..tables() };
+    let followed =
+        Tables { forwarding: Fact::Known(vec![entry(2, "10.0.0.22"), entry(3, "10.0.0.13")].into()), ..tables() };
     let peers = hear(&mut directory, moved, &followed);
     assert_eq!(addresses(&peers)[0], row("n2", &["10.0.0.22"], &["10.244.2.0"]));
     assert!(peers[0].beside().is_empty());
@@ -252,8 +253,8 @@ fn seen_from_a_pod_the_own_node_is_a_peer_and_the_own_pod_is_none() {
         links: Fact::Known(vec![link(NIC, "eth0", None)]),
         addresses: Fact::Known(vec![own(NIC, "10.244.1.9", 32)]),
         routes: Fact::Known(vec![route("0.0.0.0", 0, Some("169.254.1.1"), NIC)]),
-        neighbours: Fact::Known(Vec::new()),
-        forwarding: Fact::Known(Vec::new()),
+        neighbours: Fact::Known(Vec::new().into()),
+        forwarding: Fact::Known(Vec::new().into()),
         ..Tables::unread()
     };
     let peers = hear(&mut directory, list, &pod);

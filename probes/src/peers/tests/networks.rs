@@ -76,7 +76,7 @@ fn where_two_nodes_pods_lead_to_one_end_it_is_the_one_that_had_it_or_nobodys() {
 
 #[test]
 fn a_node_address_is_never_taken_for_the_end_of_a_tunnel_that_lacks_its_entry() {
-    let bare = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")]), ..tables() };
+    let bare = Tables { forwarding: Fact::Known(vec![entry(3, "10.0.0.13")].into()), ..tables() };
     let peers = hear(&mut Directory::default(), cluster(), &bare);
     assert_eq!(addresses(&peers)[0], row("n2", &[], &["10.244.2.0"]), "a forwarding entry to it would be wrong");
     assert_eq!(peers[0].beside(), dual(&["192.168.0.12"]));

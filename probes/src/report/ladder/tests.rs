@@ -315,7 +315,7 @@ fn what_a_tunnel_stands_on_may_not_be_known() {
     let mut node = bare(Example::reference()).with("vxlan.calico", |link| {
         link.tunnel.as_mut().unwrap().lower = Some(crate::kernel::LinkIndex(5));
     });
-    node.tables.forwarding = Fact::Known(Vec::new());
+    node.tables.forwarding = Fact::Known(Vec::new().into());
     assert!(line(&node, "vxlan.calico", Layer::Tunnel).ends_with("1450 ?: how much it adds is not known"));
 }
 

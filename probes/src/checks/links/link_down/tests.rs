@@ -87,7 +87,7 @@ fn a_tunnel_without_address_and_entries_of_its_own_is_missed_as_well() {
 #[test]
 fn a_tunnel_that_lost_its_routes_still_tells_whom_it_led_to() {
     let mut node = Example::reference().with("vxlan.calico", set_down);
-    node.tables.neighbours = Fact::Known(Vec::new());
+    node.tables.neighbours = Fact::Known(Vec::new().into());
     for address in ["10.244.2.0", "10.244.2.2", "10.244.3.0", "10.244.3.2"] {
         node.lookups.insert(ip(address), node.lookups[&ip("10.0.0.12")].clone());
     }
@@ -102,7 +102,7 @@ fn a_tunnel_that_lost_its_routes_still_tells_whom_it_led_to() {
         broken.count()
     };
     assert_eq!(Plane::ALL.map(count), [0, 2, 2], "the nodes themselves are reached");
-    node.tables.forwarding = Fact::Known(Vec::new());
+    node.tables.forwarding = Fact::Known(Vec::new().into());
     assert_eq!(judge(&node).raised[0].evidence.peers, ["master-2", "master-3"], "it is remembered who was behind it");
 }
 

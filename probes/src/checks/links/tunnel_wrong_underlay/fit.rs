@@ -1,12 +1,13 @@
 //! Whether a tunnel's link and address are those by which the kernel reaches its far ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Astray, Right, Wrong};
 use crate::config::Prefix;
 use crate::fact::{Fact, Unread};
 use crate::kernel::{Address, Link, LinkIndex, Query, Route, RouteKind};
+use crate::peers::Peer;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::{TunnelView, owner};
 use crate::tables::covers;
@@ -155,13 +156,23 @@ pub(super) fn ends(node: &Snapshot, tunnel: &TunnelView, base: &Base) -> Vec<End
     let remotes = node.tables.remotes_of(tunnel.link).map(|(_, address)| address).chain(fixed);
     let unicast = |address: &IpAddr| !address.is_unspecified() && !address.is_multicast();
     let addresses: BTreeSet<_> = remotes.filter(unicast).filter(|&address| !node.tables.is_own(address)).collect();
-    addresses.into_iter().map(|address| end(node, tunnel, base, address)).collect()
+    let peers = peers(node, tunnel);
+    addresses.into_iter().map(|address| end(node, peers.get(&address).copied(), base, address)).collect()
 }
 
-fn end(node: &Snapshot, tunnel: &TunnelView, base: &Base, address: IpAddr) -> End {
-    let leads = |overlay| node.tables.far_end(tunnel.link, overlay) == Some(address);
-    let mut peers = node.peers.iter();
-    let peer = peers.find(|peer| peer.underlay.holds(address) || peer.overlay.into_iter().any(leads));
+/// The peer whose each far end is: the first that has the address, or whose tunnel address it is behind.
+fn peers<'a>(node: &'a Snapshot, tunnel: &TunnelView) -> BTreeMap<IpAddr, &'a Peer> {
+    let mut peers = BTreeMap::new();
+    for peer in &node.peers {
+        let behind = peer.overlay.into_iter().filter_map(|overlay| node.tables.far_end(tunnel.link, overlay));
+        for end in peer.underlay.into_iter().chain(behind) {
+            peers.entry(end).or_insert(peer);
+        }
+    }
+    peers
+}
+
+fn end(node: &Snapshot, peer: Option<&Peer>, base: &Base, address: IpAddr) -> End {
     let answer = base.answer(node, address);
     let route = unicast(answer);
     let links: Vec<_> = route.into_iter().flat_map(|route| &route.hops).map(|hop| hop.link).collect();

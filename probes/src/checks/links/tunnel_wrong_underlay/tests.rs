@@ -251,7 +251,7 @@ fn the_operators_network_needs_no_route() {
         assert!(meant(&Example::reference(), fits).raised.is_empty(), "{fits:?}");
     }
     let mut lonely = on(Some("vmbr0"), Some("192.168.0.11"));
-    lonely.tables.forwarding = Fact::Known(Vec::new());
+    lonely.tables.forwarding = Fact::Known(Vec::new().into());
     let lonely = the_one(meant(&lonely, &["10.0.0.0/24"]));
     assert_eq!(
         told(&lonely),
