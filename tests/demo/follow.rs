@@ -68,7 +68,16 @@ mod tests {
         let silenced_by = silenced_by.map(str::to_owned);
         let (code, subject, severity) = ("x".to_owned(), "b".to_owned(), severity.to_owned());
         let (summary, remedy, evidence) = (String::new(), Vec::new(), BTreeMap::new());
-        vec![Finding { code, severity, subject, summary, remedy, silenced_by, evidence }]
+        vec![Finding {
+            code,
+            severity,
+            subject,
+            summary,
+            remedy,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            silenced_by,
+            evidence,
+        }]
     }
 
     fn words(changes: &[Change]) -> Vec<String> {
