@@ -29,7 +29,8 @@ impl Secured {
     pub(super) fn warn(&self) {
         if self.terms.shows_in_the_clear() {
             tracing::warn!(
-                "other agents are shown credentials in the clear; anybody on the way can read them: set agents.tls"
+                "other agents are shown credentials in the clear; anybody on the way can read them, and so can whatever else is \
+                 announced, configured or found as a peer: set agents.tls"
             );
         }
     }

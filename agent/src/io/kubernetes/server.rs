@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ClientBuilder, ConfigExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use probes::fact::{Reason, Source, Unread};
 use tower::BoxError;
@@ -126,8 +126,13 @@ impl Server {
 }
 
 async fn by_file(path: &Path) -> Result<(Config, Option<String>), Unread> {
-    let named = |error: &dyn std::error::Error| {
-        failed(format!("reading the kubeconfig {}: {}", path.display(), words::chain(error)))
+    let named = |error: &KubeconfigError| {
+        // What the parser found may be a token: of a file of another kind nothing is said.
+        let why = match error {
+            KubeconfigError::Parse(_) => "it is no kubeconfig: YAML with clusters, users and contexts".to_owned(),
+            error => words::chain(error),
+        };
+        failed(format!("reading the kubeconfig {}: {why}", path.display()))
     };
     let read = Kubeconfig::read_from(path).map_err(|error| named(&error))?;
     let options = KubeConfigOptions::default();
@@ -157,4 +162,20 @@ fn client(config: &Config) -> kube::Result<Client> {
         Some(layer) => client.with_layer(&layer).build(),
         None => client.build(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_where_a_kubeconfig_should_be_is_not_repeated() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, "eyJhbGciOiJSUzI1NiJ9.secret").unwrap();
+        let told = by_file(&path).await.unwrap_err().to_string();
+        assert!(told.contains("token: it is no kubeconfig") && !told.contains("eyJ"), "{told}");
+        let told = by_file(&directory.path().join("none")).await.unwrap_err().to_string();
+        assert!(told.contains("No such file"), "{told}");
+    }
 }
