@@ -2,7 +2,7 @@
 //!
 //! Every node says of itself what the link is like that has its node address ([`card`](crate::card)), and this node holds
 //! its own link to them against that. It is the odd node that raises this, so that one bad node is one finding
-//! ([`alike`](super::alike) says who is odd).
+//! ([`alike`] says who is odd).
 //!
 //! On one network all must have one MTU: what a larger one sends, the smaller ones drop, and nobody says so. A
 //! **warning**, and critical once it explains sizes that vanish. Where a router lies in between it can tell the sender

@@ -13,7 +13,7 @@
 //! that carry no pods are nobody else's business, and the MTU is not compared where the operator has a word on it
 //! (`expect.overlay_mtu`) or in collect-metadata mode, where it means nothing.
 //!
-//! It is the odd node that raises this ([`alike`](super::alike)).
+//! It is the odd node that raises this ([`alike`]).
 
 use schemars::JsonSchema;
 use serde::Serialize;
