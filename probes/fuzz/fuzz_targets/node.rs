@@ -104,7 +104,11 @@ impl<'a> World<'a> {
                 plausible(&published.report);
                 self.said = serde_json::to_string(&*published.report).expect("a report is JSON");
             }
-            Output::Transfer(_) | Output::AskCard(_) | Output::AskVip(_) | Output::WatchTunnelPorts(_) | Output::TapTunnels(_) => {}
+            Output::Transfer(_)
+            | Output::AskCard(_)
+            | Output::AskVip(_)
+            | Output::WatchTunnelPorts(_)
+            | Output::TapTunnels(_) => {}
         }
     }
 
