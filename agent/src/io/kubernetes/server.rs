@@ -172,7 +172,7 @@ mod tests {
     async fn a_token_where_a_kubeconfig_should_be_is_not_repeated() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
-        std::fs::write(&path, "eyJhbGciOiJSUzI1NiJ9.secret").unwrap();
+        fs::write(&path, "eyJhbGciOiJSUzI1NiJ9.secret").unwrap();
         let told = by_file(&path).await.unwrap_err().to_string();
         assert!(told.contains("token: it is no kubeconfig") && !told.contains("eyJ"), "{told}");
         let told = by_file(&directory.path().join("none")).await.unwrap_err().to_string();
