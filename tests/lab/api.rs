@@ -11,7 +11,7 @@
 //! api.put(Slice::new("mtuscope-x7k2p", NODES).with(Endpoint::new("master-2", "10.0.0.12")));
 //! api.next(Verb::Watch, Fault::status(429, "TooManyRequests").after(3));
 //! api.bookmark();
-//! # Ok::<(), lab::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //! In a lab's node the listener is bound inside: `host.inside(|| TcpListener::bind("[::]:6443"))`; the server itself
 //! runs on a thread outside, and its socket stays where it was made. [`Api::kubeconfig`] is a file for an agent to read,
