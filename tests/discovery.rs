@@ -18,10 +18,9 @@ use jiff::Timestamp;
 use lab::api::{Endpoint, Fault as Refusal};
 use lab::cluster::Cluster;
 use lab::control::{self, Control, Listed};
-use lab::family::{Families, Family};
 use lab::fault::Fault;
 use lab::harness::{self, test};
-use lab::recipe::{Cni, Delivery, Overlay, REFERENCE, Recipe, Role, Underlay, Vxlan};
+use lab::recipe::{REFERENCE, ROUTED, Recipe, Role, Underlay};
 use lab::report::{Path, Report};
 use lab::service::{self, Service};
 use lab::wait::{self, Look};
@@ -37,25 +36,7 @@ const FLANNEL: Recipe = Recipe {
     name: "flannel",
     nodes: &["cp-1", "worker-1", "worker-2", "worker-3"],
     underlay: Underlay::Switched([10, 9, 8]),
-    families: Families::V4,
-    underlay_mtu: 1500,
-    table: None,
-    nic: "eth0",
-    bridge: None,
-    management: "eth1",
-    management_bridge: None,
-    spare: "eth2",
-    overlay: Some(Overlay {
-        by: Cni::Flannel,
-        delivery: Delivery::Tunnel(Vxlan { link: "flannel.1", vni: 1, port: 8472 }),
-        mtu: 1450,
-        pod_bridge: Some("cni0"),
-        network: [10, 244],
-        families: Families::V4,
-        over: Family::V4,
-        six: None,
-        declared: false,
-    }),
+    ..ROUTED
 };
 
 fn main() -> ExitCode {
@@ -227,7 +208,7 @@ fn come_and_go() -> Result<()> {
 
     // Its twin is made anew elsewhere in the node's block: while the old one ends, and after.
     let pod = cluster.overlay()?.pod_address(3);
-    let other = "10.244.4.77";
+    let other = "10.42.4.77";
     let mut moving = all.clone();
     moving.pods.retain(|endpoint| endpoint.node.as_deref() != Some(third));
     let old = Endpoint { pod: Some("old".into()), ..Endpoint::new(third, &pod.to_string()).terminating() };
@@ -258,8 +239,8 @@ fn come_and_go() -> Result<()> {
     assert_eq!(series(agent, "worker-9")?, 0);
     // And when its node is deleted, Flannel takes its entries away.
     let host = cluster.host(0);
-    host.sh("ip route del 10.244.4.0/24")?;
-    host.sh("ip neighbour del 10.244.4.0 dev flannel.1")?;
+    host.sh("ip route del 10.42.4.0/24")?;
+    host.sh("ip neighbour del 10.42.4.0 dev flannel.1")?;
     for entry in host.sh("bridge fdb show dev flannel.1")?.lines().filter(|line| line.contains(&format!("dst {end} ")))
     {
         let mac = entry.split_whitespace().next().unwrap_or_default();
