@@ -4,6 +4,7 @@ pub mod explained;
 pub mod exposition;
 pub mod http;
 pub mod metrics;
+pub mod page;
 pub mod text;
 
 #[cfg(test)]
