@@ -10,6 +10,7 @@
 //! - [`many`]: a thousand targets at full size.
 //! - [`pod_links`]: a node with a thousand pods, read once.
 //! - [`standing`]: what the agent costs while it stands.
+//! - [`scrape`]: what a scrape of its metrics takes.
 //!
 //! All of it happens in namespaces of its own, without root. Every tool meets the same network, freshly forgotten by the
 //! kernel, and its packets are counted where they leave the node, by the kernel and not by the tool. Times are those of
@@ -26,6 +27,7 @@ mod measure;
 mod path;
 mod pod_links;
 mod readme;
+mod scrape;
 mod standing;
 mod table;
 mod tools;
@@ -90,6 +92,8 @@ enum Row {
     PodLinks,
     /// The agent with 1,000 and with 5 peers
     Agent,
+    /// /metrics with 1,000 peers, well and dead
+    Scrape,
 }
 
 impl Row {
@@ -99,6 +103,7 @@ impl Row {
             Self::Loss => loss::measure(tools, record),
             Self::Many => many::measure(tools, record),
             Self::PodLinks => pod_links::measure(record),
+            Self::Scrape => scrape::measure(tools, record),
             Self::Agent => standing::measure(tools, args.agent_for, record),
         }
     }
