@@ -74,8 +74,8 @@ struct Args {
     /// Where every single run goes: JSON if the name ends in .json, else CSV
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
-    /// Writes the tables into README.md; takes all rows
-    #[arg(long, conflicts_with = "only")]
+    /// Writes the tables into README.md: all of them, or with --only those alone, each saying where it was measured
+    #[arg(long)]
     write_readme: bool,
 }
 
@@ -128,7 +128,9 @@ fn run(args: &Args) -> Result<bool> {
     }
     let rows = if args.only.is_empty() { Row::value_variants() } else { &args.only };
     let tools = Tools::find(args.mtuscope.as_deref(), rows)?;
-    let mut text = format!("{}\n", machine::describe(&tools, args.runs)?);
+    let machine = machine::describe(&tools, args.runs)?;
+    let mut text = format!("{machine}\n");
+    let mut alone = Vec::new();
     say(&text);
     namespace::enter()?;
     let mut record = Record::new(args.runs);
@@ -140,11 +142,13 @@ fn run(args: &Args) -> Result<bool> {
         met &= section.goals.iter().all(|goal| goal.met);
         say(&section.to_string());
         text += &format!("\n{section}");
+        alone.push((section.title, section.beside(&machine)));
         // Whoever ends a long run half-way keeps what it has measured.
         args.raw.as_deref().map_or(Ok(()), |path| write_raw(path, &record))?;
     }
     if args.write_readme {
-        readme::write(&text)?;
+        let all = args.only.is_empty();
+        readme::write(&text, (!all).then_some(&alone[..]))?;
     }
     Ok(met)
 }
