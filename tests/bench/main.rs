@@ -10,6 +10,7 @@
 //! - [`many`]: a thousand targets at full size.
 //! - [`pod_links`]: a node with a thousand pods, read once.
 //! - [`standing`]: what the agent costs while it stands.
+//! - [`scrape`]: what a scrape of its metrics takes.
 //!
 //! All of it happens in namespaces of its own, without root. Every tool meets the same network, freshly forgotten by the
 //! kernel, and its packets are counted where they leave the node, by the kernel and not by the tool. Times are those of
@@ -26,6 +27,7 @@ mod measure;
 mod path;
 mod pod_links;
 mod readme;
+mod scrape;
 mod standing;
 mod table;
 mod tools;
@@ -72,8 +74,8 @@ struct Args {
     /// Where every single run goes: JSON if the name ends in .json, else CSV
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
-    /// Writes the tables into README.md; takes all rows
-    #[arg(long, conflicts_with = "only")]
+    /// Writes the tables into README.md: all of them, or with --only those alone, each saying where it was measured
+    #[arg(long)]
     write_readme: bool,
 }
 
@@ -90,6 +92,8 @@ enum Row {
     PodLinks,
     /// The agent with 1,000 and with 5 peers
     Agent,
+    /// /metrics with 1,000 peers, well and dead
+    Scrape,
 }
 
 impl Row {
@@ -99,6 +103,7 @@ impl Row {
             Self::Loss => loss::measure(tools, record),
             Self::Many => many::measure(tools, record),
             Self::PodLinks => pod_links::measure(record),
+            Self::Scrape => scrape::measure(tools, record),
             Self::Agent => standing::measure(tools, args.agent_for, record),
         }
     }
@@ -123,7 +128,9 @@ fn run(args: &Args) -> Result<bool> {
     }
     let rows = if args.only.is_empty() { Row::value_variants() } else { &args.only };
     let tools = Tools::find(args.mtuscope.as_deref(), rows)?;
-    let mut text = format!("{}\n", machine::describe(&tools, args.runs)?);
+    let machine = machine::describe(&tools, args.runs)?;
+    let mut text = format!("{machine}\n");
+    let mut alone = Vec::new();
     say(&text);
     namespace::enter()?;
     let mut record = Record::new(args.runs);
@@ -135,11 +142,13 @@ fn run(args: &Args) -> Result<bool> {
         met &= section.goals.iter().all(|goal| goal.met);
         say(&section.to_string());
         text += &format!("\n{section}");
+        alone.push((section.title, section.beside(&machine)));
         // Whoever ends a long run half-way keeps what it has measured.
         args.raw.as_deref().map_or(Ok(()), |path| write_raw(path, &record))?;
     }
     if args.write_readme {
-        readme::write(&text)?;
+        let all = args.only.is_empty();
+        readme::write(&text, (!all).then_some(&alone[..]))?;
     }
     Ok(met)
 }

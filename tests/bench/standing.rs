@@ -58,31 +58,47 @@ pub(crate) fn measure(tools: &Tools, time: Duration, record: &mut Record) -> Res
 fn watch(tools: &Tools, case: &'static str, peers: u16, rounds: usize) -> Result<Series> {
     let cluster = bed::network()?;
     let bed = Bed::new(cluster.host(0), cluster.link(Role::Nic)?, bed::FAR)?;
-    let file = bed.file("mtuscope.yaml");
-    fs::write(&file, configuration(peers)).map_err(|error| Error::new("writing the agent's configuration", error))?;
-    let mut command = bed.node.command(&tools.mtuscope);
-    command.arg("agent").arg("--config").arg(&file).args(["--listen", &LISTENS.to_string()]);
-    let agent = Agent { server: Server::start(command, &bed.file("log"))?, bed: &bed };
-    agent.await_ready()?;
+    let agent = Agent::start(tools, &bed, peers, &format!("interval: {}s", INTERVAL.as_secs()))?;
     let series = (1..=rounds).map(|run| agent.round(case, run)).collect::<Result<_>>()?;
     agent.is_well()?;
     Ok(Series(series))
 }
 
-fn configuration(peers: u16) -> String {
-    let mut text = format!("node: bench\nprobing: {{ interval: {}s }}\npeers:\n  static:\n", INTERVAL.as_secs());
+fn configuration(peers: u16, probing: &str) -> String {
+    let mut text = format!("node: bench\nprobing: {{ {probing} }}\npeers:\n  static:\n");
     for (at, peer) in bed::far(peers).iter().enumerate() {
         let _ = writeln!(text, "    - {{ name: peer-{at}, underlay: {peer} }}");
     }
     text
 }
 
-struct Agent<'b> {
+/// A running agent.
+pub(crate) struct Agent<'b> {
     server: Server,
     bed: &'b Bed<'b>,
 }
 
-impl Agent<'_> {
+impl<'b> Agent<'b> {
+    /// Starts it with so many peers on the far node, and waits until its first round is done.
+    ///
+    /// # Errors
+    /// If it does not start; with what it logged.
+    pub(crate) fn start(tools: &Tools, bed: &'b Bed<'b>, peers: u16, probing: &str) -> Result<Self> {
+        let file = bed.file("mtuscope.yaml");
+        fs::write(&file, configuration(peers, probing))
+            .map_err(|error| Error::new("writing the agent's configuration", error))?;
+        let mut command = bed.node.command(&tools.mtuscope);
+        command.arg("agent").arg("--config").arg(&file).args(["--listen", &LISTENS.to_string()]);
+        let agent = Self { server: Server::start(command, &bed.file("log"))?, bed };
+        agent.await_ready()?;
+        Ok(agent)
+    }
+
+    /// Where it serves, in its node.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        LISTENS
+    }
+
     fn await_ready(&self) -> Result<()> {
         let ready = wait::until("the agent to be ready", || {
             Ok(match http::get(self.bed.node, LISTENS, "/readyz", "*/*") {
@@ -117,7 +133,10 @@ impl Agent<'_> {
     }
 
     /// A figure of an agent that measures nothing is worth nothing.
-    fn is_well(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// If anything is wrong, or nothing measured.
+    pub(crate) fn is_well(&self) -> Result<()> {
         let report = http::get(self.bed.node, LISTENS, "/report?format=text", "*/*")?.body;
         let first = report.lines().next().unwrap_or_default().to_owned();
         let clear = report.lines().any(|line| line.contains("paths clear")) && first.starts_with("HEALTHY");

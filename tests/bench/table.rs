@@ -47,6 +47,15 @@ impl fmt::Display for Goal {
     }
 }
 
+impl Section {
+    /// The section with its own words about where it was measured, for a page whose other sections were measured elsewhere.
+    pub(crate) fn beside(&self, machine: &str) -> String {
+        let text = self.to_string();
+        let head = format!("### {}\n", self.title);
+        text.replacen(&head, &format!("{head}\n{machine}\n"), 1)
+    }
+}
+
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n\n{}\n", self.title, wrapped(&self.how))?;

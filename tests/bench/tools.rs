@@ -20,7 +20,7 @@ struct Other {
     rows: &'static [Row],
 }
 
-const OTHERS: [Other; 4] = [
+const OTHERS: [Other; 5] = [
     Other { program: "scamper", package: "scamper", asks: "-v", rows: &[Row::Path, Row::Loss] },
     Other { program: "tracepath", package: "iputils-tracepath", asks: "-V", rows: &[Row::Path] },
     Other { program: "fping", package: "fping", asks: "-v", rows: &[Row::Path, Row::Loss, Row::Many] },
@@ -29,6 +29,12 @@ const OTHERS: [Other; 4] = [
         package: "prometheus-blackbox-exporter",
         asks: "--version",
         rows: &[Row::Path, Row::Loss, Row::Many],
+    },
+    Other {
+        program: "prometheus-node-exporter",
+        package: "prometheus-node-exporter",
+        asks: "--version",
+        rows: &[Row::Scrape],
     },
 ];
 

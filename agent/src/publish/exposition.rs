@@ -79,17 +79,6 @@ mod tests {
         insta::assert_snapshot!(of_any_build(Format::OpenMetrics.encode(rich())));
     }
 
-    /// Fails where a family is added, or another name is given, and README does not say so.
-    #[test]
-    fn readme_names_every_family() {
-        let readme = include_str!("../../../README.md");
-        let (_, metrics) = readme.split_once("\n### Metrics\n").expect("README has a section on metrics");
-        let text = Format::Text.encode(rich());
-        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE mtuscope_")?.split_once(' '));
-        let missing: Vec<_> = names.filter(|(name, _)| !metrics.contains(&format!("`{name}`"))).collect();
-        assert!(missing.is_empty(), "{missing:?}");
-    }
-
     /// Both formats say the same: series and values are equal but for the suffix that only one of them has.
     #[test]
     fn both_formats_hold_the_same_series() {

@@ -3,6 +3,11 @@
 //! There is one table a family for the whole machine, `arp_cache` and `ndisc_cache`: its entries, limits and counters are
 //! the same whichever network namespace asks, while a dump of entries holds those of one namespace. A dump has one
 //! message about each table, and one with timers about each link, which is told by its lack of limits and left out.
+//!
+//! Where a dump takes several parts, for a node with hundreds of links, the kernel tells of the table anew at the beginning
+//! of each (`neightbl_dump_info`). The last one is the youngest and stands for all.
+
+use std::collections::BTreeMap;
 
 use netlink_packet_core::DecodeError;
 
@@ -35,7 +40,13 @@ pub const fn refusals(family: Family) -> &'static str {
 
 /// Decodes a dump of neighbour tables.
 pub fn decode(messages: &[RawMessage]) -> Table<NeighbourTable> {
-    attributes::rows(messages, NEW_NEIGHBOUR_TABLE, "neighbour table", row)
+    let mut table = attributes::rows(messages, NEW_NEIGHBOUR_TABLE, "neighbour table", row);
+    let mut last: BTreeMap<Family, NeighbourTable> = BTreeMap::new();
+    for row in std::mem::take(&mut table.rows) {
+        last.insert(row.family, row);
+    }
+    table.rows = last.into_values().collect();
+    table
 }
 
 fn row(body: &[u8]) -> Result<Option<NeighbourTable>, DecodeError> {
@@ -76,6 +87,14 @@ mod tests {
         assert_eq!(table.malformed, [""; 0]);
         let row = |family, entries| NeighbourTable { family, entries, limit: 1024, refused: 0 };
         assert_eq!(table.rows, [row(Family::Ipv4, GOLDEN.0), row(Family::Ipv6, GOLDEN.1)]);
+    }
+
+    /// Fails where each part of a long dump makes a table of its own: a scrape would then hold the same series many times.
+    #[test]
+    fn a_table_that_every_part_of_a_dump_begins_with_is_one_table() {
+        let part = golden::neighbour_tables();
+        let dump: Vec<_> = part.iter().chain(&part).chain(&part).cloned().collect();
+        assert_eq!(decode(&dump).rows, decode(&part).rows);
     }
 
     /// Entries of the machine on which the dump was made, of every network namespace.

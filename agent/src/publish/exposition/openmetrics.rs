@@ -9,7 +9,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{self, Registry};
 
-use super::super::metrics::{Family, Kind, Labels, Sample, Unit, Value};
+use super::super::metrics::{About, Family, Kind, Labels, Sample, Unit, Value};
 
 pub(super) fn encode(families: Vec<Family>) -> String {
     let mut registry = Registry::default();
@@ -29,18 +29,29 @@ impl Collector for Families {
 }
 
 fn write(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-    let unit = family.unit.map(|unit| match unit {
-        Unit::Bytes => registry::Unit::Bytes,
-        Unit::Seconds => registry::Unit::Seconds,
-    });
-    let kind = match family.kind {
+    let About { kind, help, .. } = family.about;
+    // The encoder adds the unit to the name.
+    let (name, unit) = match family.about.unit() {
+        Some(unit) => {
+            (family.about.family().trim_end_matches(unit.name()).trim_end_matches('_'), Some(registered(unit)))
+        }
+        None => (family.about.family(), None),
+    };
+    let form = match kind {
         Kind::Gauge => MetricType::Gauge,
         Kind::Counter => MetricType::Counter,
         Kind::Info => MetricType::Info,
         Kind::Histogram => MetricType::Histogram,
     };
-    let mut metric = encoder.encode_descriptor(&family.name, family.help, unit.as_ref(), kind)?;
-    family.samples.iter().try_for_each(|sample| write_sample(family.kind, sample, &mut metric))
+    let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), form)?;
+    family.samples.iter().try_for_each(|sample| write_sample(kind, sample, &mut metric))
+}
+
+const fn registered(unit: Unit) -> registry::Unit {
+    match unit {
+        Unit::Bytes => registry::Unit::Bytes,
+        Unit::Seconds => registry::Unit::Seconds,
+    }
 }
 
 fn write_sample(kind: Kind, sample: &Sample, metric: &mut MetricEncoder<'_>) -> Result<(), Error> {
@@ -92,7 +103,8 @@ mod tests {
     #[test]
     fn labels_are_escaped() {
         let sample = Sample { labels: vec![("name", Cow::from("a\"b\\c\nd"))], value: Value::Number(1.0) };
-        let family = Family { name: "x".into(), help: "Help.", unit: None, kind: Kind::Gauge, samples: vec![sample] };
+        let about = About { name: "x", labels: &["name"], kind: Kind::Gauge, help: "Help." };
+        let family = Family { about, samples: vec![sample] };
         let text = encode(vec![family]);
         assert_eq!(text, "# HELP x Help.\n# TYPE x gauge\nx{name=\"a\\\"b\\\\c\\nd\"} 1.0\n# EOF\n");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::super::metrics::{Family, Kind, Labels, Sample, Value};
+use super::super::metrics::{About, Family, Kind, Labels, Sample, Value};
 
 pub(super) fn encode(families: &[Family]) -> String {
     let mut text = String::new();
@@ -13,17 +13,16 @@ pub(super) fn encode(families: &[Family]) -> String {
 }
 
 fn write(text: &mut String, family: &Family) {
-    let name = family.full_name();
-    let (name, kind) = match family.kind {
-        Kind::Gauge => (name, "gauge"),
-        Kind::Counter => (format!("{name}_total"), "counter"),
-        Kind::Info => (format!("{name}_info"), "gauge"),
-        Kind::Histogram => (name, "histogram"),
+    let About { name, kind, help, .. } = family.about;
+    let kind = match kind {
+        Kind::Gauge | Kind::Info => "gauge",
+        Kind::Counter => "counter",
+        Kind::Histogram => "histogram",
     };
-    line(text, format_args!("# HELP {name} {}", family.help));
+    line(text, format_args!("# HELP {name} {help}"));
     line(text, format_args!("# TYPE {name} {kind}"));
     for sample in &family.samples {
-        write_sample(text, &name, sample);
+        write_sample(text, name, sample);
     }
 }
 
@@ -78,25 +77,25 @@ impl Display for Shown {
 mod tests {
     use std::borrow::Cow;
 
-    use super::super::super::metrics::Unit;
     use super::*;
 
-    fn family(kind: Kind, labels: Labels, value: Value) -> Family {
-        Family { name: "x".into(), help: "Help.", unit: None, kind, samples: vec![Sample { labels, value }] }
+    fn family(name: &'static str, kind: Kind, labels: Labels, value: Value) -> Family {
+        let about = About { name, labels: &[], kind, help: "Help." };
+        Family { about, samples: vec![Sample { labels, value }] }
     }
 
     #[test]
-    fn suffixes_follow_the_kind() {
-        let of = |kind| encode(&[family(kind, vec![("a", Cow::from("b"))], Value::Number(1.0))]);
-        assert_eq!(of(Kind::Gauge), "# HELP x Help.\n# TYPE x gauge\nx{a=\"b\"} 1\n");
-        assert_eq!(of(Kind::Counter), "# HELP x_total Help.\n# TYPE x_total counter\nx_total{a=\"b\"} 1\n");
-        assert_eq!(of(Kind::Info), "# HELP x_info Help.\n# TYPE x_info gauge\nx_info{a=\"b\"} 1\n");
+    fn an_info_is_a_gauge() {
+        let of = |name, kind| encode(&[family(name, kind, vec![("a", Cow::from("b"))], Value::Number(1.0))]);
+        assert_eq!(of("x", Kind::Gauge), "# HELP x Help.\n# TYPE x gauge\nx{a=\"b\"} 1\n");
+        assert_eq!(of("x_total", Kind::Counter), "# HELP x_total Help.\n# TYPE x_total counter\nx_total{a=\"b\"} 1\n");
+        assert_eq!(of("x_info", Kind::Info), "# HELP x_info Help.\n# TYPE x_info gauge\nx_info{a=\"b\"} 1\n");
     }
 
     #[test]
     fn histograms_are_cumulated() {
         let value = Value::Histogram { buckets: vec![(0.5, 2), (f64::INFINITY, 1)], sum: 1.25 };
-        let histogram = Family { unit: Some(Unit::Seconds), ..family(Kind::Histogram, Vec::new(), value) };
+        let histogram = family("x_seconds", Kind::Histogram, Vec::new(), value);
         let wanted = "# HELP x_seconds Help.\n# TYPE x_seconds histogram\nx_seconds_bucket{le=\"0.5\"} 2\n\
                       x_seconds_bucket{le=\"+Inf\"} 3\nx_seconds_sum 1.25\nx_seconds_count 3\n";
         assert_eq!(encode(&[histogram]), wanted);
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn labels_are_escaped() {
         let labels = vec![("name", Cow::from("a\"b\\c\nd"))];
-        let text = encode(&[family(Kind::Gauge, labels, Value::Number(1.0))]);
+        let text = encode(&[family("x", Kind::Gauge, labels, Value::Number(1.0))]);
         assert!(text.ends_with("x{name=\"a\\\"b\\\\c\\nd\"} 1\n"), "{text}");
     }
 }

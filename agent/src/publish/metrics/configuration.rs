@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::Family;
+use super::{Family, glossary};
 
 /// How reading the configuration went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,10 @@ impl Default for Reload {
 }
 
 pub(super) fn families(reload: Reload) -> [Family; 2] {
-    let successful = "Whether the configuration was good the last time it was read.";
-    let succeeded = "When a good configuration was last read and taken up.";
+    let succeeded = reload.succeeded.map(|at| at.as_duration().as_secs_f64());
     [
-        Family::gauge("config_last_reload_successful", successful).with([], reload.successful),
-        Family::seconds("config_last_reload_success_timestamp", succeeded)
-            .with_known(reload.succeeded.map(|at| at.as_duration().as_secs_f64())),
+        Family::of(glossary::CONFIG_SUCCESSFUL).with([], reload.successful),
+        Family::of(glossary::CONFIG_SUCCESS).with_known(succeeded),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use probes::report::{Conclusion, Finding, Report, Role, Severity};
 
-use super::{Family, label};
+use super::{Family, glossary, label};
 
 /// Families about findings.
 pub(super) fn families(
@@ -37,7 +37,7 @@ fn loud(report: &Report, limit: usize, suppressed: &mut usize) -> Family {
     let mut chosen: Vec<_> = worst.into_iter().collect();
     chosen.sort_by_key(|(_, severity)| std::cmp::Reverse(*severity));
     *suppressed += chosen.len().saturating_sub(limit);
-    let mut family = Family::gauge("finding", "A finding that is active and not the consequence of another.");
+    let mut family = Family::of(glossary::FINDING);
     for ((code, subject), severity) in chosen.into_iter().take(limit) {
         let labels = [label("code", code), label("severity", severity.name()), label("subject", subject.to_owned())];
         family.push(labels, 1u32);
@@ -55,7 +55,7 @@ fn counts(report: &Report, codes: &[(&'static str, &'static [Severity])]) -> Fam
             severities.iter().for_each(|severity| _ = counts.entry((code, *severity)).or_default());
         }
     }
-    let mut family = Family::gauge("findings", "Findings of a code that are not the consequence of another.");
+    let mut family = Family::of(glossary::FINDINGS);
     for ((code, severity), count) in counts {
         family.push([label("code", code.to_owned()), label("severity", severity.name())], count);
     }
@@ -63,7 +63,7 @@ fn counts(report: &Report, codes: &[(&'static str, &'static [Severity])]) -> Fam
 }
 
 fn concluded(report: &Report) -> Family {
-    let mut family = Family::gauge("check_concluded", "Whether a check could look at everything that it judges.");
+    let mut family = Family::of(glossary::CHECK_CONCLUDED);
     for (code, conclusion) in &report.checks {
         family.push([label("code", code.clone())], *conclusion != Conclusion::NotConcluded);
     }

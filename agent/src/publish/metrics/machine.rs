@@ -9,15 +9,25 @@
 //! Tracked connections have series although every node exporter has them too: a table fills over hours, and whoever
 //! gets the alert at four fifths wants to see since when.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use probes::report::{LinkRow, Report, Role, TunnelRow};
+use probes::report::{LinkRow, NeighbourTableRow, Report, Role, SettingRow, TunnelRow};
 use probes::units;
 
-use super::{Family, label};
+use super::{Family, Number, glossary, label};
 
 /// Most links with series of their own.
 const LINKS: usize = 50;
+
+/// Most tunnels with series of their own: a node has one or two, and whoever has more tunnels to other places.
+const TUNNELS: usize = 20;
+
+/// Most series of pods' links: a pod may be given any MTU, so a thousand pods may have a thousand.
+const POD_LINKS: usize = 20;
+
+/// Most series of settings: the operator may want any number of them.
+const SETTINGS: usize = 200;
 
 /// What stands for all pods' links in the place of a link.
 const PODS: &str = "pods";
@@ -40,10 +50,9 @@ const SHOWN: [&str; 10] = [
 pub(super) fn families(report: &Report, suppressed: &mut usize) -> Vec<Family> {
     let shown = shown(report, suppressed);
     let mut all = links(&shown);
-    all.push(pod_links(report));
-    all.extend(tunnels(report));
-    all.push(recommended(report));
-    all.push(settings(report, &shown));
+    all.push(pod_links(report, suppressed));
+    all.extend(tunnels(report, suppressed));
+    all.push(settings(report, &shown, suppressed));
     all.extend(neighbours(report));
     all.extend(conntrack(report));
     all.push(counters(report));
@@ -61,8 +70,7 @@ fn shown<'a>(report: &'a Report, suppressed: &mut usize) -> Vec<&'a LinkRow> {
 }
 
 fn links(shown: &[&LinkRow]) -> Vec<Family> {
-    let mut mtu = Family::bytes("link_mtu", "MTU of a link.");
-    let mut up = Family::gauge("link_up", "Whether a link is set up and does not lack carrier.");
+    let [mut mtu, mut up] = [glossary::LINK_MTU, glossary::LINK_UP].map(Family::of);
     for link in shown {
         let labels = || [label("link", link.name.clone()), label("role", link.role.name())];
         mtu.push(labels(), link.mtu.bytes());
@@ -71,7 +79,8 @@ fn links(shown: &[&LinkRow]) -> Vec<Family> {
     vec![mtu, up]
 }
 
-fn pod_links(report: &Report) -> Family {
+/// The MTUs that most links have, where there are many.
+fn pod_links(report: &Report, suppressed: &mut usize) -> Family {
     let mut counts: BTreeMap<(u32, &'static str), usize> = BTreeMap::new();
     for link in report.links.iter().filter(|link| link.role == Role::Pod) {
         *counts.entry((link.mtu.bytes(), "host")).or_default() += 1;
@@ -79,25 +88,39 @@ fn pod_links(report: &Report) -> Family {
             *counts.entry((pod.mtu.bytes(), "pod")).or_default() += 1;
         }
     }
-    let mut family = Family::gauge("pod_links", "Pod links whose host or pod end has this MTU.");
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    *suppressed += counts.len().saturating_sub(POD_LINKS);
+    counts.truncate(POD_LINKS);
+    counts.sort_unstable();
+    let mut family = Family::of(glossary::POD_LINKS);
     for ((mtu, end), count) in counts {
         family.push([label("mtu", mtu.to_string()), label("end", end)], count);
     }
     family
 }
 
-fn tunnels(report: &Report) -> [Family; 3] {
-    let mut info = Family::info("tunnel", "Parameters of a tunnel.");
-    let mut overhead = Family::bytes("tunnel_overhead", "Bytes that a tunnel adds to a packet.");
-    let help = "What is left of the lower link's MTU after a tunnel's MTU and overhead; negative if it does not fit.";
-    let mut headroom = Family::bytes("tunnel_headroom", help);
-    for tunnel in &report.tunnels {
-        info.push(tunnel_labels(tunnel), 1u32);
-        let labels = || [label("link", tunnel.link.clone())];
-        overhead.push_known(labels(), tunnel.overhead);
-        headroom.push_known(labels(), tunnel.headroom);
+/// Tunnels that carry pods' packets come first.
+fn tunnels(report: &Report, suppressed: &mut usize) -> [Family; 4] {
+    use glossary::{RECOMMENDED_OVERLAY_MTU, TUNNEL, TUNNEL_HEADROOM, TUNNEL_OVERHEAD};
+    let mut families = [TUNNEL, TUNNEL_OVERHEAD, TUNNEL_HEADROOM, RECOMMENDED_OVERLAY_MTU].map(Family::of);
+    let mut tunnels: Vec<_> = report.tunnels.iter().collect();
+    tunnels.sort_by_key(|tunnel| !tunnel.carries_pods);
+    for (at, tunnel) in tunnels.into_iter().enumerate() {
+        let recommended = tunnel.recommended_mtu.map(|mtu| mtu.bytes().number());
+        let (overhead, headroom) = (tunnel.overhead.map(Number::number), tunnel.headroom.map(Number::number));
+        let values = [Some(1.0), overhead, headroom, recommended];
+        if at >= TUNNELS {
+            *suppressed += values.iter().flatten().count();
+            continue;
+        }
+        let link = || vec![label("link", tunnel.link.clone())];
+        let labels = [tunnel_labels(tunnel), link(), link(), link()];
+        for ((family, labels), value) in families.iter_mut().zip(labels).zip(values) {
+            family.push_known(labels, value);
+        }
     }
-    [info, overhead, headroom]
+    families
 }
 
 fn tunnel_labels(tunnel: &TunnelRow) -> super::Labels {
@@ -111,26 +134,17 @@ fn tunnel_labels(tunnel: &TunnelRow) -> super::Labels {
     ]
 }
 
-fn recommended(report: &Report) -> Family {
-    let help = "MTU that a tunnel can have on every path that no finding blames.";
-    let mut family = Family::bytes("recommended_overlay_mtu", help);
-    for tunnel in &report.tunnels {
-        family.push_known([label("link", tunnel.link.clone())], tunnel.recommended_mtu.map(|mtu| mtu.bytes()));
-    }
-    family
-}
-
-fn settings(report: &Report, shown: &[&LinkRow]) -> Family {
+fn settings(report: &Report, shown: &[&LinkRow], suppressed: &mut usize) -> Family {
     let own = shown.iter().filter(|link| link.master.is_none()).map(|link| link.name.as_str());
     let subjects: BTreeSet<&str> = own.chain(["", PODS]).collect();
     let ipv6 = speaks_ipv6(report);
-    let mut family = Family::gauge(
-        "setting",
-        "Effective value of a kernel setting; link is empty for the machine, and pods for all pods' links.",
-    );
-    for row in &report.settings {
-        if subjects.contains(row.link.as_str()) && (ipv6 || !is_of_ipv6(&row.name)) {
+    let shows = |row: &&SettingRow| subjects.contains(row.link.as_str()) && (ipv6 || !is_of_ipv6(&row.name));
+    let mut family = Family::of(glossary::SETTING);
+    for (at, row) in report.settings.iter().filter(shows).enumerate() {
+        if at < SETTINGS {
             family.push([label("name", row.name.clone()), label("link", row.link.clone())], row.value);
+        } else {
+            *suppressed += 1;
         }
     }
     family
@@ -146,12 +160,15 @@ fn is_of_ipv6(setting: &str) -> bool {
     ["ipv6.", "ip6"].iter().any(|mark| setting.contains(mark))
 }
 
+/// A table of IPv6 is shown of a node that has no path in it once it refuses somebody, or is half full.
 fn neighbours(report: &Report) -> [Family; 3] {
-    let help = "Neighbour entries of the whole machine that garbage collection may take.";
-    let mut entries = Family::gauge("neighbour_entries", help);
-    let mut limit = Family::gauge("neighbour_limit", "Most such entries that the machine keeps.");
-    let mut full = Family::counter("neighbour_table_full", "Neighbour entries refused because the table was full.");
-    for table in &report.neighbours.tables {
+    use glossary::{NEIGHBOUR_ENTRIES, NEIGHBOUR_LIMIT, NEIGHBOUR_TABLE_FULL};
+    let [mut entries, mut limit, mut full] = [NEIGHBOUR_ENTRIES, NEIGHBOUR_LIMIT, NEIGHBOUR_TABLE_FULL].map(Family::of);
+    let ipv6 = speaks_ipv6(report);
+    let matters = |table: &&NeighbourTableRow| {
+        ipv6 || table.family == units::Family::Ipv4 || table.refused > 0 || table.entries >= table.limit / 2
+    };
+    for table in report.neighbours.tables.iter().filter(matters) {
         let labels = || [label("family", table.family.name())];
         entries.push(labels(), table.entries);
         limit.push(labels(), table.limit);
@@ -162,13 +179,12 @@ fn neighbours(report: &Report) -> [Family; 3] {
 
 fn conntrack(report: &Report) -> [Family; 2] {
     let table = report.conntrack.as_ref();
-    let entries = Family::gauge("conntrack_entries", "Connections that the kernel tracks.");
-    let limit = Family::gauge("conntrack_limit", "Most connections that the kernel tracks; more are refused.");
+    let [entries, limit] = [glossary::CONNTRACK_ENTRIES, glossary::CONNTRACK_LIMIT].map(Family::of);
     [entries.with_known(table.map(|table| table.entries)), limit.with_known(table.map(|table| table.limit))]
 }
 
 fn counters(report: &Report) -> Family {
-    let mut family = Family::counter("kernel_events", "Counters of the kernel that bear on packets of full size.");
+    let mut family = Family::of(glossary::KERNEL_EVENTS);
     let ipv6 = speaks_ipv6(report);
     for (name, &count) in report.counters.iter().filter(|(name, _)| SHOWN.contains(&name.as_str())) {
         if ipv6 || count > 0 || !name.ends_with("_ipv6") {
@@ -181,7 +197,7 @@ fn counters(report: &Report) -> Family {
 #[cfg(test)]
 mod tests {
     use probes::path::{Plane, VerdictName};
-    use probes::report::SettingRow;
+    use probes::units::LinkMtu;
 
     use super::super::super::example;
     use super::super::lines;
@@ -190,7 +206,10 @@ mod tests {
     #[test]
     fn pod_links_are_counted_by_the_mtu_of_each_end() {
         let published = example::published();
-        assert_eq!(lines(&pod_links(&published.report)), ["1450,host 1", "1450,pod 1", "1500,host 2", "1500,pod 1"]);
+        assert_eq!(
+            lines(&pod_links(&published.report, &mut 0)),
+            ["1450,host 1", "1450,pod 1", "1500,host 2", "1500,pod 1"]
+        );
     }
 
     #[test]
@@ -206,7 +225,7 @@ mod tests {
         let mut report = (*published.report).clone();
         let row = |link: &str| SettingRow { name: "forwarding".into(), link: link.into(), value: 1, wanted: None };
         report.settings = ["", "pods", "vxlan.calico", "cali1a2b3c4d5e6"].map(row).to_vec();
-        let shown = lines(&settings(&report, &shown(&report, &mut 0)));
+        let shown = lines(&settings(&report, &shown(&report, &mut 0), &mut 0));
         assert_eq!(shown, ["forwarding, 1", "forwarding,pods 1", "forwarding,vxlan.calico 1"]);
     }
 
@@ -218,7 +237,7 @@ mod tests {
         report.settings = rows.map(|(name, link)| row(name, link)).to_vec();
         let port = report.links.iter().find(|link| link.name == "enp5s0").unwrap();
         assert!(port.role == Role::Underlay && port.master.is_some(), "it is shown as a link: {port:?}");
-        let lines = |report: &Report| lines(&settings(report, &shown(report, &mut 0)));
+        let lines = |report: &Report| lines(&settings(report, &shown(report, &mut 0), &mut 0));
         assert_eq!(lines(&report), ["rp_filter,vmbr1 1"]);
         report.paths.push(example::path("master-2", Plane::Underlay, "fd00::12", VerdictName::Clear, 1500));
         assert_eq!(lines(&report), ["rp_filter,vmbr1 1", "bridge-nf-call-ip6tables, 1"]);
@@ -255,11 +274,52 @@ mod tests {
     }
 
     #[test]
-    fn each_neighbour_table_has_its_family() {
-        let [entries, limit, refused] = neighbours(&example::published().report);
-        assert_eq!(lines(&entries), ["ipv4 7", "ipv6 4"]);
-        assert_eq!(lines(&limit), ["ipv4 1024", "ipv6 1024"]);
-        assert_eq!(lines(&refused), ["ipv4 0", "ipv6 0"]);
+    fn each_neighbour_table_has_its_family_and_one_that_is_not_used_is_left_out() {
+        let mut report = (*example::published().report).clone();
+        let of = |report: &Report| neighbours(report).map(|family| lines(&family));
+        assert_eq!(of(&report), [["ipv4 7"], ["ipv4 1024"], ["ipv4 0"]]);
+        report.neighbours.tables[1].refused = 1;
+        assert_eq!(of(&report), [["ipv4 7", "ipv6 4"], ["ipv4 1024", "ipv6 1024"], ["ipv4 0", "ipv6 1"]]);
+        report.neighbours.tables[1].refused = 0;
+        report.neighbours.tables[1].entries = 512;
+        assert_eq!(of(&report)[0], ["ipv4 7", "ipv6 512"], "it fills up");
+        report.neighbours.tables[1].entries = 4;
+        report.paths.push(example::path("master-2", Plane::Underlay, "fd00::12", VerdictName::Clear, 1500));
+        assert_eq!(of(&report)[0], ["ipv4 7", "ipv6 4"], "it is used");
+    }
+
+    #[test]
+    fn tunnels_beyond_the_limit_are_counted_and_the_pods_own_stays() {
+        let mut report = (*example::published().report).clone();
+        let pods = report.tunnels.remove(0);
+        let other =
+            |at| TunnelRow { link: format!("gre{at}"), carries_pods: false, recommended_mtu: None, ..pods.clone() };
+        report.tunnels = (0..TUNNELS).map(other).chain([pods.clone()]).collect();
+        let mut suppressed = 0;
+        let [info, ..] = tunnels(&report, &mut suppressed);
+        assert_eq!((info.samples.len(), suppressed), (TUNNELS, 3), "it has no recommendation");
+        assert_eq!(info.samples[0].labels[0].1, "vxlan.calico");
+    }
+
+    #[test]
+    fn the_mtus_of_pods_links_that_most_have_are_shown() {
+        let mut report = (*example::published().report).clone();
+        let pod = report.links.iter().find(|link| link.role == Role::Pod).unwrap().clone();
+        let with = |mtu| LinkRow { name: format!("cali{mtu}"), mtu: LinkMtu::new(mtu), pod: None, ..pod.clone() };
+        report.links = (1000..1100).map(with).chain([with(9000), with(9000)]).collect();
+        let mut suppressed = 0;
+        let shown = lines(&pod_links(&report, &mut suppressed));
+        assert_eq!((shown.len(), suppressed), (POD_LINKS, 101 - POD_LINKS));
+        assert_eq!(shown.last().unwrap(), "9000,host 2", "{shown:?}");
+    }
+
+    #[test]
+    fn settings_beyond_the_limit_are_counted() {
+        let mut report = (*example::published().report).clone();
+        let wanted = |at| SettingRow { name: format!("net.core.{at}"), link: String::new(), value: 1, wanted: None };
+        report.settings = (0..SETTINGS + 7).map(wanted).collect();
+        let mut suppressed = 0;
+        assert_eq!((settings(&report, &[], &mut suppressed).samples.len(), suppressed), (SETTINGS, 7));
     }
 
     #[test]
@@ -268,7 +328,7 @@ mod tests {
         let mut report = (*published.report).clone();
         let unknown = TunnelRow { link: "tunl0".into(), recommended_mtu: None, ..report.tunnels[0].clone() };
         report.tunnels.push(unknown);
-        assert_eq!(lines(&recommended(&report)), ["vxlan.calico 1350"]);
+        assert_eq!(lines(&tunnels(&report, &mut 0)[3]), ["vxlan.calico 1350"]);
     }
 
     #[test]

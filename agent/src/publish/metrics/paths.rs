@@ -1,7 +1,7 @@
 //! Paths: counts over all of them, and series of their own for a few.
 //!
 //! Up to [`NAMED_BELOW`] peers all are named, above only those that fail; in both cases no more than the limit, worst
-//! first. A peer with several addresses in one plane and family is shown by the worst of them, and all its numbers come
+//! first, and what all other families leave of 2,000 series. A peer with several addresses in one plane and family is shown by the worst of them, and all its numbers come
 //! from that one row: an MTU never stands beside the `up` of another address. Of the two directions it has series while
 //! it is not clear: a clear path carries its size both ways, and nothing is to be told apart.
 
@@ -11,22 +11,24 @@ use probes::path::{Plane, VerdictName};
 use probes::report::{PathRow, Report};
 use probes::units::{self, IpSize};
 
-use super::{Family, Labels, label};
+use super::{Family, Labels, glossary, label};
 
 /// Up to so many peers, healthy ones are named too.
 const NAMED_BELOW: usize = 100;
 
-/// Most series of named peers, whatever the limit on peers: together with all others they stay below 2,000.
-const NAMED_SERIES: usize = 1_000;
+/// What named peers may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Peers, as the operator wants it.
+    pub(super) peers: usize,
+    /// Series: what the other families leave.
+    pub(super) series: usize,
+}
 
-/// Families about paths. Without a report, only the counts, all zero.
-pub(super) fn families(report: Option<&Report>, named_peers: usize, suppressed: &mut usize) -> Vec<Family> {
+/// Families about all paths. Without a report, only the counts, all zero.
+pub(super) fn families(report: Option<&Report>) -> [Family; 3] {
     let rows: &[PathRow] = report.map_or(&[], |report| &report.paths);
-    let mut all = report.map(|report| named(report, named_peers, suppressed)).unwrap_or_default();
-    all.push(least(rows));
-    all.push(counts(rows));
-    all.push(oldest(rows));
-    all
+    [least(rows), counts(rows), oldest(rows)]
 }
 
 /// How bad a verdict is. One that says nothing is no reason to overlook one that says something.
@@ -62,7 +64,8 @@ fn worst(peer: &Peer<'_>) -> u8 {
     peer.values().map(|row| badness(row.verdict)).max().unwrap_or(0)
 }
 
-fn named(report: &Report, limit: usize, suppressed: &mut usize) -> Vec<Family> {
+/// Families about single peers.
+pub(super) fn named(report: &Report, room: Room, suppressed: &mut usize) -> [Family; 5] {
     let peers = peers(&report.paths);
     let blamed: BTreeSet<&str> = report.findings.iter().map(|finding| finding.subject.as_str()).collect();
     let fails = |name: &str, peer: &Peer<'_>| worst(peer) > badness(VerdictName::Clear) || blamed.contains(name);
@@ -73,14 +76,14 @@ fn named(report: &Report, limit: usize, suppressed: &mut usize) -> Vec<Family> {
     let mut used = 0;
     for (index, (name, peer)) in chosen.iter().enumerate() {
         let series: usize = peer.values().map(|row| Named::series(row)).sum();
-        if index < limit && used + series <= NAMED_SERIES {
+        if index < room.peers && used + series <= room.series {
             used += series;
             peer.iter().for_each(|(place, row)| families.push(name, *place, row));
         } else {
             *suppressed += series;
         }
     }
-    families.0.into()
+    families.0
 }
 
 /// The families of named peers.
@@ -88,13 +91,8 @@ struct Named([Family; 5]);
 
 impl Named {
     fn new() -> Self {
-        Self([
-            Family::bytes("path_mtu", "Largest IP packet that was confirmed to pass."),
-            Family::bytes("path_expected_mtu", "Largest IP packet that should pass, by route and device."),
-            Family::bytes("path_forward_mtu", "Path MTU towards the peer, where told apart."),
-            Family::bytes("path_reverse_mtu", "Lower bound of the path MTU back, where measured."),
-            Family::gauge("path_up", "Whether a peer can be reached with any size; absent if not known."),
-        ])
+        use glossary::{PATH_EXPECTED_MTU, PATH_FORWARD_MTU, PATH_MTU, PATH_REVERSE_MTU, PATH_UP};
+        Self([PATH_MTU, PATH_EXPECTED_MTU, PATH_FORWARD_MTU, PATH_REVERSE_MTU, PATH_UP].map(Family::of))
     }
 
     fn values(row: &PathRow) -> [Option<u32>; 5] {
@@ -140,7 +138,7 @@ fn least_by<T: PartialOrd>(rows: &[PathRow], of: impl Fn(&PathRow) -> Option<T>)
 }
 
 fn least(rows: &[PathRow]) -> Family {
-    let mut family = Family::bytes("path_min_mtu", "Smallest path MTU over all peers.");
+    let mut family = Family::of(glossary::PATH_MIN_MTU);
     for (place, mtu) in least_by(rows, |row| row.path_mtu) {
         family.push(place_labels(place), mtu.bytes());
     }
@@ -148,7 +146,7 @@ fn least(rows: &[PathRow]) -> Family {
 }
 
 fn oldest(rows: &[PathRow]) -> Family {
-    let mut family = Family::seconds("oldest_path_result_timestamp", "When the path that waits longest was measured.");
+    let mut family = Family::of(glossary::OLDEST_PATH_RESULT);
     for (place, at) in least_by(rows, |row| row.probed_at) {
         family.push(place_labels(place), at.as_duration().as_secs_f64());
     }
@@ -160,7 +158,7 @@ fn counts(rows: &[PathRow]) -> Family {
     for row in rows {
         *counts.entry(((row.plane, row.family), row.verdict)).or_default() += 1;
     }
-    let mut family = Family::gauge("paths", "Paths by verdict.");
+    let mut family = Family::of(glossary::PATHS);
     for plane in Plane::ALL {
         for ip in [units::Family::Ipv4, units::Family::Ipv6] {
             for verdict in VerdictName::ALL {
@@ -179,8 +177,10 @@ mod tests {
     use super::super::Value;
     use super::*;
 
+    const FIFTY: Room = Room { peers: 50, series: 1000 };
+
     fn up(families: &[Family]) -> Vec<(String, f64)> {
-        let family = families.iter().find(|family| family.name == "mtuscope_path_up").unwrap();
+        let family = families.iter().find(|family| family.about.name == "mtuscope_path_up").unwrap();
         let pair = |sample: &super::super::Sample| match sample.value {
             Value::Number(number) => (sample.labels[0].1.to_string(), number),
             Value::Histogram { .. } => panic!("a gauge"),
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn every_combination_is_counted_from_the_start() {
-        let families = families(None, 50, &mut 0);
-        let counts = families.iter().find(|family| family.name == "mtuscope_paths").unwrap();
+        let families = families(None);
+        let counts = families.iter().find(|family| family.about.name == "mtuscope_paths").unwrap();
         assert_eq!(counts.samples.len(), 3 * 2 * 5);
         assert!(counts.samples.iter().all(|sample| sample.value == Value::Number(0.0)));
     }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(of(&[&clear, &hole]), (VerdictName::BlackHole, Some(1400)));
         assert_eq!(of(&[&hole, &dead, &clear]), (VerdictName::Unreachable, None));
         assert_eq!(of(&[&unknown, &clear]), (VerdictName::Clear, Some(1450)), "unknown hides nothing");
-        let families = named(&report(vec![unknown]), 50, &mut 0);
+        let families = named(&report(vec![unknown]), FIFTY, &mut 0);
         assert_eq!(up(&families), [], "not known is absent");
     }
 
@@ -229,10 +229,11 @@ mod tests {
     fn a_large_cluster_names_only_peers_that_fail() {
         let published = example::cluster(NAMED_BELOW + 1, 3);
         let mut suppressed = 0;
-        let families = named(&published.report, 50, &mut suppressed);
+        let families = named(&published.report, FIFTY, &mut suppressed);
         let names: BTreeSet<String> = up(&families).into_iter().map(|(name, _)| name).collect();
         assert_eq!((names.len(), suppressed), (3, 0));
-        let small = named(&example::cluster(NAMED_BELOW, 3).report, NAMED_BELOW, &mut suppressed);
+        let all = Room { peers: NAMED_BELOW, ..FIFTY };
+        let small = named(&example::cluster(NAMED_BELOW, 3).report, all, &mut suppressed);
         assert!(up(&small).len() > names.len() * 3, "healthy peers of a small cluster are named too");
     }
 
@@ -243,9 +244,13 @@ mod tests {
         let dead =
             PathRow { path_mtu: None, ..example::path("c", Plane::Underlay, "10.0.0.3", VerdictName::Unreachable, 0) };
         let mut suppressed = 0;
-        let families = named(&report(vec![limited, clear, dead]), 2, &mut suppressed);
+        let report = report(vec![limited, clear, dead]);
+        let families = named(&report, Room { peers: 2, ..FIFTY }, &mut suppressed);
         assert_eq!(up(&families), [("c".to_owned(), 0.0), ("a".to_owned(), 1.0)]);
         assert_eq!(suppressed, 3, "path_mtu, path_expected_mtu and path_up of b");
+        let families = named(&report, Room { series: 4, ..FIFTY }, &mut suppressed);
+        assert_eq!(up(&families), [("c".to_owned(), 0.0)], "a has no room beside it");
+        assert_eq!(suppressed, 3 + 3 + 3);
     }
 
     #[test]

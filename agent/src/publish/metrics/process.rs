@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Family, Kind, Unit};
+use super::{Family, glossary};
 
 /// Clock ticks per second in `/proc/<pid>/stat`: `USER_HZ`, part of the kernel's ABI on every architecture that we
 /// build for.
@@ -63,19 +63,14 @@ fn line<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 
 /// The `process_*` families.
 pub(super) fn families(process: &Process) -> Vec<Family> {
-    use {Kind::Counter, Kind::Gauge, Unit::Bytes, Unit::Seconds};
-    let family = |name: &str, unit, kind, help, value: Option<f64>| {
-        Family { name: format!("process_{name}"), help, unit, kind, samples: Vec::new() }.with_known(value)
-    };
-    let whole = |value: Option<u64>| value.map(|value| value as f64);
-    let open = process.open_fds.map(|count| count as f64);
+    use glossary::{PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY, PROCESS_VIRTUAL_MEMORY};
     vec![
-        family("cpu", Some(Seconds), Counter, "Processor time of the process.", process.cpu_seconds),
-        family("start_time", Some(Seconds), Gauge, "When the process started.", process.start_time),
-        family("resident_memory", Some(Bytes), Gauge, "Resident memory of the process.", whole(process.resident)),
-        family("virtual_memory", Some(Bytes), Gauge, "Virtual memory of the process.", whole(process.virtual_size)),
-        family("open_fds", None, Gauge, "Open file descriptors.", open),
-        family("max_fds", None, Gauge, "Most file descriptors that may be open.", whole(process.max_fds)),
+        Family::of(glossary::PROCESS_CPU).with_known(process.cpu_seconds),
+        Family::of(glossary::PROCESS_START_TIME).with_known(process.start_time),
+        Family::of(PROCESS_RESIDENT_MEMORY).with_known(process.resident),
+        Family::of(PROCESS_VIRTUAL_MEMORY).with_known(process.virtual_size),
+        Family::of(PROCESS_OPEN_FDS).with_known(process.open_fds),
+        Family::of(PROCESS_MAX_FDS).with_known(process.max_fds),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! What the agent does and how it fares: probe traffic, rounds, sources of facts and peers.
 //!
 //! Probe traffic is shown of the planes and families that this node has a path in: most have one family, and series of
-//! the other would say 0 for ever. Whether a source could be read is shown of all, how long it took of those that grow
-//! with pods or peers: the others take a fraction of a millisecond on any machine.
+//! the other would say 0 for ever. Each source of facts has its own health and, where it is read and not told, its own
+//! duration: one that fails or hangs hides no other.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use probes::report::{Published, Vantage};
 use probes::telemetry::{ErrorKind, Histogram, ROUND_TRIP_BUCKETS, Telemetry, Traffic, round_trip_bound};
 
 use super::paths::{Place, place_labels};
-use super::{Family, Kind, Sample, Scrape, Unit, Value, label};
+use super::{Family, Sample, Scrape, Value, glossary, label};
 
 /// `build_info`.
 pub(super) fn build(scrape: &Scrape<'_>) -> Family {
@@ -21,7 +21,7 @@ pub(super) fn build(scrape: &Scrape<'_>) -> Family {
     };
     let labels =
         [label("version", super::super::VERSION), label("revision", super::super::REVISION), label("vantage", vantage)];
-    Family::info("build", "Version of mtuscope.").with(labels, 1u32)
+    Family::of(glossary::BUILD).with(labels, 1u32)
 }
 
 /// Families made from what the agent counts about itself.
@@ -46,12 +46,9 @@ fn places(published: Option<&Published>) -> BTreeSet<Place> {
 }
 
 fn traffic(telemetry: &Telemetry, places: &BTreeSet<Place>) -> [Family; 4] {
-    let mut sent = Family::counter("probe_packets_sent", "Reference probes sent.");
-    let mut lost = Family::counter("probe_packets_lost", "Reference probes without an answer.");
-    let mut searching =
-        Family::counter("search_packets", "Packets sent by path-MTU searches, reference probes left out.");
-    let help = "Round trips of small reference probes.";
-    let mut times = Family::new("path_round_trip", Some(Unit::Seconds), Kind::Histogram, help);
+    use glossary::{PATH_ROUND_TRIP, PROBE_PACKETS_LOST, PROBE_PACKETS_SENT, SEARCH_PACKETS};
+    let [mut sent, mut lost, mut searching, mut times] =
+        [PROBE_PACKETS_SENT, PROBE_PACKETS_LOST, SEARCH_PACKETS, PATH_ROUND_TRIP].map(Family::of);
     let none = Traffic::default();
     for place in places {
         let traffic = telemetry.traffic.get(place).unwrap_or(&none);
@@ -70,7 +67,7 @@ fn histogram(round_trips: &Histogram) -> Value {
 }
 
 fn errors(telemetry: &Telemetry) -> Family {
-    let mut family = Family::counter("probe_errors", "Packets and messages that were dropped or failed.");
+    let mut family = Family::of(glossary::PROBE_ERRORS);
     for kind in ErrorKind::ALL {
         family.push([label("reason", kind.name())], telemetry.errors.get(&kind).copied().unwrap_or(0));
     }
@@ -78,19 +75,15 @@ fn errors(telemetry: &Telemetry) -> Family {
 }
 
 fn stalls(telemetry: &Telemetry) -> Family {
-    let help = "Transfers with peers' agents through a tunnel that stalled.";
-    Family::counter("transfer_stalls", help).with([], telemetry.transfer_stalls)
+    Family::of(glossary::TRANSFER_STALLS).with([], telemetry.transfer_stalls)
 }
 
 fn overruns(telemetry: &Telemetry) -> Family {
-    let help = "Times that the kernel told of changes faster than they were taken; everything is then read anew.";
-    Family::counter("netlink_overruns", help).with([], telemetry.overruns)
+    Family::of(glossary::NETLINK_OVERRUNS).with([], telemetry.overruns)
 }
 
 fn peers(telemetry: &Telemetry) -> [Family; 2] {
-    let mut peers = Family::gauge("peers", "Peers that a source yields.");
-    let help = "When a source of peers last succeeded.";
-    let mut succeeded = Family::seconds("peer_source_last_success_timestamp", help);
+    let [mut peers, mut succeeded] = [glossary::PEERS, glossary::PEER_SOURCE_LAST_SUCCESS].map(Family::of);
     for (name, source) in &telemetry.peer_sources {
         peers.push([label("source", *name)], source.peers);
         let at = source.succeeded.map(|at| at.as_duration().as_secs_f64());
@@ -100,21 +93,20 @@ fn peers(telemetry: &Telemetry) -> [Family; 2] {
 }
 
 fn sources(telemetry: &Telemetry) -> [Family; 2] {
-    let mut success = Family::gauge("source_success", "Whether a source of facts could be read the last time.");
-    let help = "How long a source of facts that grows with pods or peers took the last time.";
-    let mut took = Family::seconds("source_duration", help);
+    let [mut success, mut took] = [glossary::SOURCE_SUCCESS, glossary::SOURCE_DURATION].map(Family::of);
     for (source, (duration, succeeded)) in &telemetry.sources {
         success.push([label("source", source.name())], *succeeded);
-        if grows(*source) {
+        if is_read(*source) {
             took.push([label("source", source.name())], duration.as_secs_f64());
         }
     }
     [success, took]
 }
 
-const fn grows(source: Source) -> bool {
-    use Source::{Fdb, Links, Lookup, Neighbours, PodEnds, Routes};
-    matches!(source, Links | Routes | Lookup | Neighbours | Fdb | PodEnds)
+/// Whether reading a source takes a time of its own. Of changes and of peers in Kubernetes the agent is told, and probing
+/// takes the round.
+const fn is_read(source: Source) -> bool {
+    !matches!(source, Source::Events | Source::Kubernetes | Source::Probes | Source::Agents)
 }
 
 fn rounds(published: Option<&Published>) -> [Family; 3] {
@@ -123,9 +115,9 @@ fn rounds(published: Option<&Published>) -> [Family; 3] {
     let ended = telemetry.and_then(|telemetry| telemetry.round_ended).map(|at| at.as_duration().as_secs_f64());
     let interval = telemetry.map(|telemetry| telemetry.interval.as_secs_f64());
     [
-        Family::seconds("probe_interval", "Time between the starts of two rounds.").with_known(interval),
-        Family::seconds("round_duration", "Duration of the last round.").with_known(took),
-        Family::seconds("last_round_timestamp", "When the last round ended.").with_known(ended),
+        Family::of(glossary::PROBE_INTERVAL).with_known(interval),
+        Family::of(glossary::ROUND_DURATION).with_known(took),
+        Family::of(glossary::LAST_ROUND).with_known(ended),
     ]
 }
 
@@ -140,22 +132,23 @@ mod tests {
 
     fn samples(published: Option<&Published>, name: &str) -> usize {
         let families = families(published);
-        let family = families.iter().find(|family| family.name == format!("mtuscope_{name}"));
+        let family = families.iter().find(|family| family.about.name == format!("mtuscope_{name}"));
         family.map_or(0, |family| family.samples.len())
     }
 
     #[test]
     fn counters_of_the_agent_exist_before_the_first_round() {
-        assert_eq!(samples(None, "probe_errors"), ErrorKind::ALL.len());
-        assert_eq!(samples(None, "transfer_stalls"), 1);
-        assert_eq!(samples(None, "netlink_overruns"), 1);
-        assert_eq!(samples(None, "last_round_timestamp"), 0, "no round has ended");
-        assert_eq!(samples(None, "probe_interval"), 0, "not known yet");
+        assert_eq!(samples(None, "probe_errors_total"), ErrorKind::ALL.len());
+        assert_eq!(samples(None, "transfer_stalls_total"), 1);
+        assert_eq!(samples(None, "netlink_overruns_total"), 1);
+        assert_eq!(samples(None, "last_round_timestamp_seconds"), 0, "no round has ended");
+        assert_eq!(samples(None, "probe_interval_seconds"), 0, "not known yet");
     }
 
     #[test]
     fn traffic_is_counted_from_0_on_where_a_path_is_and_stays_where_one_was() {
-        const EACH: [&str; 4] = ["probe_packets_sent", "probe_packets_lost", "search_packets", "path_round_trip"];
+        const EACH: [&str; 4] =
+            ["probe_packets_sent_total", "probe_packets_lost_total", "search_packets_total", "path_round_trip_seconds"];
         let mut published = example::published();
         let counts = |published: &Published| EACH.map(|name| samples(Some(published), name));
         assert_eq!(counts(&published), [3; 4], "three planes of one family");
@@ -169,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn every_source_tells_of_success_and_those_that_grow_of_their_time() {
+    fn every_source_tells_of_success_and_all_that_are_read_of_their_time() {
         let published = example::published();
         assert_eq!(samples(Some(&published), "source_success"), Source::ALL.len());
-        assert_eq!(samples(Some(&published), "source_duration"), 6);
+        assert_eq!(samples(Some(&published), "source_duration_seconds"), Source::ALL.len() - 3);
     }
 }

@@ -1,8 +1,12 @@
 //! `/metrics` of a running agent, as Prometheus reads it: linted by its own tool, the same in both formats, and gone when
 //! what it spoke of has gone.
 
+mod scale;
+
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use lab::cluster::Cluster;
@@ -20,6 +24,9 @@ fn main() -> ExitCode {
             test("metrics of a healthy node are clean", healthy_metrics),
             test("metrics of a sick node are clean and name what is wrong", sick_metrics),
             test("counters of the kernel are metrics and rise with what they count", counted_metrics),
+            test("ten, a thousand and ten thousand peers, well and dead, come and go within the limits", scale::peers),
+            test("a thousand pods bring no series and no name", scale::pods),
+            test("the golden texts of a rich node are clean", golden_metrics),
         ]
     })
 }
@@ -107,6 +114,16 @@ fn counted_metrics() -> Result<()> {
     stop(service)
 }
 
+/// The text that the agent's own tests hold every change against, as Prometheus's linter sees it.
+fn golden_metrics() -> Result<()> {
+    let file = "agent__publish__exposition__tests__a_rich_node_in_the_older_text.snap";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("agent/src/publish/snapshots").join(file);
+    let golden = fs::read_to_string(&path).map_err(|error| Error::new(format!("reading {}", path.display()), error))?;
+    let text = golden.splitn(3, "---\n").nth(2).expect("a snapshot has a head between two lines");
+    assert!(series(text) > 150, "{text}");
+    lint(text)
+}
+
 fn value(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
 }
@@ -136,6 +153,9 @@ fn metrics(service: &Service<'_>) -> Result<String> {
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
     assert!(open.body.ends_with("# EOF\n"), "{}", open.body);
     assert_eq!(names(&text.body), names(&open.body), "both formats have the same series");
+    let mut distinct = names(&text.body);
+    distinct.dedup();
+    assert_eq!(distinct.len(), names(&text.body).len(), "no series twice:\n{}", text.body);
     Ok(text.body)
 }
 
