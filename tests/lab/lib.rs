@@ -11,6 +11,7 @@
 //! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
 //! - [`api`] is an API server that knows EndpointSlices, for agents and tests to ask.
 //! - [`control`] puts that server where every node and pod reaches it, with agents that ask it.
+//! - [`monitoring`] watches agents by Prometheus and Alertmanager, and tells a webhook.
 //! - [`remedy`] follows what a finding advises.
 
 pub mod api;
@@ -26,6 +27,7 @@ pub mod http;
 pub mod interrupt;
 pub mod intruder;
 pub mod matrix;
+pub mod monitoring;
 pub mod namespace;
 pub mod notes;
 pub mod play;
