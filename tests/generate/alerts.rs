@@ -2,6 +2,7 @@
 //!
 //! [`case`] is the form of a promtool test, [`mechanical`] has one of each kind for every rule, [`adverse`] and
 //! `manifests/alerts/adverse.test.yaml`, which is written by hand, what is hard.
+#![allow(clippy::unwrap_used, reason = "what fails in a helper here fails its test")]
 
 mod adverse;
 mod agents;

@@ -196,11 +196,22 @@ fn expression(check: &Registered, severity: Severity, changes: bool, hold: Span)
     expr
 }
 
+/// Minutes that an explanation may take to alert: what it leaves out is not heard of before.
+const SOON: u32 = 5;
+
+/// Whether the explanation alerts, and about as soon.
+fn is_heard(cause: &Entry, of: &Entry) -> bool {
+    match (cause.alert, of.alert) {
+        (Alert::Named { minutes, .. }, Alert::Named { minutes: own, .. }) => minutes <= own.max(SOON),
+        _ => false,
+    }
+}
+
 /// What leaves out peers whose own agents, or others' findings about them, explain it.
 fn explained(entry: &Entry) -> String {
     let causes = |of_peer: bool| {
         let all = ALL.iter().filter(move |cause| is_of_peer(cause) == of_peer);
-        let causes = all.filter(|cause| cause.entry.silences.contains(&entry.code));
+        let causes = all.filter(|cause| cause.entry.silences.contains(&entry.code) && is_heard(cause.entry, entry));
         any_of(causes.map(|cause| cause.entry.code).filter(|code| !entry.silences.contains(code)))
     };
     let mut text = String::new();
