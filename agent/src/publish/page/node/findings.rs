@@ -251,15 +251,15 @@ fn id(finding: &Finding) -> String {
     format!("{} {}", finding.code, finding.subject)
 }
 
-/// What could not be judged; codes with one reason stand together.
-pub(super) fn blind(report: &Report) -> Vec<Blind> {
+/// What could not be judged, codes with one reason together, and how many reasons are left out.
+pub(super) fn blind(report: &Report) -> (Vec<Blind>, usize) {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in &report.not_concluded {
         reasons.entry(&entry.reason).or_default().push(entry.code);
     }
-    // Codes are those of the catalogue, and so are most reasons: there are no more of them than it has entries.
     let shown = |(reason, codes): (&str, Vec<&str>)| Blind { codes: codes.join(", "), reason: sentence(reason) };
-    reasons.into_iter().take(NAMED).map(shown).collect()
+    let more = reasons.len().saturating_sub(NAMED);
+    (reasons.into_iter().take(NAMED).map(shown).collect(), more)
 }
 
 #[cfg(test)]
@@ -308,6 +308,16 @@ mod tests {
         assert_eq!(told[0].1.chars().count(), EVIDENCE + 1);
         let told: Vec<_> = told[1..].iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(told, ["hole before ttl: 1", "is up: no", "links: a, b", "why: silent"]);
+    }
+
+    #[test]
+    fn codes_with_one_reason_stand_together_and_what_is_left_out_is_counted() {
+        let mut report = (*published().report).clone();
+        let told = |code, reason: String| probes::report::NotConcluded { code, reason };
+        report.not_concluded = vec![told("path-lossy", "a".into()), told("path-limited", "a".into())];
+        report.not_concluded.extend((0..60).map(|n| told("path-lossy", format!("path {n}"))));
+        let (blind, more) = blind(&report);
+        assert_eq!((blind[0].codes.as_str(), blind.len(), more), ("path-lossy, path-limited", NAMED, 11));
     }
 
     #[test]
