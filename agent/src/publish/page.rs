@@ -13,6 +13,8 @@
 //! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
 //! policy refuses, lengths are drawn as attributes of SVG.
 
+pub(crate) mod cluster;
+
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -20,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 
 /// The style sheet of every page.
-pub const STYLE: &str = include_str!("page/style.css");
+pub const STYLE: &str = concat!(include_str!("page/style.css"), include_str!("page/cluster.css"));
 
 /// The script of every page: it keeps the page fresh, which is all that a reader without scripts misses.
 pub const SCRIPT: &str = include_str!("page/refresh.js");
@@ -61,7 +63,7 @@ pub(crate) fn shown(text: &str, most: usize) -> String {
 }
 
 /// Control characters, marks that change the direction of writing, and those that take no room.
-const fn disturbs(c: char) -> bool {
+fn disturbs(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{ad}' | '\u{180e}' | '\u{feff}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')

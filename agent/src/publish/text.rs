@@ -6,7 +6,7 @@
 //! or a sign beside it. Commands are never wrapped: they are there to be copied.
 
 mod catalogue;
-mod cluster;
+pub(super) mod cluster;
 mod declared;
 mod findings;
 mod ladder;
