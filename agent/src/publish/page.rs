@@ -14,6 +14,9 @@
 //! policy refuses, lengths are drawn as attributes of SVG.
 
 pub(crate) mod cluster;
+pub(crate) mod node;
+mod spark;
+pub(crate) mod trail;
 
 use std::sync::LazyLock;
 
@@ -26,6 +29,12 @@ pub const STYLE: &str = concat!(include_str!("page/style.css"), include_str!("pa
 
 /// The script of every page: it keeps the page fresh, which is all that a reader without scripts misses.
 pub const SCRIPT: &str = include_str!("page/refresh.js");
+
+/// The icon: bars of a ladder, the last one too short.
+pub const ICON: &str = include_str!("page/icon.svg");
+
+/// The same for browsers that ask for it by the old name.
+pub const SMALL_ICON: &[u8] = include_bytes!("page/icon.ico");
 
 /// What a browser may do with a page, as the header says it.
 pub static POLICY: LazyLock<String> = LazyLock::new(|| {
