@@ -13,7 +13,7 @@
 //! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
 //! policy refuses, lengths are drawn as attributes of SVG.
 
-pub(crate) mod cluster;
+pub mod cluster;
 pub(crate) mod node;
 mod spark;
 pub(crate) mod trail;

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Site;
+use super::document::{Document, HTML, guard};
 use super::pages::{NOT_READY, accept, body, latest, plain};
 use crate::io::cluster::{self, Plan};
 use crate::publish::page::cluster as page;
@@ -64,7 +65,7 @@ struct Drawn {
     at: Instant,
     json: Bytes,
     text: Bytes,
-    html: Bytes,
+    html: Document,
 }
 
 impl Drawn {
@@ -72,7 +73,7 @@ impl Drawn {
         let json = serde_json::to_vec(matrix).map_err(|error| error.to_string())?;
         let html = page::cluster(matrix).map_err(|error| error.to_string())?;
         let text = text::cluster(matrix, Style::default());
-        Ok(Self { at: Instant::now(), json: json.into(), text: text.into(), html: html.into() })
+        Ok(Self { at: Instant::now(), json: json.into(), text: text.into(), html: Document::new(HTML, html) })
     }
 }
 
@@ -81,49 +82,40 @@ async fn answer(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap) -> 
         return plain(StatusCode::BAD_REQUEST, "format must be html, json or text\n");
     };
     match wanted::pair(&uri) {
-        Some(names) if form == Form::Html => pair(&desk, names).await,
+        Some(names) if form == Form::Html => pair(&desk, names, &headers).await,
         Some(_) => plain(StatusCode::BAD_REQUEST, "a pair is a page: ask for format=html, or leave out from and to\n"),
-        None => picture(&desk, form).await,
+        None => picture(&desk, form, &headers).await,
     }
 }
 
-async fn picture(desk: &Arc<Desk>, form: Form) -> Response {
+async fn picture(desk: &Arc<Desk>, form: Form, headers: &HeaderMap) -> Response {
     let Some(mut drawing) = desk.drawing() else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
     let drawn = drawing.wait_for(Option::is_some).await.ok().and_then(|drawn| drawn.clone());
     let Some(drawn) = drawn else { return plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_DRAWN) };
     let age = drawn.at.elapsed();
-    let response = match form {
+    let mut response = match form {
         Form::Json => body(StatusCode::OK, "application/json", drawn.json),
         Form::Text => plain(StatusCode::OK, drawn.text),
-        Form::Html => html(StatusCode::OK, drawn.html),
+        Form::Html => return desk.page(&drawn.html, headers, age),
     };
-    aged(response, age)
-}
-
-fn html(status: StatusCode, document: impl Into<Bytes>) -> Response {
-    let mut response = body(status, "text/html; charset=utf-8", document.into());
-    let policy = HeaderValue::from_str(&page::FORM_POLICY).expect("hashes and words of ASCII");
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let cache = HeaderValue::from_str(&format!("private, max-age={}", KEEP.as_secs()));
+    response.headers_mut().insert(header::CACHE_CONTROL, cache.expect("letters and digits"));
+    response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 
-fn aged(mut response: Response, age: Duration) -> Response {
-    let headers = response.headers_mut();
-    let cache = HeaderValue::from_str(&format!("private, max-age={}", KEEP.as_secs()));
-    headers.insert(header::CACHE_CONTROL, cache.expect("letters and digits"));
-    headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    response
+/// As for every page, but that its form may be sent.
+fn permit_form(response: &mut Response) {
+    let policy = HeaderValue::from_str(&page::FORM_POLICY).expect("letters, digits and punctuation");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
 }
 
-async fn pair(desk: &Arc<Desk>, names: [String; 2]) -> Response {
+async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Response {
     let Some(published) = latest(&desk.site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
     let known = known(&published);
-    let refused = |status, why: &str| {
-        no_page(status, page::no_pair(why, &names[0], &names[1], &known.iter().map(String::as_str).collect::<Vec<_>>()))
-    };
+    let others: Vec<&str> = known.iter().map(String::as_str).collect();
+    let refused = |status, why: &str| desk.refusal(status, page::no_pair(why, &names[0], &names[1], &others));
     if names.iter().any(String::is_empty) || names[0] == names[1] {
         return refused(StatusCode::BAD_REQUEST, "choose two different nodes");
     }
@@ -137,26 +129,15 @@ async fn pair(desk: &Arc<Desk>, names: [String; 2]) -> Response {
     let made = desk.pairs.of(&names, async {
         let orders = desk.site.orders.borrow().clone();
         let gathered = cluster::pair::gather(&published, orders.config.port, asked, Plan::default(), &orders.terms);
-        let Some(pair) = gathered.await else { return Err(None) };
+        let pair = gathered.await.ok_or(None)?;
         let doors = page::Doors { tls: orders.terms.is_tls(), port: orders.config.port };
-        let names: Vec<&str> = known.iter().map(String::as_str).collect();
-        page::pair(&pair, &names, doors).map(Bytes::from).map_err(Some)
+        page::pair(&pair, &others, doors).map(|text| Document::new(HTML, text)).map_err(Some)
     });
     match made.await {
-        Some(Ok((document, age))) => aged(html(StatusCode::OK, document), age),
+        Some(Ok((document, age))) => desk.page(&document, headers, age),
         Some(Err(None)) => refused(StatusCode::NOT_FOUND, "these two names are not two nodes"),
-        Some(Err(Some(error))) => no_page(StatusCode::OK, Err(error)),
+        Some(Err(Some(error))) => desk.refusal(StatusCode::INTERNAL_SERVER_ERROR, Err(error)),
         None => refused(StatusCode::SERVICE_UNAVAILABLE, "too many pairs are asked for; try again in a few seconds"),
-    }
-}
-
-fn no_page(status: StatusCode, document: askama::Result<String>) -> Response {
-    match document {
-        Ok(document) => html(status, document),
-        Err(error) => {
-            tracing::error!(%error, "a page of the cluster could not be written");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_DRAWN)
-        }
     }
 }
 
@@ -171,6 +152,32 @@ fn known(published: &Published) -> Vec<String> {
 }
 
 impl Desk {
+    fn is_tls(&self) -> bool {
+        self.site.surface.borrow().tls().is_some()
+    }
+
+    fn page(&self, document: &Document, headers: &HeaderMap, age: Duration) -> Response {
+        let mut response = document.answer(headers, self.is_tls());
+        permit_form(&mut response);
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+        response
+    }
+
+    fn refusal(&self, status: StatusCode, document: askama::Result<String>) -> Response {
+        match document {
+            Ok(text) => {
+                let mut response = body(status, HTML, text);
+                guard(response.headers_mut(), self.is_tls());
+                permit_form(&mut response);
+                response
+            }
+            Err(error) => {
+                tracing::error!(%error, "a page of the cluster could not be written");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_DRAWN)
+            }
+        }
+    }
+
     /// By which of its `known` names a node is asked for.
     async fn known_as(self: &Arc<Self>, known: &[String], name: &str) -> Option<String> {
         if known.iter().any(|known| known == name) {

@@ -28,7 +28,7 @@ use part::{List, Part};
 pub(crate) use pair::{Doors, no_pair, pair};
 
 /// Largest document in bytes.
-pub(crate) const MOST: usize = 2_500_000;
+pub const MOST: usize = 2_500_000;
 
 /// What of that links and whole maps may take; the rest is for what every page has.
 const SPARE: usize = 1_900_000;
@@ -56,7 +56,7 @@ pub(crate) static FORM_POLICY: LazyLock<String> =
 ///
 /// # Errors
 /// If a template cannot be written, which a string always can.
-pub(crate) fn cluster(matrix: &Matrix) -> askama::Result<String> {
+pub fn cluster(matrix: &Matrix) -> askama::Result<String> {
     Page::of(matrix).render()
 }
 

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use super::super::document::Document;
 use super::KEEP;
 
 /// Pairs that are kept; a page is some tens of kilobytes.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// The pages.
 #[derive(Debug)]
 pub(super) struct Pairs {
-    kept: Mutex<VecDeque<([String; 2], Instant, Bytes)>>,
+    kept: Mutex<VecDeque<([String; 2], Instant, Document)>>,
     turns: Semaphore,
 }
 
@@ -41,8 +41,8 @@ impl Pairs {
     pub(super) async fn of<E>(
         &self,
         names: &[String; 2],
-        make: impl Future<Output = Result<Bytes, E>>,
-    ) -> Option<Result<(Bytes, Duration), E>> {
+        make: impl Future<Output = Result<Document, E>>,
+    ) -> Option<Result<(Document, Duration), E>> {
         if let Some(there) = self.kept(names) {
             return Some(Ok(there));
         }
@@ -59,14 +59,14 @@ impl Pairs {
         }))
     }
 
-    fn kept(&self, names: &[String; 2]) -> Option<(Bytes, Duration)> {
+    fn kept(&self, names: &[String; 2]) -> Option<(Document, Duration)> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(_, at, _)| at.elapsed() < KEEP);
         let (_, at, page) = kept.iter().find(|(known, ..)| known == names)?;
         Some((page.clone(), at.elapsed()))
     }
 
-    fn keep(&self, names: &[String; 2], page: &Bytes) {
+    fn keep(&self, names: &[String; 2], page: &Document) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.truncate(MOST - 1);
         kept.push_front((names.clone(), Instant::now(), page.clone()));
@@ -78,6 +78,7 @@ mod tests {
     use std::cell::Cell;
     use std::convert::Infallible;
 
+    use super::super::super::document::HTML;
     use super::*;
 
     fn names(number: usize) -> [String; 2] {
@@ -90,7 +91,7 @@ mod tests {
         let ask = async |number: usize| {
             let make = async {
                 made.set(made.get() + 1);
-                Ok::<_, Infallible>(Bytes::from("page"))
+                Ok::<_, Infallible>(Document::new(HTML, "page"))
             };
             pairs.of(&names(number), make).await.unwrap().unwrap().1
         };
@@ -111,7 +112,7 @@ mod tests {
         let pairs = Pairs::default();
         let never = || pairs.turns.acquire();
         let _busy = (never().await.unwrap(), never().await.unwrap());
-        let make = async { Ok::<_, Infallible>(Bytes::new()) };
+        let make = async { Ok::<_, Infallible>(Document::new(HTML, "")) };
         assert!(pairs.of(&names(1), make).await.is_none());
     }
 }

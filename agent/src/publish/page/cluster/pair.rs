@@ -102,7 +102,7 @@ struct Agent<'p> {
     links: Vec<String>,
     why: String,
     paths: Vec<Path<'p>>,
-    findings: Vec<Finding<'p>>,
+    findings: Vec<Finding>,
 }
 
 struct Path<'p> {
@@ -115,8 +115,7 @@ struct Path<'p> {
     age: String,
 }
 
-struct Finding<'p> {
-    finding: &'p FindingTold,
+struct Finding {
     tone: &'static str,
     code: String,
     summary: String,
@@ -181,11 +180,10 @@ impl<'p> Path<'p> {
     }
 }
 
-impl<'p> Finding<'p> {
-    fn of(finding: &'p FindingTold) -> Self {
+impl Finding {
+    fn of(finding: &FindingTold) -> Self {
         let cause = finding.silenced_by.as_deref().map(|cause| format!("a consequence of {}", shown(cause, 100)));
         Self {
-            finding,
             tone: finding.severity.name(),
             code: shown(&finding.code, 60),
             summary: shown(&finding.summary, 260),
