@@ -5,6 +5,7 @@
 //! `turns` has measured a third of its pairs so far.
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::time::Instant;
 
 use agent::publish::page::cluster;
@@ -26,7 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     took.sort();
     let (median, bytes) = took[took.len() / 2];
-    eprintln!("{nodes} nodes: {bytes} B, median of {} {median:?}, worst {:?}", took.len(), took[took.len() - 1].0);
+    let (of, worst) = (took.len(), took[took.len() - 1].0);
+    writeln!(io::stderr(), "{nodes} nodes: {bytes} B, median of {of} {median:?}, worst {worst:?}")?;
     std::fs::write(file, cluster::cluster(&matrix)?)?;
     Ok(())
 }
@@ -44,7 +46,7 @@ fn cell(kind: &str, from: usize, to: usize, usual: u64) -> Value {
         "sick" if (from, to) == (7, 8) => path("limited", usual - 20),
         "sick" if (from, to) == (1, 3) => json!({"to": name(to), "verdict": "unknown"}),
         "broken" => path("limited", usual - 8),
-        "turns" if (from + to) % 3 > 0 => json!({"to": name(to), "verdict": "unmeasured"}),
+        "turns" if !(from + to).is_multiple_of(3) => json!({"to": name(to), "verdict": "unmeasured"}),
         _ => path("clear", usual),
     }
 }

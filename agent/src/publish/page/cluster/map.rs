@@ -20,6 +20,8 @@ use super::encode;
 /// Most nodes of which a cell has its word beside the number.
 pub(super) const ROOMY: usize = 12;
 
+const ONE_MORE: usize = ROOMY + 1;
+
 /// Most nodes of which the whole map comes first.
 pub(super) const DENSE: usize = 50;
 
@@ -310,7 +312,7 @@ impl<'m> Map<'m> {
     pub(super) fn new(axis: Axis<'m>, budget: &mut Budget) -> Self {
         let class = match axis.heads.len() {
             0..=ROOMY => "roomy",
-            ..=DENSE => "dense",
+            ONE_MORE..=DENSE => "dense",
             _ => "tiny",
         };
         let mut stops = STOPS;

@@ -233,6 +233,10 @@ fn way(end: &End, (vantage, plane, family): Place) -> Told {
         return Told { sort: Sort::Stranger, size: String::new(), said: "measures nothing here" };
     };
     let size = worst.forward_mtu.or(worst.path_mtu);
+    // What comes back too small is said where it is sent from.
+    if worst.verdict != Mark::Clear && worst.forward_mtu.is_some() && worst.forward_mtu >= worst.expected_mtu {
+        return Told { sort: Sort::Usual, size: bytes(size), said: "clear this way, not back" };
+    }
     Told { sort: sort(worst), size: bytes(size), said: sort(worst).word() }
 }
 
