@@ -37,7 +37,7 @@
     const open = new Map();
     const along = new Map();
     for (const one of main().querySelectorAll("details[data-key]")) open.set(one.dataset.key, one.open);
-    for (const one of main().querySelectorAll(".wide[data-key]")) along.set(one.dataset.key, one.scrollLeft);
+    for (const one of main().querySelectorAll(".wide[data-key]")) along.set(one.dataset.key, [one.scrollLeft, one.scrollTop]);
     const at = document.activeElement;
     const home = main().contains(at) && at.closest("[data-key]");
     const focus = home && { key: home.dataset.key, nth: at === home ? -1 : [...home.querySelectorAll(reachable)].indexOf(at) };
@@ -46,7 +46,7 @@
   };
   const back = ({ open, along, focus, top }) => {
     for (const [key, was] of open) { const one = keyed(key); if (one) one.open = was; }
-    for (const [key, was] of along) { const one = keyed(key); if (one) one.scrollLeft = was; }
+    for (const [key, [left, top]] of along) { const one = keyed(key); if (one) one.scrollTo(left, top); }
     if (focus) {
       const home = keyed(focus.key);
       const one = home && (focus.nth < 0 ? home : home.querySelectorAll(reachable)[focus.nth]);
@@ -89,6 +89,8 @@
     if (next.innerHTML === last) return "";
     const here = getSelection();
     if (here && !here.isCollapsed && main().contains(here.anchorNode)) return "";
+    // Whoever is choosing something is not to lose it.
+    if (main().querySelector("form:focus-within")) return "";
     const [before, after, was] = [headline(main()), headline(next), place()];
     last = next.innerHTML;
     main().replaceWith(document.adoptNode(next));
