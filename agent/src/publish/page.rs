@@ -7,6 +7,11 @@
 //!
 //! Colours follow the reader's choice of light or dark. None of them carries a meaning by itself: beside it stands a word
 //! or a sign, and blue and orange are told apart by those who do not tell green from red.
+//!
+//! Every page extends `shell.html`. Its struct has `refresh`, the seconds after which it is asked for again, and `here`,
+//! its own path; its content is the block `main`. The script replaces `main` and the title and nothing else; what is to
+//! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
+//! policy refuses, lengths are drawn as attributes of SVG.
 
 use std::sync::LazyLock;
 
@@ -30,3 +35,53 @@ pub static POLICY: LazyLock<String> = LazyLock::new(|| {
         hash(SCRIPT)
     )
 });
+
+/// Every path that is served, and what is there.
+pub const ENDPOINTS: [(&str, &str); 10] = [
+    ("/", "this node as a page where a browser asks, else this list"),
+    ("/report", "what is wrong here, as JSON"),
+    ("/report?format=text", "the same for people"),
+    ("/node", "what this node is, as JSON, for others to compare themselves with"),
+    ("/cluster", "which node reaches which with which size, as JSON; asks the peers' agents"),
+    ("/cluster?format=text", "the same for people"),
+    ("/metrics", "for Prometheus"),
+    ("/livez", "health: the agent lives"),
+    ("/readyz", "health: the first round is done"),
+    ("/transfer", "for peers' agents, which try whether TCP carries bulk through the tunnel"),
+];
+
+/// Text from outside as it can be shown: nothing in it moves, hides or turns around what stands beside it, and it is no
+/// longer than `most` characters.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).map(|c| if disturbs(c) { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Control characters, marks that change the direction of writing, and those that take no room.
+const fn disturbs(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{ad}' | '\u{180e}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_turns_nothing_around_and_has_an_end() {
+        assert_eq!(shown("a\u{202e}b\u{7}\u{200b}c", 10), "a\u{fffd}b\u{fffd}\u{fffd}c");
+        assert_eq!(shown("ש-1 å", 10), "ש-1 å", "letters of any script are themselves");
+        assert_eq!((shown("aaaa", 4), shown("aaaaa", 4)), ("aaaa".into(), "aaaa…".into()));
+    }
+
+    #[test]
+    fn the_policy_names_the_style_and_the_script_by_what_they_are() {
+        let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+        assert!(POLICY.contains(&format!("style-src 'sha256-{hash}'")), "{}", *POLICY);
+        assert!(!POLICY.contains("unsafe"), "{}", *POLICY);
+    }
+}
