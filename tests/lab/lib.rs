@@ -12,6 +12,7 @@
 //! - [`api`] is an API server that knows EndpointSlices, for agents and tests to ask.
 //! - [`control`] puts that server where every node and pod reaches it, with agents that ask it.
 //! - [`browser`] looks at pages as people do.
+//! - [`monitoring`] watches agents by Prometheus and Alertmanager, and tells a webhook.
 //! - [`remedy`] follows what a finding advises.
 
 pub mod api;
@@ -28,6 +29,7 @@ pub mod http;
 pub mod interrupt;
 pub mod intruder;
 pub mod matrix;
+pub mod monitoring;
 pub mod namespace;
 pub mod notes;
 pub mod play;
