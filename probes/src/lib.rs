@@ -9,6 +9,7 @@
 //! paths that somebody named, once, and judges nothing.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 mod bucket;
 pub mod card;
 pub mod checks;

@@ -2,6 +2,7 @@
 //!
 //! `MTUSCOPE_REGENERATE=1 cargo test --test generate` writes them.
 
+mod alerts;
 mod runbook;
 
 use std::fs;

@@ -1,0 +1,227 @@
+//! Findings as alerts: which of the things that see a fault is blamed for it.
+//!
+//! Everything is derived from `mtuscope_finding`, which has a series for what is wrong and none for what is right: on a
+//! healthy cluster of any size these rules read nothing. A finding that another explains on its own node has no series.
+//!
+//! # On a node
+//! Codes about a node's own things (links, settings, files) are told by (node, subject). More than [`FEW`] subjects of one
+//! code on one node are told as that node, more than [`FEW`] nodes with one code as that code. What every node sees of one
+//! thing they share (the control plane's address, the API) is told once from two nodes on.
+//!
+//! # Between nodes
+//! A code about a path has two ends, and a path is blamed on the end that more such paths have in common: the peer if at
+//! least as many nodes see it as the observer sees peers, else the observer. So a dead node is one alert about that node
+//! whoever sees it; a node that has lost everybody is one alert about that node, not one for each peer; a single pair
+//! names both. More than [`FEW`] blamed ends are one alert. A peer is not blamed for what its own agent explains: then
+//! the explanation alerts.
+//!
+//! # Holding still
+//! The counts that this is decided by are looked at over a quarter of an hour, so that an agent that restarts, or a node
+//! that mends a minute before the others, moves no alert from one thing to the next.
+//!
+//! A finding is critical as long as it is; it is a warning as long as it was not critical all the time that `for` asks
+//! for. One that changes to and fro is a warning all the while and never nothing.
+
+use super::expression::{NODE, PLACE, any_of, by_node};
+use super::{AlertRule, FEW, Group, Pace, Recording, Rule, Span, text};
+use crate::checks::{ALL, Alert, Entry, Registered};
+use crate::report::Severity;
+use crate::subject::Subject;
+
+/// Each active finding by node, whatever agent or job tells of it: 1 while it is critical, 0 while it is a warning.
+pub const ACTIVE: &str = "node:mtuscope_finding:critical";
+/// Subjects of a code on a node.
+pub const ON_NODE: &str = "node:mtuscope_finding:count";
+/// Nodes that see a code in a peer.
+pub const OF_PEER: &str = "peer:mtuscope_finding:count";
+/// Nodes that have a code.
+pub const NODES: &str = "cluster:mtuscope_finding_nodes:count";
+/// Peers that are blamed.
+const BLAMED_PEER: &str = "peer:mtuscope_finding_blamed:count";
+/// Observers that are blamed.
+const BLAMED_NODE: &str = "node:mtuscope_finding_blamed:count";
+/// How many things a code is blamed on.
+const BLAMED: &str = "cluster:mtuscope_finding_blamed:count";
+/// What is alerted: by (node, subject), node, peer as subject, or cluster.
+pub const TOLD: &str = "alert:mtuscope_finding:count";
+/// The same, and 1 if it is critical.
+pub const TOLD_CRITICAL: &str = "alert:mtuscope_finding:critical";
+
+/// Codes that every node sees of one thing.
+const SHARED: [&str; 3] = ["peer-source-stale", "vip-absent", "vip-duplicate"];
+
+/// Codes whose subject is a peer.
+pub fn of_peers() -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter(|check| is_of_peer(check)).map(|check| check.entry.code)
+}
+
+/// Whether a code's subject is a peer.
+pub fn is_of_peer(check: &Registered) -> bool {
+    matches!(check.example().subject, Subject::Path { .. })
+}
+
+/// Rules about findings.
+pub fn group(pace: Pace) -> Group {
+    let mut rules: Vec<Rule> = recordings(pace).into_iter().map(Rule::Recording).collect();
+    rules.extend(ALL.iter().flat_map(|check| alerts(check, pace)).map(Rule::Alert));
+    Group {
+        name: "mtuscope-findings",
+        purpose: "What the agents find: each fault once, blamed on the smallest thing that explains it.",
+        interval: None,
+        rules,
+    }
+}
+
+fn recordings(pace: Pace) -> Vec<Recording> {
+    let peers = any_of(of_peers());
+    let window = pace.minutes(15);
+    vec![
+        Recording {
+            name: ACTIVE,
+            what: "Active findings by node: 1 if critical, 0 if a warning.",
+            expr: by_node(
+                "code, subject",
+                "\n  mtuscope_finding{severity=\"critical\"} or 0 * mtuscope_finding{severity=\"warning\"}\n",
+            ),
+        },
+        Recording {
+            name: ON_NODE,
+            what: "Subjects of each code on each node.",
+            expr: format!("count by ({NODE}, code) ({ACTIVE})"),
+        },
+        Recording {
+            name: OF_PEER,
+            what: "Nodes that find a code in each peer.",
+            expr: format!("count by ({PLACE}, code, subject) ({ACTIVE}{{code=~\"{peers}\"}})"),
+        },
+        Recording { name: NODES, what: "Nodes with each code.", expr: format!("count by ({PLACE}, code) ({ON_NODE})") },
+        Recording {
+            name: BLAMED_PEER,
+            what: "Peers that explain what is seen of them: at least as many nodes see it as any of these sees peers.",
+            expr: format!("count by ({PLACE}, code, subject) ({}\n)", ends(">=", &peers, window)),
+        },
+        Recording {
+            name: BLAMED_NODE,
+            what: "Nodes that explain what they see themselves, unless others see it in them.",
+            expr: format!(
+                "count by ({NODE}, code) ({}\n)\nunless on ({NODE}, code) {}",
+                ends("<", &peers, window),
+                as_node(BLAMED_PEER)
+            ),
+        },
+        Recording {
+            name: BLAMED,
+            what: "Things that each code is blamed on.",
+            expr: format!("count by ({PLACE}, code) ({BLAMED_PEER} or {BLAMED_NODE})\nor {NODES}{{code!~\"{peers}\"}}"),
+        },
+        Recording { name: TOLD, what: "What is alerted, and how many it stands for.", expr: told(&peers, window) },
+        Recording { name: TOLD_CRITICAL, what: "The same: 1 if critical, 0 if a warning.", expr: critical() },
+    ]
+}
+
+/// Findings about peers whose peer end compares so with the observer's end.
+fn ends(compared: &str, peers: &str, window: Span) -> String {
+    format!(
+        "\n  0 * {ACTIVE}{{code=~\"{peers}\"}} \
+         + on ({PLACE}, code, subject) group_left () max_over_time({OF_PEER}[{window}])\
+         \n    {compared} on ({NODE}, code) group_left () max_over_time({ON_NODE}[{window}])"
+    )
+}
+
+/// Series about peers, with the peer as their node.
+fn as_node(series: &str) -> String {
+    format!("label_replace({series}, \"node\", \"$1\", \"subject\", \"(.+)\")")
+}
+
+fn told(peers: &str, window: Span) -> String {
+    let shared = any_of(SHARED);
+    let many = format!(
+        "(avg_over_time({BLAMED}[{window}]) > {FEW} or avg_over_time({BLAMED}{{code=~\"{shared}\"}}[{window}]) > 1)"
+    );
+    let crowded = format!("(avg_over_time({ON_NODE}[{window}]) > {FEW})");
+    let alone = format!("({BLAMED_PEER} and max_over_time({OF_PEER}[{window}]) == 1)");
+    format!(
+        "(\
+         \n    1 + 0 * {ACTIVE}{{code!~\"{peers}\"}} unless on ({NODE}, code) {crowded}\
+         \n  or\
+         \n    {ON_NODE}{{code!~\"{peers}\"}} and {crowded}\
+         \n  or\
+         \n    1 + 0 * {ACTIVE}{{code=~\"{peers}\"}} and on ({PLACE}, code, subject) {alone}\
+         \n  or\
+         \n    {OF_PEER} and ({BLAMED_PEER} unless {alone})\
+         \n  or\
+         \n    {ON_NODE} and {BLAMED_NODE}\
+         \n) unless on ({PLACE}, code) {many}\
+         \nor {NODES} and {many}"
+    )
+}
+
+fn critical() -> String {
+    let worst = |labels: &str, only: &str| {
+        format!(
+            "0 * {TOLD}{{{only}}} + on ({PLACE}, code{labels}) group_left () max by ({PLACE}, code{labels}) ({ACTIVE})"
+        )
+    };
+    [
+        worst(", node, subject", "node!=\"\", subject!=\"\""),
+        worst(", node", "node!=\"\", subject=\"\""),
+        worst(", subject", "node=\"\", subject!=\"\""),
+        worst("", "node=\"\", subject=\"\""),
+    ]
+    .join("\nor\n")
+}
+
+/// The alerts of one code: one for each severity that alerts, the worst first.
+fn alerts(check: &Registered, pace: Pace) -> Vec<AlertRule> {
+    let Alert::Named { name, minutes } = check.entry.alert else { return Vec::new() };
+    let hold = pace.minutes(minutes);
+    let alerting = check.entry.severities.iter().rev().filter(|severity| **severity > Severity::Info);
+    let severities: Vec<Severity> = alerting.copied().collect();
+    let rule = |severity: &Severity| AlertRule {
+        name,
+        severity: *severity,
+        expr: expression(check, *severity, severities.len() > 1, hold),
+        hold,
+        keep: hold.max(pace.minutes(5)),
+        summary: text::summary(check),
+        description: text::description(check),
+        anchor: check.entry.code,
+    };
+    severities.iter().map(rule).collect()
+}
+
+fn expression(check: &Registered, severity: Severity, changes: bool, hold: Span) -> String {
+    let code = check.entry.code;
+    let mut expr = format!("{TOLD}{{code=\"{code}\"}}");
+    if changes {
+        expr.push_str(&match severity {
+            Severity::Critical => format!("\nand {TOLD_CRITICAL}{{code=\"{code}\"}} == 1"),
+            _ => format!("\nand min_over_time({TOLD_CRITICAL}{{code=\"{code}\"}}[{hold}]) == 0"),
+        });
+    }
+    if is_of_peer(check) {
+        expr.push_str(&explained(check.entry));
+    }
+    expr
+}
+
+/// What leaves out peers whose own agents, or others' findings about them, explain it.
+fn explained(entry: &Entry) -> String {
+    let causes = |of_peer: bool| {
+        let all = ALL.iter().filter(move |cause| is_of_peer(cause) == of_peer);
+        let causes = all.filter(|cause| cause.entry.silences.contains(&entry.code));
+        any_of(causes.map(|cause| cause.entry.code).filter(|code| !entry.silences.contains(code)))
+    };
+    let mut text = String::new();
+    let (own, others) = (causes(false), causes(true));
+    if !own.is_empty() {
+        let cause = format!("{ACTIVE}{{code=~\"{own}\"}} == 1");
+        text.push_str(&format!(
+            "\nunless on ({PLACE}, subject) label_replace({cause}, \"subject\", \"$1\", \"node\", \"(.+)\")"
+        ));
+    }
+    if !others.is_empty() {
+        text.push_str(&format!("\nunless on ({PLACE}, subject) {TOLD}{{code=~\"{others}\",node=\"\",subject!=\"\"}}"));
+    }
+    text
+}
