@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, find};
 use crate::{Error, Result};
 
 /// What starts it, beside this crate.
@@ -131,9 +131,7 @@ fn missing(what: &str) -> Error {
 
 /// Where a program is.
 fn installed(program: &str) -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut places = env::split_paths(&path).map(|place| place.join(program));
-    places.find(|place| place.is_file()).ok_or_else(|| missing(program))
+    find(program).ok_or_else(|| missing(program))
 }
 
 #[cfg(test)]
