@@ -12,12 +12,16 @@
 //! [`cluster`] asks peers' agents, with bounds of its own; [`transfers`] is where peers' agents move bulk, and the only
 //! place that takes anything in.
 //!
+//! [`home`] is what a browser sees first, [`document`] how pages are handed out.
+//!
 //! The listening socket can be changed while it runs. Where file descriptors run out, one that was held in reserve goes
 //! to whoever asks what is wrong.
 
 pub(crate) mod cluster;
 mod credentials;
 mod crowd;
+mod document;
+mod home;
 mod kept;
 mod pages;
 mod places;

@@ -13,6 +13,10 @@
 //! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
 //! policy refuses, lengths are drawn as attributes of SVG.
 
+pub(crate) mod node;
+mod spark;
+pub(crate) mod trail;
+
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -24,6 +28,12 @@ pub const STYLE: &str = include_str!("page/style.css");
 
 /// The script of every page: it keeps the page fresh, which is all that a reader without scripts misses.
 pub const SCRIPT: &str = include_str!("page/refresh.js");
+
+/// The icon: bars of a ladder, the last one too short.
+pub const ICON: &str = include_str!("page/icon.svg");
+
+/// The same for browsers that ask for it by the old name.
+pub const SMALL_ICON: &[u8] = include_bytes!("page/icon.ico");
 
 /// What a browser may do with a page, as the header says it.
 pub static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -61,7 +71,7 @@ pub(crate) fn shown(text: &str, most: usize) -> String {
 }
 
 /// Control characters, marks that change the direction of writing, and those that take no room.
-const fn disturbs(c: char) -> bool {
+fn disturbs(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{ad}' | '\u{180e}' | '\u{feff}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')

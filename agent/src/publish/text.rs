@@ -7,14 +7,14 @@
 
 mod catalogue;
 mod cluster;
-mod declared;
-mod findings;
-mod ladder;
+pub(super) mod declared;
+pub(super) mod findings;
+pub(super) mod ladder;
 mod probe;
-mod style;
+pub(super) mod style;
 mod table;
-mod tables;
-mod vip;
+pub(super) mod tables;
+pub(super) mod vip;
 
 pub use catalogue::{catalogue, entry};
 pub use cluster::cluster;

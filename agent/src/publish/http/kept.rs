@@ -8,35 +8,35 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
-/// One form of a page about a `T`.
+/// One form of a page about a `T`: its bytes, or what else stands for it.
 #[derive(Debug)]
-pub(super) struct Kept<T>(Mutex<Option<(Weak<T>, Bytes)>>);
+pub(super) struct Kept<T, V = Bytes>(Mutex<Option<(Weak<T>, V)>>);
 
-impl<T> Default for Kept<T> {
+impl<T, V> Default for Kept<T, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Kept<T> {
+impl<T, V: Clone> Kept<T, V> {
     /// What `write` makes of `of`, or made of it before.
     ///
     /// # Errors
     /// As `write`; that is not kept.
-    pub(super) fn of<E>(&self, of: &Arc<T>, write: impl FnOnce(&T) -> Result<Bytes, E>) -> Result<Bytes, E> {
+    pub(super) fn of<E>(&self, of: &Arc<T>, write: impl FnOnce(&T) -> Result<V, E>) -> Result<V, E> {
         // Held while it is written: who comes meanwhile is to get the same.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // As long as there is a weak reference, nothing else is put in the same place.
-        if let Some((known, bytes)) = &*kept
+        if let Some((known, written)) = &*kept
             && std::ptr::eq(known.as_ptr(), Arc::as_ptr(of))
         {
-            return Ok(bytes.clone());
+            return Ok(written.clone());
         }
         // The old one goes before there is a new one: there are never two for nobody.
         *kept = None;
-        let bytes = write(of)?;
-        *kept = Some((Arc::downgrade(of), bytes.clone()));
-        Ok(bytes)
+        let written = write(of)?;
+        *kept = Some((Arc::downgrade(of), written.clone()));
+        Ok(written)
     }
 }
 

@@ -17,19 +17,7 @@ use super::super::exposition::{Format, quality};
 use super::super::metrics::{self, Scrape, process::Process};
 use super::super::text::{self, Style};
 use super::kept::Kept;
-use super::{Bounds, Site, cluster, transfers};
-
-const INDEX: &str = "mtuscope: why packets of the size that pods send do not arrive.
-
-/report               what is wrong here, as JSON
-/report?format=text   the same for people
-/node                 what this node is, as JSON, for others to compare themselves with
-/cluster              which node reaches which with which size, as JSON; asks the peers' agents
-/cluster?format=text  the same for people
-/metrics              for Prometheus
-/livez, /readyz       health
-/transfer             for peers' agents, which try whether TCP carries bulk through the tunnel
-";
+use super::{Bounds, Site, cluster, home, transfers};
 
 pub(super) const NOT_READY: &str = "the first round is not finished yet; try again in a few seconds\n";
 
@@ -54,8 +42,8 @@ fn healthy(router: Router<Arc<Site>>) -> Router<Arc<Site>> {
 pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
     let transfers = transfers::router(site.published.clone(), bounds.body_pause);
     let cluster = cluster::router(Arc::clone(&site));
+    let home = home::router(Arc::clone(&site));
     healthy(Router::new())
-        .route("/", get(|| async { plain(StatusCode::OK, INDEX) }))
         .route("/report", get(report))
         .route(card::PATH, get(node))
         .route("/metrics", get(scrape))
@@ -65,6 +53,7 @@ pub(super) fn router(site: Arc<Site>, bounds: Bounds) -> Router {
         .with_state(site)
         .merge(transfers)
         .merge(cluster)
+        .merge(home)
 }
 
 pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
@@ -138,8 +127,7 @@ fn json(written: serde_json::Result<Bytes>) -> Response {
 
 /// Whether the client wants text: by `format`, else by what it accepts. `None` if `format` names nothing.
 pub(super) fn wants_text(uri: &Uri, accept: Option<&str>) -> Option<bool> {
-    let format = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("format="));
-    match format {
+    match format(uri) {
         Some("text") => Some(true),
         Some("json") => Some(false),
         Some(_) => None,
@@ -148,6 +136,11 @@ pub(super) fn wants_text(uri: &Uri, accept: Option<&str>) -> Option<bool> {
             Some(quality(accept, "text/plain") > quality(accept, "application/json"))
         }
     }
+}
+
+/// What `format` names in the query.
+pub(super) fn format(uri: &Uri) -> Option<&str> {
+    uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("format="))
 }
 
 pub(super) fn accept(headers: &HeaderMap) -> Option<&str> {

@@ -21,15 +21,8 @@ pub(super) fn declared(report: &Report, style: Style) -> String {
     if report.declared.is_empty() {
         return String::new();
     }
-    let mut subjects: Vec<&str> = Vec::new();
-    for row in &report.declared {
-        if !subjects.contains(&row.subject.as_str()) {
-            subjects.push(&row.subject);
-        }
-    }
     let mut text = style.heading("DECLARED", "what is written down, and what there is");
-    for subject in subjects {
-        let rows: Vec<&DeclaredRow> = report.declared.iter().filter(|row| row.subject == subject).collect();
+    for (subject, rows) in by_subject(report) {
         text.push_str(&style.wrap("  ", &clean(&format!("{subject}: {}", what_there_is(&rows)))));
         let mut lines = lines(report, &rows);
         let more = lines.len().saturating_sub(SHOWN);
@@ -42,8 +35,20 @@ pub(super) fn declared(report: &Report, style: Style) -> String {
     text
 }
 
+/// What is declared of each thing that has an MTU, in the report's order.
+pub(in crate::publish) fn by_subject(report: &Report) -> Vec<(&str, Vec<&DeclaredRow>)> {
+    let mut subjects: Vec<(&str, Vec<&DeclaredRow>)> = Vec::new();
+    for row in &report.declared {
+        match subjects.iter_mut().find(|(subject, _)| *subject == row.subject) {
+            Some((_, rows)) => rows.push(row),
+            None => subjects.push((&row.subject, vec![row])),
+        }
+    }
+    subjects
+}
+
 /// `kernel 1450 (vxlan.calico, 12 pod links), measured 1450`, of all that the rows are about.
-fn what_there_is(rows: &[&DeclaredRow]) -> String {
+pub(in crate::publish) fn what_there_is(rows: &[&DeclaredRow]) -> String {
     let mut sizes: Vec<(IpSize, Vec<String>)> = Vec::new();
     for place in rows.iter().flat_map(|row| &row.kernel) {
         let at = sizes.iter().position(|(mtu, _)| *mtu == place.mtu).unwrap_or_else(|| {
@@ -79,15 +84,15 @@ fn name(place: &DeclaredPlace) -> String {
 }
 
 /// What one or more places say.
-struct Line {
-    sign: &'static str,
-    tone: Option<Tone>,
-    size: String,
-    words: String,
+pub(in crate::publish) struct Line {
+    pub(in crate::publish) sign: &'static str,
+    pub(in crate::publish) tone: Option<Tone>,
+    pub(in crate::publish) size: String,
+    pub(in crate::publish) words: String,
 }
 
 /// The rows as lines; what could not be read for one reason shares one.
-fn lines(report: &Report, rows: &[&DeclaredRow]) -> Vec<Line> {
+pub(in crate::publish) fn lines(report: &Report, rows: &[&DeclaredRow]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut unknown: Vec<(&str, Vec<String>)> = Vec::new();
     for row in rows {

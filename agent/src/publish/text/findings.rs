@@ -19,7 +19,7 @@ const IN_FULL: usize = 3;
 /// Subjects of the others that are named.
 const OTHERS: usize = 20;
 
-pub(super) const fn tone(severity: Severity) -> Tone {
+pub(in crate::publish) const fn tone(severity: Severity) -> Tone {
     match severity {
         Severity::Info => Tone::Info,
         Severity::Warning => Tone::Warning,
@@ -28,7 +28,7 @@ pub(super) const fn tone(severity: Severity) -> Tone {
 }
 
 /// The colour of the worst finding of these codes; `None` if there is none.
-pub(super) fn worst(report: &Report, codes: &[&str]) -> Option<Tone> {
+pub(in crate::publish) fn worst(report: &Report, codes: &[&str]) -> Option<Tone> {
     let of = report.findings.iter().filter(|finding| codes.contains(&finding.code));
     of.map(|finding| finding.severity).max().map(tone)
 }
@@ -61,7 +61,7 @@ fn blocks(report: &Report, kind: &[&Finding], style: Style) -> Vec<String> {
 }
 
 /// The first of some names, and how many are left.
-pub(super) fn first_of(names: &[String], most: usize) -> String {
+pub(in crate::publish) fn first_of(names: &[String], most: usize) -> String {
     let named = names[..names.len().min(most)].join(", ");
     match names.len().saturating_sub(most) {
         0 => named,
@@ -118,7 +118,7 @@ fn consequences(report: &Report, cause: &Finding) -> String {
 }
 
 /// A name, and the planes that it is about where that is said.
-pub(super) fn on_planes(name: &str, planes: &[&str]) -> String {
+pub(in crate::publish) fn on_planes(name: &str, planes: &[&str]) -> String {
     if planes.is_empty() { name.to_owned() } else { format!("{name} ({})", planes.join(", ")) }
 }
 
@@ -137,11 +137,11 @@ fn evidence(evidence: &Value) -> String {
 }
 
 /// A field's name in words. What has a hyphen is the kernel's name of something, and stays as the kernel writes it.
-fn label(name: &str) -> String {
+pub(in crate::publish) fn label(name: &str) -> String {
     if name.contains('-') { clean(name) } else { name.replace('_', " ") }
 }
 
-fn show(value: &Value) -> String {
+pub(in crate::publish) fn show(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Bool(true) => "yes".into(),

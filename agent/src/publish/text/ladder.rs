@@ -152,12 +152,12 @@ impl Line {
 }
 
 /// The codes of findings, in brackets.
-fn codes(codes: &[&str]) -> String {
+pub(in crate::publish) fn codes(codes: &[&str]) -> String {
     if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
 }
 
 /// What is declared of a rung, each size once.
-fn declared(rung: &Rung) -> String {
+pub(in crate::publish) fn declared(rung: &Rung) -> String {
     let sign = |one: &Beside| match rung.mtu {
         _ if one.differs => "≠",
         Some(mtu) if mtu == one.mtu => "=",
@@ -174,7 +174,7 @@ fn declared(rung: &Rung) -> String {
 }
 
 /// Whose number differs. What is said of the break is not said again.
-fn said_by(rung: &Rung, one: &Beside) -> String {
+pub(in crate::publish) fn said_by(rung: &Rung, one: &Beside) -> String {
     let new: Vec<&str> = one.findings.iter().copied().filter(|code| !rung.findings.contains(code)).collect();
     format!("{} says {}{}", one.written, one.mtu, codes(&new))
 }
@@ -184,7 +184,7 @@ fn tone(report: &Report, rung: &Rung) -> Tone {
     findings::worst(report, &rung.findings).unwrap_or_else(|| findings::tone(Severity::Warning))
 }
 
-fn label(ladder: &Ladder, rung: &Rung) -> &'static str {
+pub(in crate::publish) fn label(ladder: &Ladder, rung: &Rung) -> &'static str {
     let tunnel = ladder.rungs.iter().any(|rung| rung.layer == Layer::Tunnel);
     match rung.layer {
         Layer::InnerPath if !tunnel => "to pods",
@@ -193,7 +193,7 @@ fn label(ladder: &Ladder, rung: &Rung) -> &'static str {
 }
 
 /// The name, or how many of how many the rung stands for. The worst is named where something is wrong with it.
-fn name(rung: &Rung) -> String {
+pub(in crate::publish) fn name(rung: &Rung) -> String {
     let Rung { layer, name, count, share, .. } = rung;
     let what = match layer {
         Layer::Pods => "link",

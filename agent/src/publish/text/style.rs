@@ -17,7 +17,7 @@ impl Default for Style {
 
 /// What a colour means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(in crate::publish) enum Tone {
     Good,
     Info,
     Warning,

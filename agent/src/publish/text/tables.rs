@@ -31,7 +31,7 @@ const PODS: &str = "pods";
 const TUNNELS: usize = 20;
 
 /// A verdict in words.
-pub(super) const fn words(verdict: VerdictName) -> (&'static str, Option<Tone>) {
+pub(in crate::publish) const fn words(verdict: VerdictName) -> (&'static str, Option<Tone>) {
     match verdict {
         VerdictName::Clear => ("clear", None),
         VerdictName::Limited => ("limited", Some(Tone::Warning)),
@@ -62,7 +62,7 @@ pub(super) fn carries(row: &PathRow) -> String {
 }
 
 /// Who limits a path, or at least on which way it is.
-pub(super) fn limit(row: &PathRow) -> String {
+pub(in crate::publish) fn limit(row: &PathRow) -> String {
     match (row.limited_by, row.way) {
         (None, Some(way)) => way.words().to_owned(),
         (limit, _) => hop(limit.as_ref()),
@@ -78,7 +78,7 @@ pub(super) fn hop(limit: Option<&Limit>) -> String {
     format!("{by}{says}{away}")
 }
 
-pub(super) fn round_trip(row: &PathRow) -> Option<String> {
+pub(in crate::publish) fn round_trip(row: &PathRow) -> Option<String> {
     row.round_trip_seconds.map(|seconds| format!("{:.2} ms", seconds * 1e3))
 }
 
@@ -118,7 +118,7 @@ fn turns(report: &Report, style: Style) -> String {
 }
 
 /// A time without more precision than a reader wants, never too short.
-fn about(seconds: u64) -> String {
+pub(in crate::publish) fn about(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds.div_ceil(60)),
@@ -177,7 +177,7 @@ fn path(row: &PathRow) -> [Cell; 9] {
     ]
 }
 
-const fn is_shown(role: Role) -> bool {
+pub(in crate::publish) const fn is_shown(role: Role) -> bool {
     matches!(role, Role::Underlay | Role::Bridge | Role::Tunnel)
 }
 
@@ -191,7 +191,7 @@ pub(super) fn links(report: &Report, style: Style) -> String {
     if !rows.is_empty() {
         text.push_str(&table(style, ["link", "role", "kind", "mtu", "state", "master", "over"], &rows));
     }
-    text.push_str(&pods(report, style));
+    text.extend(pods(report).map(|said| style.wrap("  ", &said)));
     let others = report.links.iter().filter(|link| link.role == Role::Other).count();
     if others > 0 {
         text.push_str(&format!("  {others} other links carry no cluster traffic\n"));
@@ -216,15 +216,13 @@ fn link(link: &LinkRow) -> [Cell; 7] {
     ]
 }
 
-fn pods(report: &Report, style: Style) -> String {
+/// How many of the pods' links have which MTU; `None` without any.
+pub(in crate::publish) fn pods(report: &Report) -> Option<String> {
     let mut counts: BTreeMap<(u32, Option<u32>), usize> = BTreeMap::new();
     for link in report.links.iter().filter(|link| link.role == Role::Pod) {
         let here = link.mtu.bytes();
         let there = link.pod.map_or(here, |pod| pod.mtu.bytes());
         *counts.entry((there, (there != here).then_some(here))).or_default() += 1;
-    }
-    if counts.is_empty() {
-        return String::new();
     }
     let all: usize = counts.values().sum();
     let links = if all == 1 { "link" } else { "links" };
@@ -233,11 +231,10 @@ fn pods(report: &Report, style: Style) -> String {
         (both, None) => format!("MTU {both}"),
     };
     let by: Vec<String> = counts.iter().map(|(ends, count)| format!("{count} with {}", mtu(ends))).collect();
-    let said = match counts.keys().next() {
-        Some(ends) if counts.len() == 1 => format!("{all} pod {links} with {}", mtu(ends)),
-        _ => format!("{all} pod {links}: {}", by.join(", ")),
-    };
-    style.wrap("  ", &said)
+    match counts.keys().next()? {
+        ends if counts.len() == 1 => Some(format!("{all} pod {links} with {}", mtu(ends))),
+        _ => Some(format!("{all} pod {links}: {}", by.join(", "))),
+    }
 }
 
 /// Tunnels and whether they fit.
@@ -270,45 +267,45 @@ pub(super) fn tunnels(report: &Report, style: Style) -> String {
     if more > 0 {
         text.push_str(&format!("  … and {more} more (--output json has them all)\n"));
     }
-    text.push_str(&recommended(report, style));
+    text.extend(recommended(report).map(|said| style.wrap("  ", &clean(&said))));
     text
 }
 
 /// What each tunnel can have: as things are, and once they are mended, where that makes a difference.
-fn recommended(report: &Report, style: Style) -> String {
-    let rung = |tunnel: &TunnelRow| {
+pub(in crate::publish) fn recommended(report: &Report) -> impl Iterator<Item = String> {
+    let rung = move |tunnel: &TunnelRow| {
         let mut rungs = report.ladders.iter().filter(|ladder| ladder.link == tunnel.link).flat_map(|one| &one.rungs);
         rungs.find(|rung| rung.layer == Layer::Tunnel && rung.name == tunnel.link)
     };
-    let line = |tunnel: &TunnelRow| {
-        let (name, fits) = (clean(&tunnel.link), tunnel.recommended_mtu?);
+    let line = move |tunnel: &TunnelRow| {
+        let (name, fits) = (&tunnel.link, tunnel.recommended_mtu?);
         let now = rung(tunnel).and_then(|rung| rung.available).filter(|now| *now < fits);
-        let said = match now {
+        Some(match now {
             Some(now) => format!("An MTU of {now} for {name} fits every path as it is; {fits} once they are mended."),
             None => format!("An MTU of {fits} for {name} fits every path."),
-        };
-        Some(style.wrap("  ", &said))
+        })
     };
-    report.tunnels.iter().take(TUNNELS).filter_map(line).collect()
+    report.tunnels.iter().take(TUNNELS).filter_map(line)
 }
 
 /// Settings of the machine, of the links that are shown and of all pods' links together.
 pub(super) fn settings(report: &Report, style: Style) -> String {
-    let links: BTreeSet<&str> =
-        report.links.iter().filter(|link| is_shown(link.role)).map(|link| link.name.as_str()).collect();
-    let shows = |row: &&SettingRow| {
-        ["", PODS].contains(&row.link.as_str()) || row.wanted.is_some() || links.contains(row.link.as_str())
-    };
-    let rows: Vec<[Cell; 4]> = report
-        .settings
-        .iter()
-        .filter(shows)
+    let rows: Vec<[Cell; 4]> = shown_settings(report)
         .map(|row| [row.name.as_str().into(), row.link.as_str().into(), row.value.into(), known(row.wanted.as_ref())])
         .collect();
     if rows.is_empty() {
         return String::new();
     }
     style.heading("SETTINGS", "effective") + &table(style, ["setting", "link", "value", "wanted"], &rows)
+}
+
+/// Settings that somebody may want to see: not those of each pod's link.
+pub(in crate::publish) fn shown_settings(report: &Report) -> impl Iterator<Item = &SettingRow> {
+    let links: BTreeSet<&str> =
+        report.links.iter().filter(|link| is_shown(link.role)).map(|link| link.name.as_str()).collect();
+    report.settings.iter().filter(move |row| {
+        ["", PODS].contains(&row.link.as_str()) || row.wanted.is_some() || links.contains(row.link.as_str())
+    })
 }
 
 #[cfg(test)]
@@ -329,9 +326,9 @@ mod tests {
     fn the_ends_of_pods_links_that_differ_are_both_told() {
         let mut report = (*example::published().report).clone();
         report.links.retain(|link| link.role == Role::Pod);
-        assert_eq!(pods(&report, Style::default()), "  3 pod links: 1 with MTU 1450, 2 with MTU 1500\n");
+        assert_eq!(pods(&report).unwrap(), "3 pod links: 1 with MTU 1450, 2 with MTU 1500");
         report.links[0].mtu = probes::units::LinkMtu::new(1300);
-        let told = pods(&report, Style::default());
+        let told = pods(&report).unwrap();
         assert!(told.contains("in the pod and 1300 on the node"), "{told}");
     }
 

@@ -14,7 +14,7 @@ pub(super) fn rows(report: &Report, style: Style) -> String {
     std::iter::once(style.heading("KUBE-VIP", "the control plane's own address")).chain(lines).collect()
 }
 
-fn line(row: &VipRow) -> String {
+pub(in crate::publish) fn line(row: &VipRow) -> String {
     let what = row.address.as_deref().unwrap_or("an address that the manifest does not tell");
     let by = row.mode.map(|mode| format!(" by {}", shown(mode))).unwrap_or_default();
     let on = row.interface.as_ref().map_or_else(|| " on a link of kube-vip's choice".to_owned(), on_link);

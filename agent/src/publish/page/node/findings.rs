@@ -1,0 +1,272 @@
+//! Findings as blocks: what is wrong, what was seen, what to do, and what it causes.
+//!
+//! As in the text, the first few of a code are told in full and the others named: what mends one mends them.
+
+use std::collections::BTreeMap;
+
+use probes::report::{Finding, Report, Severity};
+use serde_json::Value;
+
+use super::super::super::explained::RUNBOOK;
+use super::super::super::text::findings::{label, on_planes, show, tone};
+use super::super::shown;
+use super::table::class;
+use super::{name, sentence, time};
+
+/// Where the repository is read on the web.
+const SOURCE: &str = "https://github.com/OWNER/mtuscope/blob/main";
+
+/// Findings of one code and severity that are told in full.
+const IN_FULL: usize = 3;
+
+/// Findings that are told in full, of all codes.
+const ALL_IN_FULL: usize = 60;
+
+/// Subjects of the others that are named, and consequences of one finding.
+const NAMED: usize = 50;
+
+/// Characters of one piece of evidence, and of a command.
+const EVIDENCE: usize = 600;
+const COMMAND: usize = 2_000;
+
+/// Findings of one code and severity.
+pub(super) struct Kind {
+    pub(super) tone: &'static str,
+    pub(super) word: &'static str,
+    pub(super) sign: &'static str,
+    pub(super) code: &'static str,
+    pub(super) full: Vec<Block>,
+    /// The subjects of others.
+    pub(super) others: Vec<String>,
+    /// How many others there are.
+    pub(super) all_others: usize,
+}
+
+/// One finding.
+pub(super) struct Block {
+    pub(super) subject: String,
+    pub(super) summary: String,
+    /// Names and values.
+    pub(super) evidence: Vec<(String, String)>,
+    pub(super) steps: Vec<Step>,
+    pub(super) runbook: String,
+    pub(super) since: String,
+    pub(super) stamp: String,
+    /// How long it has lasted, where that is longer than a round.
+    pub(super) lasted: String,
+    pub(super) effects: Vec<String>,
+    /// Effects that are not named.
+    pub(super) more_effects: usize,
+}
+
+/// One thing to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The sentence, in pieces; what is to be typed as it stands is `true`.
+    pub(super) words: Vec<(bool, String)>,
+    pub(super) commands: Vec<String>,
+}
+
+/// A reason why something could not be concluded, and the codes that it holds for.
+pub(super) struct Blind {
+    pub(super) codes: String,
+    pub(super) reason: String,
+}
+
+/// The loud findings, worst first, and how many are neither told nor named.
+pub(super) fn kinds(report: &Report) -> (Vec<Kind>, usize) {
+    let mut kinds: Vec<Vec<&Finding>> = Vec::new();
+    for finding in report.findings.iter().filter(|finding| finding.silenced_by.is_none()) {
+        let kind = |finding: &Finding| (finding.severity, finding.code);
+        match kinds.iter_mut().find(|known| kind(known[0]) == kind(finding)) {
+            Some(known) => known.push(finding),
+            None => kinds.push(vec![finding]),
+        }
+    }
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind[0].severity));
+    let effects = Effects::new(report);
+    let (mut left, mut untold) = (ALL_IN_FULL, 0);
+    let kinds = kinds.iter().map(|of| {
+        let full = of.len().min(IN_FULL).min(left);
+        left -= full;
+        untold += (of.len() - full).saturating_sub(NAMED);
+        kind(report, of.split_at(full), &effects)
+    });
+    (kinds.collect(), untold)
+}
+
+fn kind(report: &Report, (full, others): (&[&Finding], &[&Finding]), effects: &Effects<'_>) -> Kind {
+    let first = full.first().or(others.first()).expect("a kind is made for a finding");
+    let sign = match first.severity {
+        Severity::Critical => "✗",
+        Severity::Warning => "▲",
+        Severity::Info => "i",
+    };
+    Kind {
+        tone: class(Some(tone(first.severity))),
+        word: first.severity.name(),
+        sign,
+        code: first.code,
+        full: full.iter().map(|finding| block(report, finding, effects)).collect(),
+        others: others.iter().take(NAMED).map(|finding| name(&finding.subject)).collect(),
+        all_others: others.len(),
+    }
+}
+
+fn block(report: &Report, finding: &Finding, effects: &Effects<'_>) -> Block {
+    let caused = effects.of(finding);
+    let more_effects = caused.len().saturating_sub(NAMED);
+    Block {
+        subject: name(&finding.subject),
+        summary: sentence(&finding.summary),
+        evidence: evidence(&finding.evidence),
+        steps: steps(&finding.remedy),
+        runbook: format!("{SOURCE}/{RUNBOOK}#{}", finding.code),
+        since: time(finding.since),
+        stamp: finding.since.to_string(),
+        lasted: lasted(report.generated_at.as_second() - finding.since.as_second()),
+        effects: caused.into_iter().take(NAMED).collect(),
+        more_effects,
+    }
+}
+
+fn lasted(seconds: i64) -> String {
+    match seconds {
+        ..60 => String::new(),
+        60..7200 => format!("for {} min, ", seconds / 60),
+        7200..172_800 => format!("for {} h, ", seconds / 3600),
+        _ => format!("for {} days, ", seconds / 86_400),
+    }
+}
+
+fn evidence(evidence: &Value) -> Vec<(String, String)> {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    let Value::Object(fields) = evidence else { return Vec::new() };
+    let there = fields.iter().filter(|(_, value)| !empty(value));
+    there.map(|(key, value)| (name(&label(key)), shown(&show(value), EVIDENCE))).collect()
+}
+
+/// A sentence begins a step; commands belong to the sentence before them.
+fn steps(remedy: &[String]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in remedy {
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(command), Some(step)) => step.commands.push(shown(command, COMMAND)),
+            (Some(command), None) => {
+                steps.push(Step { words: Vec::new(), commands: vec![shown(command, COMMAND)] });
+            }
+            (None, _) => steps.push(Step { words: pieces(line), commands: Vec::new() }),
+        }
+    }
+    steps
+}
+
+/// A sentence cut at its backquotes.
+fn pieces(line: &str) -> Vec<(bool, String)> {
+    let line = sentence(line);
+    let pieces = line.split('`').enumerate().map(|(nth, piece)| (nth % 2 == 1, piece.to_owned()));
+    pieces.filter(|(_, piece)| !piece.is_empty()).collect()
+}
+
+/// What is silenced, by the loud finding at its root.
+struct Effects<'r>(BTreeMap<&'r str, Vec<(&'r Finding, String)>>);
+
+impl<'r> Effects<'r> {
+    fn new(report: &'r Report) -> Self {
+        let causes: BTreeMap<String, &str> =
+            report.findings.iter().filter_map(|finding| Some((id(finding), finding.silenced_by.as_deref()?))).collect();
+        let mut effects: BTreeMap<&str, Vec<(&Finding, String)>> = BTreeMap::new();
+        for finding in &report.findings {
+            let Some(mut cause) = finding.silenced_by.as_deref() else { continue };
+            // No longer than there are findings: a circle would have no root.
+            for _ in 0..causes.len() {
+                cause = causes.get(cause).copied().unwrap_or(cause);
+            }
+            effects.entry(cause).or_default().push((finding, id(finding)));
+        }
+        Self(effects)
+    }
+
+    /// Each code and subject once, with the planes on which it is seen.
+    fn of(&self, cause: &Finding) -> Vec<String> {
+        let mut effects: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut at = BTreeMap::new();
+        for (finding, id) in self.0.get(id(cause).as_str()).into_iter().flatten() {
+            let place = *at.entry(id.as_str()).or_insert_with(|| {
+                effects.push((id, Vec::new()));
+                effects.len() - 1
+            });
+            effects[place].1.extend(finding.evidence.get("plane").and_then(Value::as_str));
+        }
+        effects.iter().map(|(id, planes)| on_planes(&name(id), planes)).collect()
+    }
+}
+
+fn id(finding: &Finding) -> String {
+    format!("{} {}", finding.code, finding.subject)
+}
+
+/// What could not be judged; codes with one reason stand together.
+pub(super) fn blind(report: &Report) -> Vec<Blind> {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in &report.not_concluded {
+        reasons.entry(&entry.reason).or_default().push(entry.code);
+    }
+    // Codes are those of the catalogue, and so are most reasons: there are no more of them than it has entries.
+    let shown = |(reason, codes): (&str, Vec<&str>)| Blind { codes: codes.join(", "), reason: sentence(reason) };
+    reasons.into_iter().take(NAMED).map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::super::example::{finding, published};
+    use super::*;
+
+    #[test]
+    fn commands_belong_to_the_sentence_before_them() {
+        let lines = ["$ ip link", "Set `mtu` of it:", "$ ip link set dev a mtu 1500", "$ true", "Then wait."];
+        let told = steps(&lines.map(str::to_owned));
+        let commands: Vec<usize> = told.iter().map(|step| step.commands.len()).collect();
+        assert_eq!(commands, [1, 2, 0]);
+        let piece = |code, text: &str| (code, text.to_owned());
+        assert_eq!(told[1].words, [piece(false, "Set "), piece(true, "mtu"), piece(false, " of it:")]);
+    }
+
+    #[test]
+    fn what_follows_from_a_consequence_stands_below_the_root() {
+        let mut report = (*published().report).clone();
+        let of = |code, subject, cause| finding(code, Severity::Warning, subject, cause);
+        report.findings = vec![
+            of("link-down", "a", None),
+            of("peer-unreachable", "b", Some("link-down a")),
+            of("overlay-unreachable", "b", Some("peer-unreachable b")),
+        ];
+        let (kinds, _) = kinds(&report);
+        assert_eq!(kinds[0].full[0].effects, ["peer-unreachable b", "overlay-unreachable b"]);
+    }
+
+    #[test]
+    fn evidence_without_a_value_is_left_out() {
+        let told = evidence(&json!({"is_up": false, "by": null, "peers": [], "of": {}, "a": "x".repeat(900)}));
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[0].1.chars().count(), EVIDENCE + 1);
+        assert_eq!(told[1], ("is up".to_owned(), "no".to_owned()));
+    }
+
+    #[test]
+    fn many_of_a_kind_are_counted() {
+        let mut report = (*published().report).clone();
+        report.findings =
+            (0..100).map(|n| finding("peer-unreachable", Severity::Critical, &format!("p{n}"), None)).collect();
+        let (kinds, untold) = kinds(&report);
+        let kind = &kinds[0];
+        assert_eq!((kind.full.len(), kind.others.len(), kind.all_others, untold), (3, 50, 97, 47));
+    }
+}
