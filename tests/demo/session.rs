@@ -179,7 +179,7 @@ impl<'c> Session<'c> {
         if self.choice.together {
             rows.push(("cluster", format!("http://{}/cluster", doors.nodes[0].address)));
         }
-        for Door { address, .. } in &doors.alerts {
+        if let Some(Door { address, .. }) = &doors.alerts {
             rows.push(("Prometheus", format!("http://{address}/")));
             rows.push(("alerts", format!("http://{address}/alerts")));
         }

@@ -1,13 +1,13 @@
 //! `/cluster` as HTML: four agents, one of which gets behind a hole; and two hundred nodes.
 
 use lab::Result;
-use lab::browser::Browser;
 use lab::cluster::Cluster;
 use lab::fault::Fault;
 use lab::recipe::{REFERENCE, Recipe};
 use lab::service::{self, SERVER, Service};
 use serde_json::json;
 
+use crate::Reader;
 use crate::crowd::{self, Crowd};
 use crate::node::url;
 
@@ -22,18 +22,18 @@ pub(crate) fn follows() -> Result<()> {
     let cluster = Cluster::build(FOUR)?;
     let start = |node| Service::start_open(&cluster, node, &service::configuration(&cluster, node));
     let _agents: Vec<Service<'_>> = (0..4).map(start).collect::<Result<_>>()?;
-    let mut browser = Browser::start(cluster.host(0))?;
-    let mut check = |name: &str, given: serde_json::Value| browser.check(name, &given).map(drop);
+    let mut reader = Reader::in_place(cluster.host(0))?;
     let page = picture();
-    check("pictured", json!({ "url": page, "headline": "healthy", "nodes": FOUR.nodes }))?;
-    check("manners", json!({ "url": page, "says": ["HEALTHY", "master-1", "app-worker", "1500"] }))?;
-    check("follow", json!({ "as": "reader", "url": page }))?;
+    reader.sees("pictured", &json!({ "url": page, "headline": "healthy", "nodes": FOUR.nodes }));
+    reader.sees("manners", &json!({ "url": page, "says": ["HEALTHY", "master-1", "app-worker", "1500"] }));
+    reader.sees("follow", &json!({ "as": "reader", "url": page }));
     let hole = Fault::DropLarger { node: 2, than: 1400.into() }.make(&cluster)?;
-    check("turns", json!({ "as": "reader", "headline": "critical", "says": ["master-3", "1400"] }))?;
-    check("manners", json!({ "url": page, "says": ["CRITICAL", "master-3", "1400"] }))?;
-    check("pair", json!({ "url": page, "from": "master-1", "to": "master-3", "size": "1400" }))?;
+    reader.sees("turns", &json!({ "as": "reader", "headline": "critical", "says": ["master-3", "1400"] }));
+    reader.sees("manners", &json!({ "url": page, "says": ["CRITICAL", "master-3", "1400"] }));
+    reader.sees("pair", &json!({ "url": page, "from": "master-1", "to": "master-3", "size": "1400" }));
     hole.heal()?;
-    check("turns", json!({ "as": "reader", "headline": "healthy", "says": [] }))
+    reader.sees("turns", &json!({ "as": "reader", "headline": "healthy", "says": [] }));
+    reader.ends()
 }
 
 pub(crate) fn large() -> Result<()> {
@@ -44,9 +44,10 @@ pub(crate) fn large() -> Result<()> {
     agent.until("all of them to be measured", |report| {
         report.paths.len() == 199 && report.paths.iter().all(|path| path.probed_at.is_some())
     })?;
-    let mut browser = Browser::start(cluster.host(0))?;
+    let mut reader = Reader::in_place(cluster.host(0))?;
     let page = picture();
     let sick = crowd::name(crowd::SICK);
-    browser.check("deviationsFirst", &json!({ "url": page, "sick": sick, "nodes": crowd.names() }))?;
-    browser.check("manners", &json!({ "url": page, "says": [sick, "1400"] })).map(drop)
+    reader.sees("deviationsFirst", &json!({ "url": page, "sick": sick, "nodes": crowd.names() }));
+    reader.sees("manners", &json!({ "url": page, "says": [sick, "1400"] }));
+    reader.ends()
 }

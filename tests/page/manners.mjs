@@ -58,20 +58,25 @@ export function isStrict(policy) {
   }
 }
 
-/** A page in both schemes, at both widths, without scripts and on paper. `says` are texts that a reader without scripts gets. */
+/** A page in both schemes, at both widths, and without scripts. `says` are texts that a reader without scripts gets. */
 export async function manners(session, { url, says }) {
-  for (const colorScheme of ['light', 'dark']) {
+  await look(session, url, { viewport: NARROW }, 'manners', async (page, watched) => {
+    const { response } = watched;
+    must(response.ok(), `it answers ${response.status()}`);
+    isStrict(await response.headerValue('content-security-policy'));
     for (const viewport of [NARROW, WIDE]) {
-      await look(session, url, { colorScheme, viewport }, 'manners', async (page, { response }) => {
-        must(response.ok(), `it answers ${response.status()}`);
-        isStrict(await response.headerValue('content-security-policy'));
-        await fits(page);
+      await page.setViewportSize(viewport);
+      await fits(page);
+      for (const colorScheme of ['light', 'dark']) {
+        await page.emulateMedia({ colorScheme });
+        watched.at = `${colorScheme}, ${viewport.width} px`;
         await isAccessible(page);
-      });
+      }
     }
-  }
+  });
   await look(session, url, { viewport: NARROW, javaScriptEnabled: false }, 'without scripts', async (page) => {
     const text = await page.locator('body').innerText();
     for (const said of says) must(text.includes(said), `\`${said}\` is missing in:\n${text}`);
+    await fits(page);
   });
 }

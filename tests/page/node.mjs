@@ -9,6 +9,9 @@ const one = (text) => (text ?? '').trim().replace(/\s+/g, ' ');
 /** A command of a remedy, as it is typed; nothing if the line is a sentence. */
 const command = (line) => (line.startsWith('$ ') ? line.slice(2) : undefined);
 
+/** A line of a remedy as it is shown: what stands between backquotes is code, and they are not shown. */
+const shown = (line) => command(line) ?? line.replaceAll('`', '');
+
 /** The colour that the headline stands on, and the line around it: what the page looks like from afar. */
 const air = (page) =>
   headline(page).evaluate((element) => {
@@ -27,9 +30,10 @@ const saysAll = (text, words) => {
 export function healthy(session, { url, node }) {
   return look(session, url, {}, 'healthy', async (page) => {
     const said = one(await headline(page).textContent());
-    must(/healthy/i.test(said) && said.includes(node), `the headline is \`${said}\``);
+    must(/healthy/i.test(said), `the headline is \`${said}\``);
+    must(one(await main(page).innerText()).includes(`Node ${node}`), `it does not say that it is ${node}`);
     must((await page.getByRole('button', { name: /^Copy/ }).count()) === 0, 'there is something to do on a healthy page');
-    must((await page.title()).toLowerCase().includes('healthy'), `its title is ${await page.title()}`);
+    must(/healthy/i.test(await page.title()) && (await page.title()).includes(node), `its title is ${await page.title()}`);
   });
 }
 
@@ -42,7 +46,7 @@ export function sick(session, { url, code, subject, fixes, folded }) {
     const finding = page.getByRole('article').filter({ hasText: code }).filter({ hasText: subject }).first();
     await finding.waitFor();
     const text = one(await finding.innerText());
-    saysAll(text, fixes.map((line) => command(line) ?? line));
+    saysAll(text, fixes.map(shown));
     const top = (await finding.boundingBox()).y;
     must(top < page.viewportSize().height, `the finding begins ${top} px down: nobody sees it in five seconds`);
     if (folded) {
@@ -80,13 +84,19 @@ export function names(session, { url, names }) {
   });
 }
 
-/** Every peer is there to be found, and the page is not a wall: its beginning is what any page begins with. */
+/** Of many peers the page says how many there are and how they do, and where those are that it leaves out; it is no wall. */
 export function crowd(session, { url, peers }) {
   return look(session, url, {}, 'a crowd', async (page) => {
+    const said = one(await headline(page).textContent());
+    must(said.includes(String(peers.length)), `the headline is \`${said}\``);
     // Folded or not, it has to be in the document.
     const text = one(await main(page).evaluate((element) => element.textContent));
-    saysAll(text, peers);
+    const missing = peers.filter((peer) => !text.includes(peer)).length;
+    const left = `${peers.length - missing} of ${peers.length}`;
+    must(missing === 0 || text.includes(left), `${missing} peers are not there, and it does not say that it shows ${left}`);
     must((await headline(page).boundingBox()).y < 400, 'the headline is out of sight');
+    const folded = await main(page).evaluate((element) => element.scrollHeight);
+    must(folded < 20 * page.viewportSize().height, `${folded} px of it are to be scrolled through`);
   });
 }
 
@@ -154,7 +164,6 @@ export function copies(session, { url, fixes }) {
 
 /** On paper everything that is folded is open, fixes are there, and dark is light. */
 export async function prints(session, { url, fixes }) {
-  const shown = (page) => one(page);
   await look(session, url, { colorScheme: 'dark' }, 'in print', async (page) => {
     await page.evaluate(() => {
       addEventListener('beforeprint', () => {
@@ -167,13 +176,13 @@ export async function prints(session, { url, fixes }) {
     must(paper.subarray(0, 5).toString() === '%PDF-', 'it was not printed');
     const { closed, text } = await page.evaluate(() => window.__paper);
     must(closed === 0, `${closed} folds are closed on paper`);
-    saysAll(shown(text), fixes.map((line) => command(line) ?? line));
+    saysAll(one(text), fixes.map(shown));
     must((await page.locator('main details[open]').count()) < (await page.locator('main details').count()) || (await page.locator('main details').count()) === 0,
       'what was folded stays open after printing');
   });
   await look(session, url, { javaScriptEnabled: false, colorScheme: 'dark' }, 'in print without scripts', async (page) => {
     await page.emulateMedia({ media: 'print' });
-    for (const line of fixes) await main(page).getByText(command(line) ?? line).first().waitFor({ state: 'visible' });
+    saysAll(one(await main(page).innerText()), fixes.map(shown));
   });
   await look(session, url, { colorScheme: 'dark' }, 'ink', async (page) => {
     await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
@@ -182,15 +191,18 @@ export async function prints(session, { url, fixes }) {
   });
 }
 
+const folded = (page, { fold }) => main(page).locator('summary').filter({ hasText: fold }).last();
+
 /** Opens a page to be read while things happen: something is unfolded, and has the focus. */
 export async function follow(session, { as, url }) {
   const watched = await Watched.open(session, url);
   session.pages.set(as, watched);
   await watched.that('opened to be followed', async (page) => {
-    const fold = main(page).locator('details:not([open]) > summary').first();
+    // Of what the node is like: it is there whatever happens.
+    watched.fold = one(await main(page).locator('details:not([open]) > summary').last().textContent());
+    const fold = folded(page, watched);
     await fold.click();
     await fold.focus();
-    watched.fold = one(await fold.textContent());
     await page.evaluate(() => { window.__same = true; });
   });
 }
@@ -211,7 +223,7 @@ export function turns(session, { as, headline: wanted, says }) {
       { timeout: DEADLINE, polling: 100 },
     );
     must(await page.evaluate(() => window.__same === true), 'it was loaded anew');
-    const fold = main(page).locator('details > summary').filter({ hasText: watched.fold.replace(/[\d,.]+.*/, '').trim() }).first();
+    const fold = folded(page, watched);
     must(await fold.evaluate((element) => element.parentElement.open), `\`${watched.fold}\` was folded by a refresh`);
     const focus = one(await atFocus(page));
     must(await fold.evaluate((element) => element === document.activeElement), `the focus went to \`${focus.slice(0, 80)}\``);

@@ -3,7 +3,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use lab::browser::Browser;
 use lab::cluster::Cluster;
 use lab::fault::Fault;
 use lab::recipe::{REFERENCE, Role};
@@ -12,14 +11,13 @@ use lab::wait::{self, Look};
 use lab::{Result, http};
 use serde_json::json;
 
+use crate::Reader;
 use crate::crowd::Crowd;
 
-/// What a configuration may call a peer, and what an administrator may call a link.
+/// What a configuration may call a peer and a node, and what an administrator may call a link.
 const PEER: &str = "<img src=x onerror=alert(1)>";
+const NODE: &str = "<script>alert(2)</script>";
 const LINK: &str = "<b>\"&amp;'";
-
-/// What the link is a port of.
-const BRIDGE: &str = "vmbr1";
 
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("http://{address}/")
@@ -48,54 +46,54 @@ pub(crate) fn states() -> Result<()> {
     let blind = another(&cluster, 9748, &service::configuration(&cluster, 0), service::without_net_raw)?;
     let alone =
         another(&cluster, 9749, &format!("node: alone\npeers: {{ kernel: false }}\n{}", service::PROBING), |_| {})?;
-    let mut browser = Browser::start(cluster.host(0))?;
+    let mut reader = Reader::in_place(cluster.host(0))?;
     let page = url(SERVER);
-    let mut check = |name: &str, given: serde_json::Value| browser.check(name, &given).map(drop);
 
     agent.until("a healthy node", |report| {
         report.is_well() && report.paths.iter().all(|path| path.probed_at.is_some())
     })?;
-    check("manners", json!({ "url": page, "says": ["HEALTHY", "master-2", "app-worker"] }))?;
-    check("healthy", json!({ "url": page, "node": "master-1" }))?;
-    for (port, why) in [(9748, "CAP_NET_RAW"), (9749, "no path")] {
+    reader.sees("manners", &json!({ "url": page, "says": ["HEALTHY", "master-2", "app-worker"] }));
+    reader.sees("healthy", &json!({ "url": page, "node": "master-1" }));
+    for (port, why) in [(9748, "CAP_NET_RAW"), (9749, "knows no peers")] {
         ready(&cluster, port)?;
         let page = url(at(port));
-        check("manners", json!({ "url": page, "says": ["UNKNOWN"] }))?;
-        check("unknown", json!({ "url": page, "healthy": url(SERVER), "says": why }))?;
+        reader.sees("manners", &json!({ "url": page, "says": ["UNKNOWN"] }));
+        reader.sees("unknown", &json!({ "url": page, "healthy": url(SERVER), "says": why }));
     }
     drop((blind, alone));
 
-    check("follow", json!({ "as": "reader", "url": page }))?;
+    reader.sees("follow", &json!({ "as": "reader", "url": page }));
     let hole = Fault::DropLarger { node: 1, than: 1400.into() }.make(&cluster)?;
-    check("turns", json!({ "as": "reader", "headline": "critical", "says": ["path-black-hole", "master-2"] }))?;
+    reader.sees("turns", &json!({ "as": "reader", "headline": "critical", "says": ["path-black-hole", "master-2"] }));
     let report =
         agent.until("the black hole alone to be loud", |report| report.is_loud("path-black-hole", "master-2"))?;
     let fixes = report.remedy("path-black-hole", "master-2");
-    check("manners", json!({ "url": page, "says": ["CRITICAL", "path-black-hole", "master-2", fixes[0]] }))?;
-    check("sick", json!({ "url": page, "code": "path-black-hole", "subject": "master-2", "fixes": fixes }))?;
+    reader.sees("manners", &json!({ "url": page, "says": ["CRITICAL", "path-black-hole", "master-2"] }));
+    reader.sees("sick", &json!({ "url": page, "code": "path-black-hole", "subject": "master-2", "fixes": fixes }));
     for one in ["keyboard", "copies", "prints"] {
-        check(one, json!({ "url": page, "fixes": fixes }))?;
+        reader.sees(one, &json!({ "url": page, "fixes": fixes }));
     }
     hole.heal()?;
-    check("turns", json!({ "as": "reader", "headline": "healthy", "says": [] }))?;
+    reader.sees("turns", &json!({ "as": "reader", "headline": "healthy", "says": [] }));
 
     let down = Fault::LinkDown { node: 0, link: Role::Nic }.make(&cluster)?;
-    check("turns", json!({ "as": "reader", "headline": "critical", "says": ["link-down", REFERENCE.nic] }))?;
+    reader.sees("turns", &json!({ "as": "reader", "headline": "critical", "says": ["link-down", REFERENCE.nic] }));
     let report = agent.until("the peers behind it to be explained", |report| {
         report.is_loud("link-down", REFERENCE.nic)
             && report.findings.iter().any(|finding| finding.silenced_by.is_some())
     })?;
     let fixes = report.remedy("link-down", REFERENCE.nic);
-    check("manners", json!({ "url": page, "says": ["link-down", REFERENCE.nic, fixes[0]] }))?;
-    check(
+    reader.sees("manners", &json!({ "url": page, "says": ["link-down", "ip link set dev enp5s0 up"] }));
+    reader.sees(
         "sick",
-        json!({ "url": page, "code": "link-down", "subject": REFERENCE.nic, "fixes": fixes, "folded": "peer-unreachable" }),
-    )?;
+        &json!({ "url": page, "code": "link-down", "subject": REFERENCE.nic, "fixes": fixes, "folded": "peer-unreachable" }),
+    );
     down.heal()?;
     agent.until("healing", |report| report.is_well())?;
-    check("turns", json!({ "as": "reader", "headline": "healthy", "says": [] }))?;
+    reader.sees("turns", &json!({ "as": "reader", "headline": "healthy", "says": [] }));
     agent.stop()?;
-    check("fallsSilent", json!({ "as": "reader" }))
+    reader.sees("fallsSilent", &json!({ "as": "reader" }));
+    reader.ends()
 }
 
 /// Waits until an agent beside the first is ready.
@@ -109,26 +107,27 @@ fn ready(cluster: &Cluster, port: u16) -> Result<()> {
     })
 }
 
-/// Fails if anything that a stranger named is more than text: a peer in the table and in a finding, a link in a finding.
+/// Fails if anything that a stranger named is more than text: a peer in the table of paths, a link in the ladder, in a
+/// finding and in the command that mends it.
 pub(crate) fn names() -> Result<()> {
     let cluster = Cluster::build(REFERENCE)?;
     let host = cluster.host(0);
-    host.run("ip", ["link", "add", LINK, "mtu", "1400", "type", "veth", "peer", "name", "far"])?;
-    host.run("ip", ["link", "set", LINK, "master", BRIDGE, "up"])?;
-    host.run("ip", ["link", "set", "far", "up"])?;
+    for change in [&[REFERENCE.nic, "down"][..], &[REFERENCE.nic, "name", LINK]] {
+        host.run("ip", ["link", "set", "dev"].into_iter().chain(change.iter().copied()))?;
+    }
     let peer = cluster.recipe.underlay_address(1);
     let configuration = format!(
-        "node: \"<script>alert(2)</script>\"\npeers: {{ kernel: false, static: [{{ name: '{PEER}', underlay: {peer} }}] }}\n{}",
+        "node: \"{NODE}\"\npeers: {{ kernel: false, static: [{{ name: '{PEER}', underlay: {peer} }}] }}\n{}",
         service::PROBING
     );
     let mut agent = Service::start_with(&cluster, 0, &configuration)?;
-    let hole = Fault::DropLarger { node: 1, than: 1300.into() }.make(&cluster)?;
-    agent.until("both findings", |report| report.has("path-black-hole") && report.has("bridge-port-mtu"))?;
-    let mut browser = Browser::start(host)?;
-    let names = [PEER, LINK, "<script>alert(2)</script>"];
-    browser.check("names", &json!({ "url": url(SERVER), "names": names }))?;
-    browser.check("manners", &json!({ "url": url(SERVER), "says": names }))?;
-    hole.heal()
+    agent
+        .until("the link to be blamed", |report| report.is_loud("link-down", LINK) && report.has("peer-unreachable"))?;
+    let mut reader = Reader::in_place(host)?;
+    let names = [PEER, LINK, NODE];
+    reader.sees("names", &json!({ "url": url(SERVER), "names": names }));
+    reader.sees("manners", &json!({ "url": url(SERVER), "says": names }));
+    reader.ends()
 }
 
 pub(crate) fn many_peers() -> Result<()> {
@@ -138,7 +137,8 @@ pub(crate) fn many_peers() -> Result<()> {
     agent.until("all of them to be measured", |report| {
         report.paths.len() == 200 && report.paths.iter().all(|path| path.probed_at.is_some())
     })?;
-    let mut browser = Browser::start(cluster.host(0))?;
-    browser.check("crowd", &json!({ "url": url(SERVER), "peers": crowd.names() }))?;
-    browser.check("manners", &json!({ "url": url(SERVER), "says": ["node-001", "node-200"] })).map(drop)
+    let mut reader = Reader::in_place(cluster.host(0))?;
+    reader.sees("crowd", &json!({ "url": url(SERVER), "peers": crowd.names() }));
+    reader.sees("manners", &json!({ "url": url(SERVER), "says": ["node-001", "200 peers"] }));
+    reader.ends()
 }

@@ -68,7 +68,6 @@ export class Watched {
 
   /** Runs `look` on the page and fails with everything that the page did if it fails, or if the page did anything. */
   async that(what, look = () => {}) {
-    const where = `${what} (${this.page.url()} ${JSON.stringify(this.options)})`;
     try {
       await look(this.page);
       // What the page has been told to do is done once it answers again.
@@ -77,6 +76,7 @@ export class Watched {
     } catch (error) {
       const picture = await this.picture();
       const told = error instanceof Failure ? error.message : (error.stack ?? String(error));
+      const where = `${what} (${this.page.url()} ${this.at ?? JSON.stringify(this.options)})`;
       throw new Failure([`${where}: ${told}`, ...this.faults, `console: ${this.said.join(' | ') || 'nothing'}`, picture].join('\n  '));
     }
   }
