@@ -17,6 +17,7 @@ mod gather;
 mod lenient;
 mod line;
 mod odd;
+pub mod pair;
 mod reading;
 mod ways;
 mod who;
@@ -205,6 +206,9 @@ pub struct NodeRow {
     /// Why there is no report, or what is odd about the one that came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
+    /// What the asking agent calls it, where its name was learnt from its own report.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub known_as: Option<String>,
     /// What it calls itself, where that is another name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub calls_itself: Option<String>,

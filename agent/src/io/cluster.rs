@@ -5,6 +5,8 @@
 //! A report is read on a thread of its own, one after another, as soon as it is here, and no more is kept of it than the
 //! picture needs. What is in memory at once is bounded by [`Plan::parallel`] reports of [`Plan::body`] bytes.
 
+pub mod pair;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

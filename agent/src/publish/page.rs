@@ -13,6 +13,7 @@
 //! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
 //! policy refuses, lengths are drawn as attributes of SVG.
 
+pub mod cluster;
 pub(crate) mod node;
 mod spark;
 pub(crate) mod trail;
@@ -24,7 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 
 /// The style sheet of every page.
-pub const STYLE: &str = include_str!("page/style.css");
+pub const STYLE: &str = concat!(include_str!("page/style.css"), include_str!("page/cluster.css"));
 
 /// The script of every page: it keeps the page fresh, which is all that a reader without scripts misses.
 pub const SCRIPT: &str = include_str!("page/refresh.js");

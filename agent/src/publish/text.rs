@@ -6,7 +6,7 @@
 //! or a sign beside it. Commands are never wrapped: they are there to be copied.
 
 mod catalogue;
-mod cluster;
+pub(super) mod cluster;
 pub(super) mod declared;
 pub(super) mod findings;
 pub(super) mod ladder;

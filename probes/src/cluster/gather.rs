@@ -91,7 +91,7 @@ impl Gathered {
         let facts = self.asked.iter().filter(|asked| asked.vantage == Vantage::Node);
         let facts = facts.filter_map(|asked| Some((who.name(asked.id), &asked.said.as_ref()?.facts)));
         let differing = differing::rows(facts);
-        let nodes = self.asked.iter().map(|asked| asked.row(&who, now)).collect();
+        let nodes = self.asked.iter().map(|asked| asked.row(&self.who, &who, now)).collect();
         assemble(node, now, nodes, differing, grids, who.len() > WHOLE)
     }
 
@@ -160,7 +160,7 @@ struct Drawn {
 }
 
 impl Asked {
-    fn row(&self, who: &Directory, now: Timestamp) -> NodeRow {
+    fn row(&self, known: &Directory, who: &Directory, now: Timestamp) -> NodeRow {
         let said = self.said.as_ref();
         let name = who.name(self.id);
         let other = said.filter(|said| said.vantage.is_some_and(|vantage| vantage != self.vantage));
@@ -173,6 +173,7 @@ impl Asked {
             vantage: self.vantage,
             answer: self.answer,
             why: self.why.as_ref().map(|why| super::lenient::clean(why).chars().take(WHY).collect()).or(vantage),
+            known_as: Some(known.name(self.id)).filter(|known| *known != name).map(str::to_owned),
             calls_itself: said.map(|said| said.node.clone()).filter(|own| own != name),
             zone: who.zone(self.id).map(str::to_owned),
             version: said.and_then(|said| said.version.clone()),

@@ -49,6 +49,16 @@ impl Scalar {
         }
     }
 
+    /// A share, from 0 to 1.
+    pub(super) fn share(&self) -> Option<f64> {
+        match self {
+            Self::Fraction(share) => Some(*share).filter(|share| (0.0..=1.0).contains(share)),
+            Self::Whole(0) => Some(0.0),
+            Self::Whole(1) => Some(1.0),
+            _ => None,
+        }
+    }
+
     /// A time in seconds as microseconds, as far as one is told that a round trip can take.
     pub(super) fn micros(&self) -> Option<u32> {
         let seconds = match self {

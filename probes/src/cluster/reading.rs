@@ -20,7 +20,7 @@ use crate::report::{self, Status, Vantage};
 use crate::units::Family;
 
 /// Most paths of one report that are looked at.
-const MOST_PATHS: usize = 100_000;
+pub(super) const MOST_PATHS: usize = 100_000;
 
 /// Most peers of one report that wait to be placed.
 const MOST_STRANGERS: usize = 2_000;
@@ -140,18 +140,18 @@ struct TunnelPart {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct PathPart {
-    peer: Scalar,
-    plane: Scalar,
-    address: Scalar,
+pub(super) struct PathPart {
+    pub(super) peer: Scalar,
+    pub(super) plane: Scalar,
+    pub(super) address: Scalar,
     verdict: Scalar,
-    why: Scalar,
+    pub(super) why: Scalar,
     path_mtu: Scalar,
     expected_mtu: Scalar,
     forward_mtu: Scalar,
     reverse_mtu: Scalar,
     round_trip_seconds: Scalar,
-    probed_at: Scalar,
+    pub(super) probed_at: Scalar,
 }
 
 /// Reads an answer of `/report`.
@@ -187,11 +187,11 @@ pub fn read(answer: &[u8], who: &Directory) -> Result<Said, Garbage> {
 }
 
 /// A word of a closed list; `None` if it is none of them.
-fn word<T: for<'de> Deserialize<'de>>(scalar: &Scalar) -> Option<T> {
+pub(super) fn word<T: for<'de> Deserialize<'de>>(scalar: &Scalar) -> Option<T> {
     serde_json::from_value(scalar.text()?.into()).ok()
 }
 
-fn ip(scalar: &Scalar) -> Option<IpAddr> {
+pub(super) fn ip(scalar: &Scalar) -> Option<IpAddr> {
     scalar.text()?.parse::<IpAddr>().ok().filter(|address| !address.is_loopback() && !address.is_unspecified())
 }
 
@@ -277,7 +277,7 @@ impl Heard {
 
 impl PathPart {
     /// `None` if plane or address cannot be understood: then it is not known what was measured.
-    fn heard(&self) -> Option<Heard> {
+    pub(super) fn heard(&self) -> Option<Heard> {
         let plane = word(&self.plane)?;
         let family = Family::of(self.address.text()?.parse().ok()?);
         // A verdict of a later version is one that is not known here.
