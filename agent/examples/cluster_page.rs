@@ -36,9 +36,7 @@ fn name(number: usize) -> String {
 }
 
 fn cell(kind: &str, from: usize, to: usize, usual: u64) -> Value {
-    let path = |verdict: &str, mtu: u64| {
-        json!({"to": name(to), "verdict": verdict, "path_mtu": mtu, "expected_mtu": usual, "round_trip_seconds": 0.000_31})
-    };
+    let path = |verdict: &str, mtu: u64| json!({"to": name(to), "verdict": verdict, "path_mtu": mtu, "expected_mtu": usual, "round_trip_seconds": 0.000_31});
     let is_small = |node| node == 2 || node == 17;
     match kind {
         "sick" if is_small(from) || is_small(to) => path("black_hole", usual - 100),

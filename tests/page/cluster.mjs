@@ -18,26 +18,27 @@ export function pictured(session, { url, headline: wanted, nodes }) {
   });
 }
 
-/** A deviating cell leads to what is known of its two nodes. */
+/** A deviating cell says its size and leads to what both of its nodes say. */
 export function pair(session, { url, from, to, size }) {
   return look(session, url, {}, 'a pair', async (page) => {
-    const link = page.getByRole('table').first().getByRole('link', { name: new RegExp(`${from}.*${to}`) }).filter({ hasText: size }).first();
-    await link.focus();
-    await page.keyboard.press('Enter');
-    await page.waitForFunction(([from, to]) => [from, to].every((name) => document.querySelector('h1, :target')?.textContent.includes(name)), [from, to]);
+    const link = page.getByRole('table').first().getByTitle(`${from} to ${to}`, { exact: true });
+    must(one(await link.textContent()).includes(size), `the cell says ${await link.textContent()} and not ${size}`);
+    await link.click();
+    await headline(page).filter({ hasText: from }).filter({ hasText: to }).waitFor();
     const text = one(await page.getByRole('main').innerText());
-    for (const word of [from, to, size]) must(text.includes(word), `${word} is missing in:\n${text}`);
+    for (const word of [`${from} says of ${to}`, `${to} says of ${from}`, size]) must(text.includes(word), `${word} is missing in:\n${text}`);
   });
 }
 
-/** Of many nodes the one that stands out comes first, in sight; the whole is there too. */
+/** Of many nodes the one that stands out comes first, in sight; the whole map is there too, one unfolding away. */
 export function deviationsFirst(session, { url, sick, nodes }) {
   return look(session, url, {}, 'a large cluster', async (page) => {
     must(/critical/i.test(one(await headline(page).textContent())), `the headline is ${await headline(page).textContent()}`);
-    const first = page.getByRole('main').getByText(sick).first();
-    const { y } = await first.boundingBox();
+    const { y } = await page.getByRole('main').getByText(sick).first().boundingBox();
     must(y < page.viewportSize().height, `${sick} is ${y} px down`);
-    const text = await page.getByRole('main').evaluate((element) => element.textContent);
-    for (const node of nodes) must(text.includes(node), `${node} is nowhere`);
+    await page.getByRole('main').getByText(/^The whole map/).click();
+    const map = page.getByRole('table', { name: /what each node/ });
+    const rows = await map.getByRole('rowheader').count();
+    must(rows === nodes.length + 1, `the map has ${rows} rows for ${nodes.length + 1} nodes`);
   });
 }

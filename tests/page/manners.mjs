@@ -44,7 +44,8 @@ export function isStrict(policy) {
     (policy ?? '').split(';').map((part) => part.trim().split(/\s+/)).filter(([name]) => name).map(([name, ...sources]) => [name, sources]),
   );
   must(directives.get('default-src')?.join() === "'none'", `default-src is not 'none': ${policy}`);
-  for (const name of ['base-uri', 'form-action', 'frame-ancestors']) {
+  must(["'none'", "'self'"].includes(directives.get('form-action')?.join()), `forms may lead elsewhere: ${policy}`);
+  for (const name of ['base-uri', 'frame-ancestors']) {
     must(directives.get(name)?.join() === "'none'", `${name} is not 'none': ${policy}`);
   }
   const allowed = /^('none'|'self'|'sha(256|384|512)-[A-Za-z0-9+/]+=*')$/;

@@ -381,12 +381,8 @@ mod tests {
         own.paths.clear();
         let at = |last: u8| vec![Ipv4Addr::new(10, 0, 0, last).into()];
         (own.node, own.addresses) = ("a".into(), at(1));
-        let agent = |peer: &str, last| Agent {
-            peer: peer.to_owned(),
-            vantage: Vantage::Node,
-            addresses: at(last),
-            zone: None,
-        };
+        let agent =
+            |peer: &str, last| Agent { peer: peer.to_owned(), vantage: Vantage::Node, addresses: at(last), zone: None };
         Directory::of(&own, &[agent("b", 2), agent("10.0.0.3", 3)])
     }
 

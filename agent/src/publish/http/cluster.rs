@@ -145,7 +145,8 @@ async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Resp
 fn known(published: &Published) -> Vec<String> {
     let (own, agents) = (&published.report, &published.agents);
     let peers = own.paths.iter().map(|path| &path.peer).filter(|peer| *peer != probes::peers::GATEWAY);
-    let mut all: Vec<String> = agents.iter().map(|agent| &agent.peer).chain(peers).chain([&own.node]).cloned().collect();
+    let mut all: Vec<String> =
+        agents.iter().map(|agent| &agent.peer).chain(peers).chain([&own.node]).cloned().collect();
     all.sort_unstable();
     all.dedup();
     all

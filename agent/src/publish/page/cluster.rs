@@ -346,4 +346,3 @@ fn bytes(mtu: Option<IpSize>) -> String {
 fn millis(seconds: Option<f64>) -> String {
     seconds.map(|seconds| format!("{:.2} ms", seconds * 1e3)).unwrap_or_default()
 }
-

@@ -242,8 +242,7 @@ fn verdict(pair: &Pair) -> (&'static str, &'static str, String) {
     let worst = all.iter().flat_map(|says| &says.paths).map(|path| path.verdict).max();
     let critical = all.iter().flat_map(|says| &says.findings).any(|one| one.severity == Severity::Critical);
     let heard = |end: &&End| end.agents.iter().any(|says| says.answer == Answer::Report && !says.paths.is_empty());
-    let silent: Vec<String> =
-        pair.ends.iter().filter(|end| !heard(end)).map(|end| shown(&end.name, 60)).collect();
+    let silent: Vec<String> = pair.ends.iter().filter(|end| !heard(end)).map(|end| shown(&end.name, 60)).collect();
     let open = pair.ends.iter().flat_map(|end| &end.agents).flat_map(|says| &says.paths);
     let open = open.filter(|path| matches!(path.verdict, Mark::Unknown | Mark::Unmeasured)).count();
     match worst {
@@ -251,8 +250,12 @@ fn verdict(pair: &Pair) -> (&'static str, &'static str, String) {
         Some(Mark::BlackHole) => ("critical", "Black hole", "larger packets vanish in silence".into()),
         _ if critical => ("critical", "Critical", "an end has a critical finding about the other".into()),
         Some(Mark::Limited) => ("warning", "Limited", "less gets through than expected, and senders are told".into()),
-        _ if !silent.is_empty() => ("unknown", "Unknown", format!("of this pair nothing is heard from {}", silent.join(" and "))),
-        Some(_) if open > 0 => ("unknown", "Unknown", "not every path between them was measured to a conclusion".into()),
+        _ if !silent.is_empty() => {
+            ("unknown", "Unknown", format!("of this pair nothing is heard from {}", silent.join(" and ")))
+        }
+        Some(_) if open > 0 => {
+            ("unknown", "Unknown", "not every path between them was measured to a conclusion".into())
+        }
         Some(_) => ("healthy", "Clear", "both ways carry what they should on every network that is measured".into()),
         None => ("unknown", "Unknown", "neither end has measured the way to the other".into()),
     }

@@ -95,8 +95,11 @@ pub(super) fn listed<'m>(axis: &Axis<'m>, grid: &'m Grid) -> List<'m> {
     }
     let more = others.len().saturating_sub(LISTED);
     others.sort_unstable_by_key(|(sort, mtu, from, to, _)| (*sort, *mtu, *from, *to));
-    let row = |(sort, _, from, to, path): (Reverse<Sort>, _, &str, &str, &'m Path)| {
-        Listed { from: heads[from].clone(), to: heads[to].clone(), sort: sort.0, path }
+    let row = |(sort, _, from, to, path): (Reverse<Sort>, _, &str, &str, &'m Path)| Listed {
+        from: heads[from].clone(),
+        to: heads[to].clone(),
+        sort: sort.0,
+        path,
     };
     List { rows: others.into_iter().take(LISTED).map(row).collect(), more, explained }
 }
