@@ -145,6 +145,16 @@ impl Sort {
         }
     }
 
+    /// Whether it has to be known to read a map at all.
+    pub(super) const fn is_key(self) -> bool {
+        !matches!(self, Self::Own | Self::More | Self::Stranger)
+    }
+
+    /// Whether nobody knows what the path carries, and nobody said that anything is wrong.
+    pub(super) const fn is_open(self) -> bool {
+        matches!(self, Self::Own | Self::Stranger | Self::Unmeasured | Self::Silent)
+    }
+
     /// Whether it is to be looked at.
     pub(super) const fn deviates(self) -> bool {
         matches!(self, Self::Unknown | Self::Less | Self::Hole | Self::Cut)

@@ -30,14 +30,35 @@ impl Tally {
         *least = least.map_or(mtu, |least| Some(mtu.map_or(least, |mtu| mtu.min(least))));
     }
 
-    /// The worst of them.
+    /// What they are drawn as: the worst of them. Where the worst is that nobody knows, it is that only if it is most.
     pub(super) fn sort(&self) -> Sort {
+        let worst = self.worst();
+        let good = || self.sorts.iter().filter(|(sort, _)| !sort.is_open()).max_by_key(|(_, (count, _))| *count);
+        let open: usize = self.sorts.iter().filter(|(sort, _)| sort.is_open()).map(|(_, (count, _))| count).sum();
+        match good().filter(|(_, (count, _))| worst.is_open() && *count > open) {
+            Some((sort, _)) => *sort,
+            None => worst,
+        }
+    }
+
+    fn worst(&self) -> Sort {
         self.sorts.keys().next_back().copied().unwrap_or(Sort::Own)
     }
 
-    /// The least that the worst of them carry.
+    /// The sign of the worst.
+    pub(super) fn sign(&self) -> &'static str {
+        self.worst().sign()
+    }
+
+    /// The least that those carry.
     pub(super) fn number(&self) -> Option<IpSize> {
         self.sorts.get(&self.sort()).and_then(|(_, least)| *least)
+    }
+
+    /// Whether it is one path, which somebody measured or is to measure.
+    pub(super) fn is_path(&self) -> bool {
+        self.sorts.values().map(|(count, _)| count).sum::<usize>() == 1
+            && !matches!(self.worst(), Sort::Own | Sort::Stranger)
     }
 
     /// How many came to what, the worst first.
@@ -45,7 +66,7 @@ impl Tally {
         let told = self.sorts.iter().rev().filter(|(sort, _)| !matches!(sort, Sort::Own));
         let all: usize = told.clone().map(|(_, (count, _))| count).sum();
         if all == 1 {
-            return self.sort().word().to_owned();
+            return self.worst().word().to_owned();
         }
         let parts: Vec<String> = told.map(|(sort, (count, _))| format!("{count} {}", sort.word())).collect();
         if parts.is_empty() { Sort::Own.word().to_owned() } else { parts.join(", ") }
@@ -130,9 +151,9 @@ impl<'m> Part<'m> {
         Some(Self { heads: chosen.into_iter().map(|at| axis.heads[at].clone()).collect(), others, rows })
     }
 
-    /// Each row with its node; the last is all others.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (Option<&Head<'m>>, &[Tally])> {
-        let heads = self.heads.iter().map(Some).chain([None]);
-        heads.zip(self.rows.iter().map(Vec::as_slice))
+    /// Each row with its node, and each cell with its own; the last of either is all others.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (Option<&Head<'m>>, impl Iterator<Item = (&Tally, Option<&Head<'m>>)>)> {
+        let heads = || self.heads.iter().map(Some).chain([None]);
+        heads().zip(&self.rows).map(move |(head, row)| (head, row.iter().zip(heads())))
     }
 }
