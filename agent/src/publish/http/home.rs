@@ -44,6 +44,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .with_state(home)
         .route("/favicon.svg", icon(Document::lasting("image/svg+xml", page::ICON.as_bytes())))
         .route("/favicon.ico", icon(Document::lasting("image/x-icon", page::SMALL_ICON)))
+        .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n") })
 }
 
 fn icon(document: Document) -> MethodRouter {

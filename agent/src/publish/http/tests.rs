@@ -1,6 +1,7 @@
 //! The server over loopback sockets, good and bad clients alike.
 
 mod cluster;
+mod home;
 mod hostile;
 mod secured;
 mod transfers;

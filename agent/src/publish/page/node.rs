@@ -49,6 +49,7 @@ struct Page {
     more_ladders: usize,
     paths: Paths,
     blind: Vec<Blind>,
+    more_blind: usize,
     tables: Vec<Table>,
 }
 
@@ -67,6 +68,7 @@ struct First {
 pub(crate) fn page(report: &Report, trail: &Trail, refresh: u64, overdue: bool) -> Result<String, askama::Error> {
     let (kinds, untold) = findings::kinds(report);
     let (ladders, more_ladders) = rungs::draw(report);
+    let (blind, more_blind) = findings::blind(report);
     Page {
         refresh,
         here: "/",
@@ -77,7 +79,8 @@ pub(crate) fn page(report: &Report, trail: &Trail, refresh: u64, overdue: bool) 
         ladders,
         more_ladders,
         paths: Paths::new(report, trail),
-        blind: findings::blind(report),
+        blind,
+        more_blind,
         tables: tables::all(report),
     }
     .render()

@@ -116,7 +116,7 @@
     }
     asking = false;
     tick();
-    const old = main().querySelector("[data-age]")?.dataset.age;
+    const old = main().querySelector("time")?.textContent;
     say(why && `${why} What is shown below is old${old ? `: it was measured at ${old}` : ""}. It is asked again every ${every / 1000} s.`);
   };
 

@@ -25,6 +25,9 @@ const ALL_IN_FULL: usize = 60;
 /// Subjects of the others that are named, and consequences of one finding.
 const NAMED: usize = 50;
 
+/// Pieces of evidence of one finding.
+const PIECES: usize = 40;
+
 /// Characters of one piece of evidence, and of a command.
 const EVIDENCE: usize = 600;
 const COMMAND: usize = 2_000;
@@ -48,7 +51,8 @@ pub(super) struct Block {
     pub(super) summary: String,
     /// Names and values.
     pub(super) evidence: Vec<(String, String)>,
-    pub(super) steps: Vec<Step>,
+    /// What to do: one way, or several to choose from.
+    pub(super) ways: Vec<Remedy>,
     pub(super) runbook: String,
     pub(super) since: String,
     pub(super) stamp: String,
@@ -57,6 +61,14 @@ pub(super) struct Block {
     pub(super) effects: Vec<String>,
     /// Effects that are not named.
     pub(super) more_effects: usize,
+}
+
+/// One way to mend it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Remedy {
+    /// How it stands to the one before it, as in `Or, instead of that:`.
+    pub(super) opening: String,
+    pub(super) steps: Vec<Step>,
 }
 
 /// One thing to do.
@@ -120,7 +132,7 @@ fn block(report: &Report, finding: &Finding, effects: &Effects<'_>) -> Block {
         subject: name(&finding.subject),
         summary: sentence(&finding.summary),
         evidence: evidence(&finding.evidence),
-        steps: steps(&finding.remedy),
+        ways: ways(&finding.remedy),
         runbook: format!("{SOURCE}/{RUNBOOK}#{}", finding.code),
         since: time(finding.since),
         stamp: finding.since.to_string(),
@@ -139,16 +151,28 @@ fn lasted(seconds: i64) -> String {
     }
 }
 
+/// Names and values; what is within something else has the names of both.
 fn evidence(evidence: &Value) -> Vec<(String, String)> {
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
-    let Value::Object(fields) = evidence else { return Vec::new() };
-    let there = fields.iter().filter(|(_, value)| !empty(value));
-    there.map(|(key, value)| (name(&label(key)), shown(&show(value), EVIDENCE))).collect()
+    let mut pairs = Vec::new();
+    pour(evidence, "", &mut pairs);
+    pairs.truncate(PIECES);
+    pairs
+}
+
+fn pour(value: &Value, within: &str, pairs: &mut Vec<(String, String)>) {
+    match value {
+        Value::Null => {}
+        Value::Array(items) if items.is_empty() => {}
+        Value::Object(fields) if fields.len() == 1 && fields.contains_key("kind") => {
+            pairs.push((name(within), shown(&show(value), EVIDENCE)));
+        }
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                pour(value, format!("{within} {}", label(key)).trim_start(), pairs);
+            }
+        }
+        value => pairs.push((name(within), shown(&show(value), EVIDENCE))),
+    }
 }
 
 /// A sentence begins a step; commands belong to the sentence before them.
@@ -164,6 +188,22 @@ fn steps(remedy: &[String]) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// The steps, cut where a sentence without a command opens what follows it.
+fn ways(remedy: &[String]) -> Vec<Remedy> {
+    let mut ways = vec![Remedy::default()];
+    let mut steps = steps(remedy).into_iter().peekable();
+    while let Some(step) = steps.next() {
+        match step.words.as_slice() {
+            [(false, words)] if words.ends_with(':') && step.commands.is_empty() && steps.peek().is_some() => {
+                ways.push(Remedy { opening: words.clone(), steps: Vec::new() });
+            }
+            _ => ways.last_mut().expect("there is one from the start").steps.push(step),
+        }
+    }
+    ways.retain(|way| !way.steps.is_empty());
+    ways
 }
 
 /// A sentence cut at its backquotes.
@@ -211,15 +251,15 @@ fn id(finding: &Finding) -> String {
     format!("{} {}", finding.code, finding.subject)
 }
 
-/// What could not be judged; codes with one reason stand together.
-pub(super) fn blind(report: &Report) -> Vec<Blind> {
+/// What could not be judged, codes with one reason together, and how many reasons are left out.
+pub(super) fn blind(report: &Report) -> (Vec<Blind>, usize) {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in &report.not_concluded {
         reasons.entry(&entry.reason).or_default().push(entry.code);
     }
-    // Codes are those of the catalogue, and so are most reasons: there are no more of them than it has entries.
     let shown = |(reason, codes): (&str, Vec<&str>)| Blind { codes: codes.join(", "), reason: sentence(reason) };
-    reasons.into_iter().take(NAMED).map(shown).collect()
+    let more = reasons.len().saturating_sub(NAMED);
+    (reasons.into_iter().take(NAMED).map(shown).collect(), more)
 }
 
 #[cfg(test)]
@@ -240,6 +280,15 @@ mod tests {
     }
 
     #[test]
+    fn another_way_is_counted_from_one_again() {
+        let lines = ["Raise it:", "$ a", "Or, instead of that:", "Lower the other.", "Then wait:"];
+        let told = ways(&lines.map(str::to_owned));
+        let said: Vec<_> = told.iter().map(|way| (way.opening.as_str(), way.steps.len())).collect();
+        assert_eq!(said, [("", 1), ("Or, instead of that:", 2)], "the last one opens nothing");
+        assert_eq!(ways(&[]), []);
+    }
+
+    #[test]
     fn what_follows_from_a_consequence_stands_below_the_root() {
         let mut report = (*published().report).clone();
         let of = |code, subject, cause| finding(code, Severity::Warning, subject, cause);
@@ -254,10 +303,21 @@ mod tests {
 
     #[test]
     fn evidence_without_a_value_is_left_out() {
-        let told = evidence(&json!({"is_up": false, "by": null, "peers": [], "of": {}, "a": "x".repeat(900)}));
-        assert_eq!(told.len(), 2);
+        let told = evidence(&json!({"is_up": false, "by": null, "peers": [], "of": {}, "a": "x".repeat(900),
+            "hole": {"before": {"ttl": 1}, "after": null}, "why": {"kind": "silent"}, "links": ["a", "b"]}));
         assert_eq!(told[0].1.chars().count(), EVIDENCE + 1);
-        assert_eq!(told[1], ("is up".to_owned(), "no".to_owned()));
+        let told: Vec<_> = told[1..].iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(told, ["hole before ttl: 1", "is up: no", "links: a, b", "why: silent"]);
+    }
+
+    #[test]
+    fn codes_with_one_reason_stand_together_and_what_is_left_out_is_counted() {
+        let mut report = (*published().report).clone();
+        let told = |code, reason: String| probes::report::NotConcluded { code, reason };
+        report.not_concluded = vec![told("path-lossy", "a".into()), told("path-limited", "a".into())];
+        report.not_concluded.extend((0..60).map(|n| told("path-lossy", format!("path {n}"))));
+        let (blind, more) = blind(&report);
+        assert_eq!((blind[0].codes.as_str(), blind.len(), more), ("path-lossy, path-limited", NAMED, 11));
     }
 
     #[test]

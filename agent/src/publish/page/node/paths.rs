@@ -26,8 +26,8 @@ const REASONS: usize = 10;
 
 const HEAD: [&str; 10] = [
     "peer",
-    "verdict",
     "plane",
+    "verdict",
     "carries",
     "there / back",
     "limited by",
@@ -166,8 +166,8 @@ fn path(row: &PathRow, trail: &Trail) -> Vec<Cell> {
     let loss = row.loss_ratio.map(|ratio| format!("{:.0} %", (ratio * 100.0).ceil()));
     vec![
         row.peer.as_str().into(),
-        Cell::marked(sign, word, tone),
         plane.as_str().into(),
+        Cell::marked(sign, word, tone),
         carries(row).as_str().into(),
         known(ways.or(one_way)),
         known(limit),

@@ -3,9 +3,9 @@
 use probes::report::{LinkRow, Report, Role, SettingRow, TunnelRow};
 
 use super::super::super::text::{declared, tables as told, vip};
-use super::count;
-use super::sentence;
+
 use super::table::{Cell, Table, class, known};
+use super::{count, sentence};
 
 /// Rows of one table.
 const ROWS: usize = 100;
