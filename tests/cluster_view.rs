@@ -9,15 +9,12 @@ use std::thread;
 use lab::cluster::Cluster;
 use lab::fault::Fault;
 use lab::harness::{self, test};
-use lab::recipe::{REFERENCE, Recipe};
+use lab::recipe::FOUR;
 use lab::schema::Schema;
 use lab::service::{self, Service};
 use lab::wait::{self, Look};
 use lab::{Error, Result};
 use serde_json::Value;
-
-/// The reference cluster with a node more: of three, one that is bad touches most pairs.
-const FOUR: Recipe = Recipe { nodes: &["master-1", "master-2", "master-3", "app-worker"], ..REFERENCE };
 
 const PORT: u16 = 9747;
 

@@ -258,6 +258,14 @@ impl Cluster {
         Ok(forwarding_line(&mac, tunnel, self.recipe.underlay_of(tunnel.over, peer), state))
     }
 
+    /// Lets every node and pod forget what its kernel has learned of paths, which it would believe for ten minutes more.
+    ///
+    /// # Errors
+    /// If one cannot be told.
+    pub fn forget_path_mtus(&self) -> Result<()> {
+        self.namespaces().try_for_each(programmed::forget_exceptions)
+    }
+
     /// Waits until every plane of every family works, over every way. A broken lab must not look like a found fault, so this
     /// is tried before anything is tested.
     ///

@@ -10,8 +10,28 @@
 mod alertmanager;
 mod program;
 mod prometheus;
+mod watch;
 mod webhook;
 
 pub use alertmanager::Alertmanager;
 pub use prometheus::{ActiveAlert, JOB, POD_JOB, Prometheus, Rule, Sample, Setup, Target};
+pub use watch::Watch;
 pub use webhook::{Alert, Notification, Status, Webhook};
+
+use probes::alerts::{self, Pace, Rule as Shipped, Span};
+
+/// An alert waits that long at least. Rounds of a second find a fault within a few, and not all nodes in the same one:
+/// less, and the first of them would be told of alone. As shipped, `for` is some rounds long as well.
+const AGREEMENT: Span = Span(5);
+
+/// The shipped rules at the pace of tests, as a rule file.
+pub fn rules() -> String {
+    let mut groups = alerts::rules(Pace::Test);
+    for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
+        if let Shipped::Alert(alert) = rule {
+            alert.hold = alert.hold.max(AGREEMENT);
+            alert.keep = alert.keep.max(alert.hold);
+        }
+    }
+    alerts::prometheus(&groups)
+}

@@ -189,6 +189,10 @@ pub const REFERENCE: Recipe = Recipe {
     }),
 };
 
+/// The reference cluster with a node more: of three, one that is bad touches most pairs.
+pub const FOUR: Recipe =
+    Recipe { name: "four", nodes: &["master-1", "master-2", "master-3", "app-worker"], ..REFERENCE };
+
 /// Peers behind routers, Flannel straight on the NIC.
 pub const ROUTED: Recipe = Recipe {
     name: "routed",

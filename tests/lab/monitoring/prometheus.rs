@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -116,6 +117,16 @@ pub struct ActiveAlert {
     pub state: String,
 }
 
+/// Rules that are evaluated together.
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    rules: Vec<Rule>,
+    /// When they began to be, last.
+    #[serde(rename = "lastEvaluation")]
+    last_evaluation: Timestamp,
+}
+
 /// A rule, as Prometheus has read it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Rule {
@@ -211,16 +222,26 @@ impl<'c> Prometheus<'c> {
     /// # Errors
     /// If it cannot be asked.
     pub fn rules(&self) -> Result<Vec<Rule>> {
+        Ok(self.groups()?.into_iter().flat_map(|group| group.rules).collect())
+    }
+
+    /// Waits until every group of rules was evaluated after `since`.
+    ///
+    /// # Errors
+    /// If one is not in time.
+    pub fn evaluated_since(&self, since: Timestamp) -> Result<()> {
+        wait::until("every rule to be evaluated anew", || {
+            let late = self.groups()?.into_iter().find(|group| group.last_evaluation <= since);
+            Ok(late.map_or(Look::There(()), |Group { name, .. }| Look::NotYet(name)))
+        })
+    }
+
+    fn groups(&self) -> Result<Vec<Group>> {
         #[derive(Deserialize)]
         struct Data {
             groups: Vec<Group>,
         }
-        #[derive(Deserialize)]
-        struct Group {
-            rules: Vec<Rule>,
-        }
-        let data: Data = self.data("/api/v1/rules")?;
-        Ok(data.groups.into_iter().flat_map(|group| group.rules).collect())
+        Ok(self.data::<Data>("/api/v1/rules")?.groups)
     }
 
     /// Where it serves, in its namespace.
