@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use lab::Result;
 use lab::monitoring::{ActiveAlert, JOB, Prometheus, Setup, Target};
 use lab::namespace::Namespace;
+use lab::{Result, http};
 use probes::alerts::{self, Pace};
 
 use crate::forward::{self, Door};
@@ -25,20 +25,22 @@ pub(crate) const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4A
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) namespace: Namespace,
+    /// Where people find it.
+    pub(crate) address: SocketAddr,
     /// From there to each node's agent.
     pub(crate) doors: Vec<Door>,
 }
 
 impl Place {
-    /// With doors at the ports of these.
+    /// With doors at the ports of these, to be found by people at `address`.
     ///
     /// # Errors
     /// If the kernel gives no namespace or no port.
-    pub(crate) fn beside(doors: &[Door]) -> Result<Self> {
+    pub(crate) fn beside(doors: &[Door], address: SocketAddr) -> Result<Self> {
         let namespace = Namespace::new("monitoring")?;
         let open = |door: &Door| forward::open(1, door.address.port());
         let opened = namespace.inside(|| doors.iter().map(open).collect::<Result<Vec<_>>>())??;
-        Ok(Self { namespace, doors: opened.into_iter().flatten().collect() })
+        Ok(Self { namespace, address, doors: opened.into_iter().flatten().collect() })
     }
 }
 
@@ -89,6 +91,19 @@ impl<'c> Alerts<'c> {
         let rules = vec![alerts::prometheus(&alerts::rules(Pace::Test))];
         let setup = Setup { targets, rules, alertmanager: None };
         Ok(Self { prometheus: Prometheus::start(&place.namespace, &setup)?, firing: BTreeMap::new() })
+    }
+
+    /// The path of the page that lists alerts. Debian's package has it at a place of its own, or has none.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn page(place: &Place) -> Result<&'static str> {
+        for path in ["/alerts", "/classic/alerts"] {
+            if http::get(&place.namespace, SERVER, path, "text/html")?.status == 200 {
+                return Ok(path);
+            }
+        }
+        Ok("/api/v1/alerts")
     }
 
     /// What is new since it was looked at last.

@@ -61,7 +61,8 @@ pub(crate) fn run(
     screen.line(&format!("building the cluster `{}`: {}", choice.recipe.name, choice.recipe.nodes.join(", ")));
     let cluster = Cluster::build(choice.recipe)?;
     let _given = choice.scenario.as_ref().map(|scenario| make_all(&scenario.given, &cluster)).transpose()?;
-    let monitoring = doors.alerts.as_ref().map(|_| alerts::Place::beside(&doors.nodes)).transpose()?;
+    let beside = |door: &Door| alerts::Place::beside(&doors.nodes, door.address);
+    let monitoring = doors.alerts.as_ref().map(beside).transpose()?;
     thread::scope(|scope| {
         for (node, door) in doors.nodes.iter().enumerate() {
             door.lead_to(cluster.host(node), SERVER, scope);
@@ -173,15 +174,11 @@ impl<'c> Session<'c> {
 
     /// What there is to look at.
     fn pages(&self, doors: &Doors) -> String {
-        let width = self.width().max("Prometheus".len());
+        let width = self.width().max("cluster".len());
         let named = self.choice.recipe.nodes.iter().zip(&doors.nodes);
         let mut rows: Vec<_> = named.map(|(name, door)| (*name, format!("http://{}/", door.address))).collect();
         if self.choice.together {
             rows.push(("cluster", format!("http://{}/cluster", doors.nodes[0].address)));
-        }
-        if let Some(Door { address, .. }) = &doors.alerts {
-            rows.push(("Prometheus", format!("http://{address}/")));
-            rows.push(("alerts", format!("http://{address}/alerts")));
         }
         let rows = rows.iter().map(|(name, place)| format!("  {name:width$}  {place}\n"));
         format!("open in a browser:\n{}", rows.collect::<String>())
@@ -249,6 +246,8 @@ impl<'c> Session<'c> {
         let Some(place) = self.monitoring else { return Ok(()) };
         self.screen.line("starting Prometheus with the rules that ship, a minute of theirs in a second");
         self.alerts = Some(Alerts::start(place, self.choice.recipe.nodes)?);
+        let (address, page) = (place.address, Alerts::page(place)?);
+        self.screen.line(&format!("  Prometheus  http://{address}/\n  alerts      http://{address}{page}"));
         Ok(())
     }
 
