@@ -11,24 +11,13 @@ import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 import * as cluster from './cluster.mjs';
+import { FLAGS } from './flags.mjs';
 import * as manners from './manners.mjs';
 import * as near from './near.mjs';
 import * as node from './node.mjs';
 import { DEADLINE, Failure } from './watch.mjs';
 
 const [executablePath, profile, pictures] = process.argv.slice(2);
-
-/** As CONVENTIONS of this repository have it: nothing that a browser does by itself, and no way out of the namespace. */
-const FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 process.env.TMPDIR = profile;
 const browser = await chromium.launch({ executablePath, args: FLAGS, timeout: DEADLINE });
