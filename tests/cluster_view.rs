@@ -61,7 +61,7 @@ fn odd<'p>(picture: &'p Value, plane: &str) -> Vec<&'p str> {
 
 fn names_the_node() -> Result<()> {
     let cluster = Cluster::build(FOUR)?;
-    let _agents: Vec<Service<'_>> = (0..4).map(|node| start(&cluster, node)).collect::<Result<_>>()?;
+    let agents: Vec<Service<'_>> = (0..4).map(|node| start(&cluster, node)).collect::<Result<_>>()?;
     let healthy = until(&cluster, "a healthy cluster", |picture, code| {
         is_healthy(picture, code) && picture["summary"]["cells"]["clear"] == 36
     })?;
@@ -78,9 +78,31 @@ fn names_the_node() -> Result<()> {
     let text = service::run(cluster.host(1), &["cluster", "--from", "http://10.0.0.11:9747"])?;
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(text.contains("master-3 stands out (underlay, ipv4): 3 of 3 peers reach it with 1400"), "{text}");
+    shown(&agents)?;
     fault.heal()?;
     let healed = until(&cluster, "the cluster to heal", is_healthy)?;
     assert_eq!(odd(&healed, "underlay"), [""; 0]);
+    Ok(())
+}
+
+/// The page that a browser gets names the node, has its cells in the map, and shows both ends of one of them.
+fn shown(agents: &[Service<'_>]) -> Result<()> {
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let page = agents[1].get("/cluster", browser)?;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("form-action 'self'")));
+    let cell = "<td class=h><a href=\"?from=app-worker&amp;to=master-3\" title=\"app-worker to master-3\"><b>1400!</b>";
+    for part in ["Critical:</span> master-3 stands out</h1>", "4 of 4 agents answered", cell] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    let pair = agents[1].get("/cluster?from=app-worker&to=master-3", browser)?;
+    for part in
+        ["Black hole:</span> app-worker and master-3</h1>", "master-3 says of app-worker", "http://10.0.0.13:9747/"]
+    {
+        assert!(pair.body.contains(part), "{part}: {}", pair.body);
+    }
+    // Both ends told of it: neither side of the pair is empty.
+    assert_eq!(pair.body.matches("path-black-hole</code>").count(), 2, "{}", pair.body);
     Ok(())
 }
 

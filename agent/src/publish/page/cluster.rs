@@ -31,7 +31,10 @@ pub(crate) use pair::{Doors, no_pair, pair};
 pub const MOST: usize = 2_500_000;
 
 /// What of that links and whole maps may take; the rest is for what every page has.
-const SPARE: usize = 1_900_000;
+const SPARE: usize = 1_500_000;
+
+/// Most bytes of the names to choose a pair from; above that they are typed.
+const CHOICE: usize = 200_000;
 
 /// Seconds after which the page is asked for again. A picture is kept for ten of them.
 pub(crate) const REFRESH: u32 = 30;
@@ -185,8 +188,8 @@ impl<'m> Section<'m> {
     fn of(matrix: &'m Matrix, grid: &'m Grid, axis: Axis<'m>, fits: bool, budget: &mut Budget) -> Self {
         let is_small = fits && axis.heads.len() <= DENSE;
         let is_listed = matrix.left_out.is_some();
-        let list = part::listed(&axis, grid);
-        let part = if is_small || is_listed { None } else { Part::of(&axis, &list) };
+        let list = part::listed(&axis, grid, budget);
+        let part = if is_small || is_listed { None } else { Part::of(&axis, &list, budget) };
         let mut worst: Vec<_> = if fits { Vec::new() } else { grid.rows.iter().collect() };
         worst.sort_by_key(|row| {
             let counts = &row.counts;
@@ -319,7 +322,7 @@ impl Form {
     fn choosing(names: &[&str], budget: &mut Budget) -> Self {
         // Escaped, a letter is five bytes at most, or four that need no escape; each name stands in two lists.
         let bytes: usize = names.iter().map(|name| 2 * (40 + 5 * (name.len() + 60.min(name.len())))).sum();
-        if names.len() > probes::cluster::WHOLE || !budget.take(bytes) {
+        if names.len() > probes::cluster::WHOLE || bytes > CHOICE || !budget.take(bytes) {
             return Self::default();
         }
         Self { names: names.iter().map(|name| ((*name).to_owned(), shown(name, 60))).collect(), ..Self::default() }
@@ -346,3 +349,6 @@ fn bytes(mtu: Option<IpSize>) -> String {
 fn millis(seconds: Option<f64>) -> String {
     seconds.map(|seconds| format!("{:.2} ms", seconds * 1e3)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

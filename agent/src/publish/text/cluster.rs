@@ -71,4 +71,4 @@ fn differing(matrix: &Matrix, style: Style) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::publish) mod tests;

@@ -74,3 +74,48 @@ fn a_report_asks_nobody() {
     assert_eq!(status(&request(&server, "GET", "/report?format=text", "")), "200");
     assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
+
+const BROWSER: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+
+#[test]
+fn a_browser_gets_a_page_whose_form_works_and_asks_for_a_pair() {
+    let (peer, asked) = counting();
+    let server = with_peer(peer.local_addr().unwrap().port());
+    let page = request(&server, "GET", "/cluster", BROWSER);
+    assert!(
+        page.contains("content-type: text/html; charset=utf-8\r\n") && page.contains("form-action 'self'"),
+        "{page}"
+    );
+    assert!(page.contains("vary: accept\r\n") && page.contains("etag: "), "{page}");
+    assert!(page.contains("master-2: answered garbage"), "{page}");
+    let again = request(&server, "GET", "/cluster?format=html", "");
+    assert!(again.ends_with(page.split_once("\r\n\r\n").unwrap().1), "the same picture");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    for _ in 0..3 {
+        let pair = request(&server, "GET", "/cluster?from=master-1&to=master-2", BROWSER);
+        assert_eq!(status(&pair), "200");
+        assert!(pair.contains("master-1 says of master-2") && pair.contains("form-action 'self'"), "{pair}");
+        assert!(pair.contains("its agent: answered garbage"), "{pair}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "of a pair only the other agent is asked, and once for all");
+}
+
+#[test]
+fn a_pair_of_nobody_is_none_and_asks_nobody_but_for_the_picture() {
+    let (peer, asked) = counting();
+    let server = with_peer(peer.local_addr().unwrap().port());
+    let early = start(Bounds::default());
+    assert_eq!(status(&request(&early, "GET", "/cluster?from=a&to=b", BROWSER)), "503");
+    for (query, wanted) in [
+        ("from=master-1&to=nobody", "404"),
+        ("from=127.0.0.1&to=master-1", "404"),
+        ("from=master-1&to=master-1", "400"),
+        ("from=master-1", "400"),
+    ] {
+        let answer = request(&server, "GET", &format!("/cluster?{query}"), BROWSER);
+        assert_eq!(status(&answer), wanted, "{query}: {answer}");
+        assert!(answer.contains("<form") && answer.contains("content-security-policy: "), "{answer}");
+    }
+    assert_eq!(status(&request(&server, "GET", "/cluster?from=master-1&to=master-2", "")), "400", "only as a page");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}

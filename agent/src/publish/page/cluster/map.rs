@@ -253,10 +253,21 @@ impl<'m> Axis<'m> {
         }
     }
 
-    /// At least how many bytes the whole map takes.
+    /// How many bytes the whole map takes at most, without its links.
     pub(super) fn plain_bytes(&self) -> usize {
-        let names: usize = self.heads.iter().map(|head| 2 * (head.short.len() * 5).min(400) + 200).sum();
-        names + self.heads.len() * self.heads.len() * 22
+        let names: usize = self.heads.iter().map(|head| 2 * (head.short.len() * 5) + 120).sum();
+        let cells = self.rows.iter().flatten().flat_map(|row| &row.cells);
+        let usual = cells.filter(|cell| Sort::of(cell, self.usual) == Sort::Usual).count();
+        // Up to fifty nodes what is usual is written out, and each cell has its sign's word.
+        let (usual_bytes, bytes) = if self.heads.len() > DENSE { (6, 22) } else { (70, 70) };
+        let all = self.heads.len() * self.heads.len();
+        names + usual * usual_bytes + all.saturating_sub(usual) * bytes
+    }
+
+    /// How many bytes a link between two of the nodes takes at most: its own letters, both names in it, and in its title.
+    pub(super) fn link_bytes(&self) -> usize {
+        let longest = |of: fn(&Head<'m>) -> usize| self.heads.iter().map(of).max().unwrap_or(0);
+        110 + 2 * longest(|head| head.query.len()) + 10 * longest(|head| head.short.len())
     }
 }
 

@@ -260,3 +260,102 @@ fn verdict(pair: &Pair) -> (&'static str, &'static str, String) {
         None => ("unknown", "Unknown", "neither end has measured the way to the other".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use probes::units::IpSize;
+
+    use super::*;
+
+    fn path(verdict: Mark, mtu: u32) -> PathTold {
+        PathTold {
+            plane: Plane::Underlay,
+            family: Family::Ipv4,
+            address: [10, 0, 0, 12].into(),
+            verdict,
+            why: None,
+            path_mtu: (mtu > 0).then(|| IpSize::new(mtu)),
+            expected_mtu: Some(IpSize::new(1500)),
+            forward_mtu: (mtu > 0).then(|| IpSize::new(mtu)),
+            reverse_mtu: Some(IpSize::new(1500)),
+            limited_by: Some("10.0.0.254, hop 1".into()),
+            way: Some(Way::Forward),
+            hole: Some("between hop 1 (10.0.0.254) and hop 2".into()),
+            round_trip: Some(0.000_31),
+            loss: Some(0.25),
+            age: Some(30),
+        }
+    }
+
+    fn says(answer: Answer, paths: Vec<PathTold>) -> Says {
+        let finding = FindingTold {
+            code: "path-black-hole".into(),
+            severity: Severity::Critical,
+            summary: "Packets of more than 1400 B to master-2 vanish in silence.".into(),
+            silenced_by: Some("link-down enp5s0".into()),
+            age: Some(600),
+        };
+        let heard = answer == Answer::Report;
+        Says {
+            vantage: Vantage::Node,
+            addresses: vec![[10, 0, 0, 11].into(), "fd00::11".parse().unwrap()],
+            answer,
+            why: (!heard).then(|| "no answer at <10.0.0.12>".into()),
+            status: heard.then_some(probes::report::Status::Critical),
+            report_age: heard.then_some(7),
+            findings: if paths.iter().any(|path| path.verdict == Mark::BlackHole) { vec![finding] } else { Vec::new() },
+            paths,
+            more_paths: 0,
+            more_findings: 0,
+        }
+    }
+
+    fn of(one: Vec<Says>, other: Vec<Says>) -> Pair {
+        let end = |name: &str, agents| End { name: name.into(), agents };
+        let at = "2026-11-22T05:00:00Z".parse().unwrap();
+        Pair { node: "master-1".into(), generated_at: at, ends: [end("master-1", one), end("<i>2\"", other)] }
+    }
+
+    const DOORS: Doors = Doors { tls: false, port: 9747 };
+
+    #[test]
+    fn both_ends_are_told_and_one_that_is_silent_is_not_fine() {
+        let hole = says(Answer::Report, vec![path(Mark::BlackHole, 1400)]);
+        let page = pair(&of(vec![hole], vec![says(Answer::Timeout, Vec::new())]), &["a", "<i>2\""], DOORS).unwrap();
+        super::super::tests::balanced(&page);
+        let (_, main) = page.split_once("<main").unwrap();
+        assert_snapshot!(main.split_once("</main>").unwrap().0);
+    }
+
+    #[test]
+    fn the_verdict_is_no_better_than_what_both_ends_know() {
+        let clear = || says(Answer::Report, vec![path(Mark::Clear, 1500)]);
+        let late = || says(Answer::Timeout, Vec::new());
+        for (one, other, tone) in [
+            (vec![clear()], vec![clear()], "healthy"),
+            (vec![clear()], vec![late()], "unknown"),
+            (vec![clear()], Vec::new(), "unknown"),
+            (vec![clear()], vec![says(Answer::Report, vec![path(Mark::Unmeasured, 0)])], "unknown"),
+            (vec![clear()], vec![says(Answer::Report, vec![path(Mark::Limited, 1400)])], "warning"),
+            (vec![says(Answer::Report, vec![path(Mark::Unreachable, 0)])], vec![late()], "critical"),
+        ] {
+            let pair = of(one, other);
+            assert_eq!(verdict(&pair).0, tone, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn agents_pages_are_where_they_listen() {
+        let six = "fd00::11".parse().unwrap();
+        assert_eq!(door(six, Doors { tls: true, port: 9747 }), "https://[fd00::11]:9747/");
+        assert_eq!(door([10, 0, 0, 11].into(), DOORS), "http://10.0.0.11:9747/");
+    }
+
+    #[test]
+    fn who_is_nobody_can_be_chosen_again() {
+        let page = no_pair("choose two different nodes", "<x>", "b", &["a", "b"]).unwrap();
+        super::super::tests::balanced(&page);
+        assert!(page.contains("<option value=\"b\" selected>b</option>"), "{page}");
+    }
+}

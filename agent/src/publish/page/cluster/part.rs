@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use probes::cluster::{Cell as Path, Grid};
 use probes::units::IpSize;
 
-use super::map::{Axis, Head, Sort};
+use super::map::{Axis, Budget, Head, Sort};
 
 /// Most nodes that have a row of their own.
 const MOST: usize = 16;
@@ -78,6 +78,8 @@ pub(super) struct Part<'m> {
     pub(super) heads: Vec<Head<'m>>,
     pub(super) others: usize,
     pub(super) rows: Vec<Vec<Tally>>,
+    /// Whether there is room for links.
+    pub(super) is_linked: bool,
 }
 
 /// A path that deviates.
@@ -95,10 +97,12 @@ pub(super) struct List<'m> {
     pub(super) more: usize,
     /// Those of nodes that stand out.
     pub(super) explained: usize,
+    /// Whether there is room for links.
+    pub(super) is_linked: bool,
 }
 
 /// The worst paths of a grid.
-pub(super) fn listed<'m>(axis: &Axis<'m>, grid: &'m Grid) -> List<'m> {
+pub(super) fn listed<'m>(axis: &Axis<'m>, grid: &'m Grid, budget: &mut Budget) -> List<'m> {
     let heads: BTreeMap<&str, &Head<'m>> = axis.heads.iter().map(|head| (head.name, head)).collect();
     let mut others = Vec::new();
     let mut explained = 0;
@@ -122,12 +126,13 @@ pub(super) fn listed<'m>(axis: &Axis<'m>, grid: &'m Grid) -> List<'m> {
         sort: sort.0,
         path,
     };
-    List { rows: others.into_iter().take(LISTED).map(row).collect(), more, explained }
+    let is_linked = budget.take(others.len().min(LISTED) * axis.link_bytes());
+    List { rows: others.into_iter().take(LISTED).map(row).collect(), more, explained, is_linked }
 }
 
 impl<'m> Part<'m> {
     /// `None` where nothing deviates.
-    pub(super) fn of(axis: &Axis<'m>, list: &List<'m>) -> Option<Self> {
+    pub(super) fn of(axis: &Axis<'m>, list: &List<'m>, budget: &mut Budget) -> Option<Self> {
         let mut names: Vec<&str> = axis.heads.iter().filter(|head| head.odd).map(|head| head.name).collect();
         names.truncate(MOST);
         for name in list.rows.iter().flat_map(|row| [row.from.name, row.to.name]) {
@@ -148,11 +153,14 @@ impl<'m> Part<'m> {
             }
         }
         let others = axis.heads.len() - chosen.len();
-        Some(Self { heads: chosen.into_iter().map(|at| axis.heads[at].clone()).collect(), others, rows })
+        let is_linked = budget.take(chosen.len() * chosen.len() * axis.link_bytes());
+        Some(Self { is_linked, heads: chosen.into_iter().map(|at| axis.heads[at].clone()).collect(), others, rows })
     }
 
     /// Each row with its node, and each cell with its own; the last of either is all others.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (Option<&Head<'m>>, impl Iterator<Item = (&Tally, Option<&Head<'m>>)>)> {
+    pub(super) fn lines(
+        &self,
+    ) -> impl Iterator<Item = (Option<&Head<'m>>, impl Iterator<Item = (&Tally, Option<&Head<'m>>)>)> {
         let heads = || self.heads.iter().map(Some).chain([None]);
         heads().zip(&self.rows).map(move |(head, row)| (head, row.iter().zip(heads())))
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use insta::assert_snapshot;
-use probes::cluster::{Directory, Gathered, Matrix, read};
-use probes::path::VerdictName;
+use probes::cluster::{Answer, Directory, Gathered, Matrix, read};
+use probes::path::{Plane, VerdictName};
 use probes::peers::announced::Agent;
 use probes::report::{PathRow, Report, Status, Vantage};
 
@@ -14,7 +14,7 @@ use super::*;
 const PLAIN: Style = Style { colour: false, width: 100 };
 
 /// A cluster of so many nodes; node 0 is asked.
-struct Cluster {
+pub(in crate::publish) struct Cluster {
     names: Vec<String>,
     reports: Vec<Result<Report, (Answer, String)>>,
 }
@@ -28,7 +28,7 @@ fn address(node: usize, plane: Plane) -> String {
 }
 
 impl Cluster {
-    fn of(names: Vec<String>) -> Self {
+    pub(in crate::publish) fn of(names: Vec<String>) -> Self {
         let healthy = |from: usize| {
             let mut report = Arc::unwrap_or_clone(example::published().report);
             report.node.clone_from(&names[from]);
@@ -47,16 +47,16 @@ impl Cluster {
         Self { names, reports }
     }
 
-    fn four() -> Self {
+    pub(in crate::publish) fn four() -> Self {
         Self::of(["master-1", "master-2", "master-3", "app-worker"].map(str::to_owned).to_vec())
     }
 
-    fn sixty() -> Self {
+    pub(in crate::publish) fn sixty() -> Self {
         Self::of((1..=60).map(|number| format!("node-{number:02}")).collect())
     }
 
     /// Every underlay path from one node to another, as the closure has it.
-    fn underlay(mut self, change: impl Fn(usize, usize, &mut PathRow)) -> Self {
+    pub(in crate::publish) fn underlay(mut self, change: impl Fn(usize, usize, &mut PathRow)) -> Self {
         let names = self.names.clone();
         for (from, report) in self.reports.iter_mut().enumerate() {
             let rows = report.iter_mut().flat_map(|report| &mut report.paths);
@@ -68,12 +68,12 @@ impl Cluster {
         self
     }
 
-    fn without(mut self, node: usize, answer: Answer, why: &str) -> Self {
+    pub(in crate::publish) fn without(mut self, node: usize, answer: Answer, why: &str) -> Self {
         self.reports[node] = Err((answer, why.into()));
         self
     }
 
-    fn matrix(self) -> Matrix {
+    pub(in crate::publish) fn matrix(self) -> Matrix {
         let own = self.reports[0].as_ref().unwrap();
         let agent = |node: usize| Agent {
             peer: self.names[node].clone(),
@@ -95,13 +95,13 @@ impl Cluster {
     }
 }
 
-fn becomes(row: &mut PathRow, verdict: VerdictName, mtu: u32) {
+pub(in crate::publish) fn becomes(row: &mut PathRow, verdict: VerdictName, mtu: u32) {
     let (peer, address) = (row.peer.clone(), row.address.to_string());
     *row = example::path(&peer, row.plane, &address, verdict, mtu);
 }
 
 /// The NIC of node 2 is set to 1400: its own paths are as it expects, the others' are limited.
-fn small_nic(from: usize, to: usize, row: &mut PathRow) {
+pub(in crate::publish) fn small_nic(from: usize, to: usize, row: &mut PathRow) {
     if from == 2 {
         becomes(row, VerdictName::Clear, 1400);
         row.expected_mtu = row.path_mtu;
