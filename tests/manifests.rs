@@ -292,6 +292,13 @@ fn each_component_changes_what_it_is_for() {
     assert_eq!(of_kind(of("no-pods"), "Service").len(), 1);
     assert_eq!(of_kind(of("no-api"), "Service").len(), 0);
     assert_eq!(of_kind(of("prometheus-operator"), "PodMonitor").len(), 2);
+    let [rules] = of_kind(of("prometheus-operator"), "PrometheusRule")[..] else { panic!("one PrometheusRule") };
+    assert_eq!(rules["metadata"]["labels"]["app.kubernetes.io/name"], "mtuscope", "selectors go by labels");
+    let file = fs::read_to_string(repository().join("manifests/alerts/mtuscope.rules.yaml")).unwrap();
+    let file: Value = serde_saphyr::from_str(&file).unwrap();
+    assert_eq!(rules["spec"], file, "kustomize leaves every expression and text as it is");
+    // `kubectl apply` keeps the whole object in an annotation, and annotations have 256 KiB.
+    assert!(rules.to_string().len() < 250_000, "{} B: too large to be applied", rules.to_string().len());
     for set in of_kind(of("tls"), "DaemonSet") {
         let settings = settings(of("tls"), set);
         let mount = mounts(set).find(|mount| mount["name"] == "tls").unwrap();

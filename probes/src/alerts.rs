@@ -19,6 +19,8 @@ pub mod agents;
 mod expression;
 pub mod findings;
 mod render;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod view;
 
@@ -26,7 +28,7 @@ use std::fmt;
 
 use crate::report::Severity;
 
-pub use render::{prometheus, recordings};
+pub use render::{grafana, operator, prometheus, recordings};
 
 /// Where the runbook stands: its address up to the anchor. `OWNER` is to be filled in, as in README.
 pub const RUNBOOK: &str = "https://github.com/OWNER/mtuscope/blob/v0.1.0/manifests/RUNBOOK.md";
@@ -116,8 +118,10 @@ pub struct AlertRule {
     pub keep: Span,
     /// One line: what, which node, what of it.
     pub summary: String,
-    /// Values, what it means, what to do first.
+    /// What it means, values, what to do first.
     pub description: String,
+    /// The same for who cannot query in a text.
+    pub plain: String,
     /// Anchor of its entry in the runbook.
     pub anchor: &'static str,
 }
@@ -131,5 +135,5 @@ impl AlertRule {
 
 /// Every rule.
 pub fn rules(pace: Pace) -> Vec<Group> {
-    vec![view::group(), findings::group(pace), agents::group(pace)]
+    vec![findings::group(pace), view::group(pace), agents::group(pace)]
 }

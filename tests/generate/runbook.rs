@@ -6,11 +6,12 @@
 use std::fmt::Write;
 
 use agent::publish::explained::{Alerting, Explained, Incident, RUNBOOK, Step};
+use probes::alerts::agents::{ALL as WATCHES, Watch};
 use probes::checks::Area;
 use probes::report::Severity;
 
 const HEAD: &str = "# Runbook\n\n\
-    One entry for each code that mtuscope finds. Written from the catalogue in the code \
+    One entry for each code that mtuscope finds, and for each alert about the agents themselves. Written from the catalogue in the code \
     (`MTUSCOPE_REGENERATE=1 cargo test -p mtuscope-tests --test generate`); `mtuscope checks CODE` prints the same on any node.\n\n\
     What is true of all of them:\n\n\
     - A finding is a code and a subject (a link, a peer, a setting). `curl NODE:9747/report` has it with its evidence and a \
@@ -29,7 +30,26 @@ pub(crate) fn runbook(all: &[Explained]) -> String {
         let codes: Vec<String> = of(all, area).map(|entry| format!("[{0}](#{0})", entry.code)).collect();
         _ = write!(text, "\n**{}** ({}): {}\n", capital(area.name()), area.title(), codes.join(" · "));
     }
+    let agents: Vec<String> = WATCHES.iter().map(|watch| format!("[{0}](#{0})", watch.anchor)).collect();
+    _ = write!(text, "\n**Agents** (alerts about the agents, which are no findings): {}\n", agents.join(" · "));
     all.iter().for_each(|one| text.push_str(&entry(one)));
+    WATCHES.iter().for_each(|watch| text.push_str(&watched(watch)));
+    text
+}
+
+/// The entry of an alert about agents.
+fn watched(watch: &Watch) -> String {
+    let Watch { name, anchor, severity, minutes, title, meaning, quiet, look, fix, .. } = watch;
+    let severity = severity.name();
+    let mut text = format!("\n## {anchor}\n\n**{}** ({severity}). {meaning}\n\n**Look**\n\n", capital(title));
+    for look in *look {
+        _ = writeln!(text, "- `{}`  \n  {}", look.run, look.see);
+    }
+    text.push_str("\n**Remedy**\n\n");
+    fix.iter().for_each(|fix| _ = writeln!(text, "- {fix}"));
+    text.push_str("\n**Facts**\n\n| | |\n|---|---|\n");
+    row(&mut text, "never for", quiet);
+    row(&mut text, "alert", &format!("`{name}`, after {minutes} min, {severity}"));
     text
 }
 
@@ -165,7 +185,8 @@ mod tests {
     fn each_code_has_one_anchor_and_every_link_leads_to_one() {
         let text = runbook(&Explained::all());
         let anchors: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-        let codes: Vec<&str> = probes::checks::ALL.iter().map(|check| check.entry.code).collect();
+        let codes = probes::checks::ALL.iter().map(|check| check.entry.code);
+        let codes: Vec<&str> = codes.chain(WATCHES.iter().map(|watch| watch.anchor)).collect();
         assert_eq!(anchors, codes);
         let linked: BTreeSet<&str> = text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
         assert!(linked.iter().all(|anchor| codes.contains(anchor)), "{linked:?}");

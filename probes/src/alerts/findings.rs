@@ -37,9 +37,9 @@ pub const OF_PEER: &str = "peer:mtuscope_finding:count";
 /// Nodes that have a code.
 pub const NODES: &str = "cluster:mtuscope_finding_nodes:count";
 /// Peers that are blamed.
-const BLAMED_PEER: &str = "peer:mtuscope_finding_blamed:count";
+pub const BLAMED_PEER: &str = "peer:mtuscope_finding_blamed:count";
 /// Observers that are blamed.
-const BLAMED_NODE: &str = "node:mtuscope_finding_blamed:count";
+pub const BLAMED_NODE: &str = "node:mtuscope_finding_blamed:count";
 /// How many things a code is blamed on.
 const BLAMED: &str = "cluster:mtuscope_finding_blamed:count";
 /// What is alerted: by (node, subject), node, peer as subject, or cluster.
@@ -75,84 +75,74 @@ pub fn group(pace: Pace) -> Group {
 fn recordings(pace: Pace) -> Vec<Recording> {
     let peers = any_of(of_peers());
     let window = pace.minutes(15);
-    vec![
-        Recording {
-            name: ACTIVE,
-            what: "Active findings by node: 1 if critical, 0 if a warning.",
-            expr: by_node(
-                "code, subject",
-                "\n  mtuscope_finding{severity=\"critical\"} or 0 * mtuscope_finding{severity=\"warning\"}\n",
+    let active = "mtuscope_finding{severity=\"critical\"} or 0 * mtuscope_finding{severity=\"warning\"}";
+    let rows: [(&str, &str, String); 9] = [
+        (ACTIVE, "Active findings by node: 1 if critical, 0 if a warning.", by_node("max", "code, subject", active)),
+        (ON_NODE, "Subjects of each code on each node.", format!("count by ({NODE}, code) ({ACTIVE})")),
+        (
+            OF_PEER,
+            "Nodes that find a code in each peer.",
+            format!("count by ({PLACE}, code, subject) ({ACTIVE}{{code=~\"{peers}\"}})"),
+        ),
+        (NODES, "Nodes with each code.", format!("count by ({PLACE}, code) ({ON_NODE})")),
+        (
+            BLAMED_PEER,
+            "Peers that explain what is seen of them: at least as many nodes see it as one of these sees peers.",
+            format!("count by ({PLACE}, code, subject) ({}\n)", ends(">=", window)),
+        ),
+        (
+            BLAMED_NODE,
+            "Nodes that explain what they see themselves, unless others see it in them.",
+            format!("count by ({NODE}, code) ({}\n)\nunless on ({NODE}, code) {}", ends("<", window), as_node()),
+        ),
+        (
+            BLAMED,
+            "Things that each code is blamed on.",
+            format!(
+                "count by ({PLACE}, code) ({BLAMED_PEER} or {BLAMED_NODE})\n\
+                 or {NODES} unless on ({PLACE}, code) {OF_PEER}"
             ),
-        },
-        Recording {
-            name: ON_NODE,
-            what: "Subjects of each code on each node.",
-            expr: format!("count by ({NODE}, code) ({ACTIVE})"),
-        },
-        Recording {
-            name: OF_PEER,
-            what: "Nodes that find a code in each peer.",
-            expr: format!("count by ({PLACE}, code, subject) ({ACTIVE}{{code=~\"{peers}\"}})"),
-        },
-        Recording { name: NODES, what: "Nodes with each code.", expr: format!("count by ({PLACE}, code) ({ON_NODE})") },
-        Recording {
-            name: BLAMED_PEER,
-            what: "Peers that explain what is seen of them: at least as many nodes see it as any of these sees peers.",
-            expr: format!("count by ({PLACE}, code, subject) ({}\n)", ends(">=", &peers, window)),
-        },
-        Recording {
-            name: BLAMED_NODE,
-            what: "Nodes that explain what they see themselves, unless others see it in them.",
-            expr: format!(
-                "count by ({NODE}, code) ({}\n)\nunless on ({NODE}, code) {}",
-                ends("<", &peers, window),
-                as_node(BLAMED_PEER)
-            ),
-        },
-        Recording {
-            name: BLAMED,
-            what: "Things that each code is blamed on.",
-            expr: format!("count by ({PLACE}, code) ({BLAMED_PEER} or {BLAMED_NODE})\nor {NODES}{{code!~\"{peers}\"}}"),
-        },
-        Recording { name: TOLD, what: "What is alerted, and how many it stands for.", expr: told(&peers, window) },
-        Recording { name: TOLD_CRITICAL, what: "The same: 1 if critical, 0 if a warning.", expr: critical() },
-    ]
+        ),
+        (TOLD, "What is alerted, and how many it stands for.", told(window)),
+        (TOLD_CRITICAL, "The same: 1 if critical, 0 if a warning.", critical()),
+    ];
+    rows.map(|(name, what, expr)| Recording { name, what, expr }).into()
 }
 
 /// Findings about peers whose peer end compares so with the observer's end.
-fn ends(compared: &str, peers: &str, window: Span) -> String {
+fn ends(compared: &str, window: Span) -> String {
     format!(
-        "\n  0 * {ACTIVE}{{code=~\"{peers}\"}} \
-         + on ({PLACE}, code, subject) group_left () max_over_time({OF_PEER}[{window}])\
+        "\n  0 * {ACTIVE}\
+         \n    + on ({PLACE}, code, subject) group_left () max_over_time({OF_PEER}[{window}])\
          \n    {compared} on ({NODE}, code) group_left () max_over_time({ON_NODE}[{window}])"
     )
 }
 
-/// Series about peers, with the peer as their node.
-fn as_node(series: &str) -> String {
-    format!("label_replace({series}, \"node\", \"$1\", \"subject\", \"(.+)\")")
+/// Blamed peers as the nodes that they are.
+fn as_node() -> String {
+    format!("label_replace({BLAMED_PEER}, \"node\", \"$1\", \"subject\", \"(.+)\")")
 }
 
-fn told(peers: &str, window: Span) -> String {
+fn told(window: Span) -> String {
     let shared = any_of(SHARED);
-    let many = format!(
-        "(avg_over_time({BLAMED}[{window}]) > {FEW} or avg_over_time({BLAMED}{{code=~\"{shared}\"}}[{window}]) > 1)"
-    );
-    let crowded = format!("(avg_over_time({ON_NODE}[{window}]) > {FEW})");
+    let of_nodes = |series: &str| format!("{series} unless on ({PLACE}, code) {OF_PEER}");
+    let crowded = format!("avg_over_time({ON_NODE}[{window}]) > {FEW}");
     let alone = format!("({BLAMED_PEER} and max_over_time({OF_PEER}[{window}]) == 1)");
+    let many = format!(
+        "(avg_over_time({BLAMED}[{window}]) > {FEW}\
+         \n    or avg_over_time({BLAMED}{{code=~\"{shared}\"}}[{window}]) > 1)"
+    );
     format!(
         "(\
-         \n    1 + 0 * {ACTIVE}{{code!~\"{peers}\"}} unless on ({NODE}, code) {crowded}\
-         \n  or\
-         \n    {ON_NODE}{{code!~\"{peers}\"}} and {crowded}\
-         \n  or\
-         \n    1 + 0 * {ACTIVE}{{code=~\"{peers}\"}} and on ({PLACE}, code, subject) {alone}\
-         \n  or\
-         \n    {OF_PEER} and ({BLAMED_PEER} unless {alone})\
-         \n  or\
-         \n    {ON_NODE} and {BLAMED_NODE}\
+         \n  1 + 0 * ({} unless on ({NODE}, code) {crowded})\
+         \n  or {} and {crowded}\
+         \n  or 1 + 0 * ({ACTIVE} and on ({PLACE}, code, subject) {alone})\
+         \n  or {OF_PEER} and {BLAMED_PEER} unless {alone}\
+         \n  or {ON_NODE} and {BLAMED_NODE}\
          \n) unless on ({PLACE}, code) {many}\
-         \nor {NODES} and {many}"
+         \nor {NODES} and {many}",
+        of_nodes(ACTIVE),
+        of_nodes(ON_NODE),
     )
 }
 
@@ -184,7 +174,8 @@ fn alerts(check: &Registered, pace: Pace) -> Vec<AlertRule> {
         hold,
         keep: hold.max(pace.minutes(5)),
         summary: text::summary(check),
-        description: text::description(check),
+        description: text::description(check, true),
+        plain: text::description(check, false),
         anchor: check.entry.code,
     };
     severities.iter().map(rule).collect()

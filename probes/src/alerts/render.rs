@@ -21,8 +21,61 @@ pub fn recordings(groups: &[Group]) -> String {
     prometheus(&groups.iter().map(only).filter(|group| !group.rules.is_empty()).collect::<Vec<_>>())
 }
 
+/// The same groups as an object of the Prometheus operator. Which labels its Prometheus selects rules by is its own
+/// affair: README says how to add them.
+pub fn operator(groups: &[Group]) -> String {
+    let groups: String = groups.iter().map(|group| whole(group, "    ")).collect();
+    format!(
+        "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: mtuscope\n  namespace: mtuscope\n  \
+         labels:\n    app.kubernetes.io/name: mtuscope\n    app.kubernetes.io/part-of: mtuscope\nspec:\n  groups:\n{groups}"
+    )
+}
+
+/// The alerts for Grafana's own alerting, over the recordings, which the data source must have.
+///
+/// A uid has 40 characters at most. A title is unique in a folder, so a code with two severities has two titles. Texts
+/// are without `$`, which begins a variable of the environment where a file is read; expressions are taken as they are.
+pub fn grafana(groups: &[Group]) -> String {
+    let groups: String = groups.iter().filter_map(alerting).collect();
+    format!("apiVersion: 1\ngroups:\n{groups}")
+}
+
+fn alerting(group: &Group) -> Option<String> {
+    let alerts = group.rules.iter().filter_map(|rule| match rule {
+        Rule::Alert(alert) => Some(alert),
+        Rule::Recording(_) => None,
+    });
+    let rules: String = alerts.map(provisioned).collect();
+    let head = format!("  - orgId: 1\n    name: {}\n    folder: mtuscope\n    interval: 1m\n    rules:\n", group.name);
+    (!rules.is_empty()).then(|| head + &rules)
+}
+
+fn provisioned(rule: &AlertRule) -> String {
+    let severity = rule.severity.name();
+    let own = |text: &str| text.replace("$labels", ".Labels").replace("$value", ".Values.A.Value");
+    let expr = block(&rule.expr, "                ");
+    let (summary, description) = (block(&own(&rule.summary), "            "), block(&own(&rule.plain), "            "));
+    format!(
+        "      - uid: mtu-{anchor}-{initial}\n        title: {name} {severity}\n        condition: B\n        data:\n\
+         \u{20}         - refId: A\n            datasourceUid: ${{PROMETHEUS_UID}}\n            relativeTimeRange: {{ from: 600, to: 0 }}\n\
+         \u{20}           model:\n              refId: A\n              instant: true\n              expr: {expr}\
+         \u{20}         - refId: B\n            datasourceUid: __expr__\n            relativeTimeRange: {{ from: 0, to: 0 }}\n\
+         \u{20}           model:\n              refId: B\n              type: threshold\n              expression: A\n\
+         \u{20}             conditions: [{{ evaluator: {{ type: gt, params: [0] }} }}]\n\
+         \u{20}       noDataState: OK\n        execErrState: Error\n        for: {hold}\n        keepFiringFor: {keep}\n\
+         \u{20}       labels: {{ severity: {severity} }}\n        annotations:\n          summary: {summary}\
+         \u{20}         description: {description}          runbook_url: {runbook}\n",
+        anchor = rule.anchor,
+        initial = &severity[..1],
+        name = rule.name,
+        hold = rule.hold,
+        keep = rule.keep,
+        runbook = rule.runbook(),
+    )
+}
+
 /// A group as an item of a list.
-pub(super) fn whole(group: &Group, indent: &str) -> String {
+fn whole(group: &Group, indent: &str) -> String {
     let mut text = format!("{indent}# {}\n{indent}- name: {}\n", group.purpose, group.name);
     if let Some(interval) = group.interval {
         _ = writeln!(text, "{indent}  interval: {interval}");
@@ -59,7 +112,7 @@ fn raise(rule: &AlertRule, indent: &str) -> String {
 }
 
 /// A text as a literal block.
-pub(super) fn block(text: &str, indent: &str) -> String {
+fn block(text: &str, indent: &str) -> String {
     let lines: String = text.lines().map(|line| format!("{indent}{line}\n")).collect();
     format!("|-\n{lines}")
 }

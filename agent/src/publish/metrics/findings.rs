@@ -36,9 +36,12 @@ fn loud(report: &Report, limit: usize, suppressed: &mut usize) -> Family {
     }
     let mut chosen: Vec<_> = worst.into_iter().collect();
     chosen.sort_by_key(|(_, severity)| std::cmp::Reverse(*severity));
-    *suppressed += chosen.len().saturating_sub(limit);
+    // The worst of each code first: an alert goes by these series, and one code's hundred peers must not hide another.
+    let mut named = BTreeSet::new();
+    let (first, rest): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|((code, _), _)| named.insert(*code));
+    *suppressed += (first.len() + rest.len()).saturating_sub(limit);
     let mut family = Family::gauge("finding", "A finding that is active and not the consequence of another.");
-    for ((code, subject), severity) in chosen.into_iter().take(limit) {
+    for ((code, subject), severity) in first.into_iter().chain(rest).take(limit) {
         let labels = [label("code", code), label("severity", severity.name()), label("subject", subject.to_owned())];
         family.push(labels, 1u32);
     }
@@ -107,6 +110,15 @@ mod tests {
         let report = report(&[("quiet", Conclusion::Found)], vec![cause, effect]);
         assert_eq!(lines(&loud(&report, 100, &mut 0)), ["quiet,critical,vmbr1 1"]);
         assert_eq!(lines(&counts(&report, CODES)), ["quiet,warning 0", "quiet,critical 1"]);
+    }
+
+    #[test]
+    fn no_code_is_left_out_for_another_s_many_subjects() {
+        let many = (0..9).map(|n| example::finding("quiet", Severity::Critical, &format!("peer-{n}"), None));
+        let findings = many.chain([example::finding("blind", Severity::Warning, "vmbr1", None)]).collect();
+        let report = report(&[("quiet", Conclusion::Found), ("blind", Conclusion::Found)], findings);
+        let shown = lines(&loud(&report, 3, &mut 0));
+        assert_eq!(shown, ["quiet,critical,peer-0 1", "blind,warning,vmbr1 1", "quiet,critical,peer-1 1"]);
     }
 
     #[test]
