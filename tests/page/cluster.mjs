@@ -37,7 +37,7 @@ export function deviationsFirst(session, { url, sick, nodes }) {
     const { y } = await page.getByRole('main').getByText(sick).first().boundingBox();
     must(y < page.viewportSize().height, `${sick} is ${y} px down`);
     await page.getByRole('main').getByText(/^The whole map/).click();
-    const map = page.getByRole('table', { name: /what each node/ });
+    const map = page.getByRole('region', { name: /: map$/ }).getByRole('table');
     const rows = await map.getByRole('rowheader').count();
     must(rows === nodes.length + 1, `the map has ${rows} rows for ${nodes.length + 1} nodes`);
   });
