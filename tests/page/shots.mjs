@@ -22,10 +22,11 @@ const browser = await chromium.launch({ executablePath, args: FLAGS });
 mkdirSync(directory, { recursive: true });
 
 /** One picture: `there` says, in the page, that what is to be seen is there. */
-async function shot(name, url, size, there) {
+async function shot(name, url, size, there, prepare = () => {}) {
   const page = await browser.newPage({ viewport: size, colorScheme: 'light' });
   await page.goto(url);
   await page.waitForFunction(there, undefined, PATIENCE);
+  await prepare(page);
   const file = path.join(directory, `${name}.png`);
   await page.screenshot({ path: file, animations: 'disabled' });
   await page.close();
@@ -45,6 +46,9 @@ while (!(await fires())) {
 }
 const listed = (await fetch(`${prometheus}/alerts`)).ok ? '/alerts' : '/classic/alerts';
 await shot('node', `${agent}/`, { width: 900, height: 640 }, () => /critical/i.test(document.querySelector('h1')?.textContent ?? ''));
-await shot('cluster', `${agent}/cluster`, { width: 900, height: 640 }, () => /critical/i.test(document.querySelector('h1')?.textContent ?? ''));
-await shot('alerts', `${prometheus}${listed}`, { width: 900, height: 480 }, () => /MtuscopePathBlackHole \([1-9]/.test(document.body.innerText));
+await shot('cluster', `${agent}/cluster`, { width: 820, height: 780 }, () => /critical/i.test(document.querySelector('h1')?.textContent ?? ''));
+await shot('alerts', `${prometheus}${listed}`, { width: 820, height: 330 }, () => /MtuscopePathBlackHole \([1-9]/.test(document.body.innerText), async (page) => {
+  // Only what fires.
+  for (const quiet of [/Inactive \(\d/, /Pending \(\d/]) await page.getByText(quiet).first().click();
+});
 await browser.close();
