@@ -93,7 +93,7 @@ fn address(line: &str) -> SocketAddr {
 
 #[test]
 fn a_fault_is_watched_from_outside_and_nothing_is_left() {
-    let mut lab = Lab::start(&["--fault", "path-black-hole"]);
+    let mut lab = Lab::start(&["--fault", "path-black-hole", "--no-prometheus"]);
     let server = address(&lab.says(&["master-1", "curl '127.0.0.1:"]));
     lab.says(&["look for: path-black-hole master-2 on master-1, critical"]);
     let report = wait::until("the finding, through the door", || {
@@ -126,6 +126,48 @@ fn a_fault_is_watched_from_outside_and_nothing_is_left() {
     held.is_gone();
     let left: Vec<_> = fs::read_dir(lab.scratch.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+    assert!(!lab.lines.lock().unwrap().iter().any(|line| line.contains("Prometheus  ")), "it was not wanted");
+}
+
+/// The alerts that page, as a Prometheus tells of them. An hour's patience is a minute here, so what merely asks to be
+/// looked at may join in.
+fn firing(server: SocketAddr) -> lab::Result<Vec<String>> {
+    let body = http::get_here(server, "/api/v1/alerts", "application/json")?.body;
+    let data: serde_json::Value = serde_json::from_str(&body).map_err(|error| lab::Error::new(body, error))?;
+    let alerts = data["data"]["alerts"].as_array().cloned().unwrap_or_default();
+    let fires = alerts.iter().filter(|alert| alert["state"] == "firing" && alert["labels"]["severity"] == "critical");
+    Ok(fires.map(|alert| format!("{} {}", alert["labels"]["alertname"], alert["annotations"]["summary"])).collect())
+}
+
+#[test]
+fn a_fault_is_alerted_from_outside_until_it_is_healed_and_nothing_is_left() {
+    let mut lab = Lab::start(&["--fault", "path-black-hole", "--together"]);
+    let page = lab.says(&["alerts  ", "http://127.0.0.1:"]);
+    let (address, path) = page.split("http://").nth(1).unwrap().split_once('/').unwrap();
+    let (server, path): (SocketAddr, _) = (address.parse().unwrap(), format!("/{path}"));
+    let told = lab.says(&["ALERT fires", "critical MtuscopePathBlackHole", "master-2"]);
+    let seen = wait::until("the alert, through the door", || {
+        let fires = firing(server)?;
+        let there = fires.iter().any(|alert| alert.contains("MtuscopePathBlackHole") && alert.contains("master-2"));
+        Ok(if there { Look::There(fires) } else { Look::NotYet(format!("{fires:?}")) })
+    });
+    assert_eq!(seen.unwrap().len(), 1, "one fault is one alert, and `{told}` was told");
+    let alerts = http::get_here(server, &path, "text/html").unwrap();
+    assert!(alerts.status == 200 && alerts.body.contains("MtuscopePathBlackHole"), "for people: {alerts:?}");
+    let cluster = lab.says(&["cluster  ", "http://127.0.0.1:"]);
+    let agent: SocketAddr = cluster.split("http://").nth(1).unwrap().trim_end_matches("/cluster").parse().unwrap();
+    let page = http::get_here(agent, "/", "text/html").unwrap();
+    assert!(page.status == 200 && page.body.contains("path-black-hole"), "{page:?}");
+
+    lab.types("h");
+    lab.says(&["alert resolved", "MtuscopePathBlackHole"]);
+    lab.says(&["CLEAR: no alert fires"]);
+    assert_eq!(firing(server).unwrap(), [""; 0]);
+    let held = Held::by(lab.child.id());
+    assert!(held.processes.len() >= 5, "the lab, three agents and Prometheus: {:?}", held.processes);
+    assert_eq!(lab.ends_after(Signal::SIGINT).code(), Some(0));
+    held.is_gone();
+    assert_eq!(fs::read_dir(lab.scratch.path()).unwrap().count(), 0);
 }
 
 #[test]

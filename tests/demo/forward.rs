@@ -1,4 +1,5 @@
-//! Doors into the namespaces: a port on this machine's loopback for each node, relayed to the agent in it.
+//! Doors into the namespaces: a port on this machine's loopback for each node, relayed to the agent in it, and one for
+//! what watches them.
 //!
 //! Nothing outside can route into a network namespace that an ordinary user made. A socket, though, belongs to the
 //! network that it was opened in for as long as it lives, so one process can hold both ends.
@@ -10,7 +11,6 @@ use std::thread::{self, Scope};
 use std::time::Duration;
 
 use lab::namespace::Namespace;
-use lab::service::SERVER;
 use lab::{Error, Result};
 use nix::sys::socket;
 
@@ -55,12 +55,12 @@ fn door(listener: TcpListener, instead_of: Option<u16>) -> Result<Door> {
 }
 
 impl Door {
-    /// Relays whoever comes to the agent in `node`, until the door is closed.
-    pub(crate) fn lead_to<'s>(&'s self, node: &'s Namespace, scope: &'s Scope<'s, '_>) {
+    /// Relays whoever comes to `server` in `place`, until the door is closed.
+    pub(crate) fn lead_to<'s>(&'s self, place: &'s Namespace, server: SocketAddr, scope: &'s Scope<'s, '_>) {
         scope.spawn(move || {
             loop {
                 match self.listener.accept() {
-                    Ok((client, _)) => drop(scope.spawn(move || relay(&client, node))),
+                    Ok((client, _)) => drop(scope.spawn(move || relay(&client, place, server))),
                     // What the kernel says of a listener that was shut.
                     Err(error) if error.kind() == ErrorKind::InvalidInput => return,
                     Err(_) => thread::sleep(PAUSE),
@@ -76,13 +76,13 @@ impl Door {
     }
 }
 
-/// An agent that is not there ends the connection, as it would without a relay.
-fn relay(client: &TcpStream, node: &Namespace) {
-    let Ok(Ok(agent)) = node.inside(|| TcpStream::connect(SERVER)) else { return };
+/// A server that is not there ends the connection, as it would without a relay.
+fn relay(client: &TcpStream, place: &Namespace, server: SocketAddr) {
+    let Ok(Ok(server)) = place.inside(|| TcpStream::connect(server)) else { return };
     thread::scope(|scope| {
-        scope.spawn(|| pass(client, &agent, Shutdown::Write));
+        scope.spawn(|| pass(client, &server, Shutdown::Write));
         // The answer's end is the end of all: a client that keeps its side open has nothing more to say.
-        pass(&agent, client, Shutdown::Both);
+        pass(&server, client, Shutdown::Both);
     });
 }
 

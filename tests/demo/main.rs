@@ -5,10 +5,11 @@
 //! ```
 //!
 //! It is the lab that the tests play in, with a door: an address on this machine's loopback for every agent
-//! ([`forward`]). The faults are the tests' scenarios ([`choice`]), so whatever can be found can be watched being found
+//! ([`forward`]), and a Prometheus with the rules that ship ([`alerts`]). The faults are the tests' scenarios ([`choice`]), so whatever can be found can be watched being found
 //! ([`session`]). When it ends, by Ctrl-C or otherwise, nothing is left: every process is its child, every namespace and
 //! mount is held by them alone, and every file is in a file system that goes with them.
 
+mod alerts;
 mod choice;
 mod follow;
 mod forward;
@@ -28,7 +29,7 @@ use lab::{Result, harness, namespace};
 
 use choice::Choice;
 use screen::Screen;
-use session::Event;
+use session::{Doors, Event};
 
 /// Exit status of a lab that could not be had.
 const COULD_NOT_RUN: u8 = 2;
@@ -59,9 +60,12 @@ struct Args {
     /// Heal after this time, once
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     heal_after: Option<Duration>,
-    /// The first node's port on 127.0.0.1; the others follow
+    /// The first node's port on 127.0.0.1; the others follow, and Prometheus after them
     #[arg(long, value_name = "PORT", default_value_t = 9751)]
     port: u16,
+    /// Start no Prometheus, and show no alerts
+    #[arg(long)]
+    no_prometheus: bool,
 }
 
 fn main() -> ExitCode {
@@ -86,11 +90,23 @@ fn run(args: &Args) -> Result<()> {
     let mut choice = Choice::of(args.fault.as_deref(), args.recipe.as_deref())?;
     choice.together |= args.together;
     // Opened before the namespaces are entered, so they stay this machine's.
-    let doors = forward::open(choice.recipe.nodes.len(), args.port)?;
+    let watched = !args.no_prometheus && is_installed(&mut screen);
+    let mut doors = forward::open(choice.recipe.nodes.len() + usize::from(watched), args.port)?;
+    let door_of_alerts = if watched { doors.pop() } else { None };
     let interrupts = Interrupts::hold()?;
     namespace::enter()?;
     let events = listen(interrupts);
-    session::run(&choice, doors, args.heal_after, &events, screen)
+    let doors = Doors { nodes: doors, alerts: door_of_alerts };
+    session::run(&choice, &doors, args.heal_after, &events, screen)
+}
+
+/// Whether alerts can be shown; says what brings them if not.
+fn is_installed(screen: &mut Screen) -> bool {
+    let found = namespace::find(alerts::PROGRAM).is_some();
+    if !found {
+        screen.line("no alerts are shown, for there is no `prometheus` here: Debian's package of that name brings it");
+    }
+    found
 }
 
 /// Everything that a person can do, in one place.

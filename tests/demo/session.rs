@@ -10,10 +10,11 @@ use lab::fault::{Broken, make_all};
 use lab::namespace::Namespace;
 use lab::report::{Finding, Report};
 use lab::scenario::Scenario;
-use lab::service::{self, Service};
+use lab::service::{self, SERVER, Service};
 use lab::wait::DEADLINE;
 use lab::{Error, Result, notes, play};
 
+use crate::alerts::{self, Alerts, Turn};
 use crate::choice::Choice;
 use crate::follow::{Change, Findings, plane};
 use crate::forward::Door;
@@ -37,13 +38,22 @@ pub(crate) enum Event {
     End,
 }
 
+/// Where people come in.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    /// To each node's agent.
+    pub(crate) nodes: Vec<Door>,
+    /// To Prometheus, if there is to be one.
+    pub(crate) alerts: Option<Door>,
+}
+
 /// Builds, breaks and follows until told to end.
 ///
 /// # Errors
 /// If the cluster cannot be built, is not well from the start, or an agent ends.
 pub(crate) fn run(
     choice: &Choice,
-    doors: Vec<Door>,
+    doors: &Doors,
     heal_after: Option<Duration>,
     events: &Receiver<Event>,
     mut screen: Screen,
@@ -51,15 +61,25 @@ pub(crate) fn run(
     screen.line(&format!("building the cluster `{}`: {}", choice.recipe.name, choice.recipe.nodes.join(", ")));
     let cluster = Cluster::build(choice.recipe)?;
     let _given = choice.scenario.as_ref().map(|scenario| make_all(&scenario.given, &cluster)).transpose()?;
+    let beside = |door: &Door| alerts::Place::beside(&doors.nodes, door.address);
+    let monitoring = doors.alerts.as_ref().map(beside).transpose()?;
     thread::scope(|scope| {
-        for (node, door) in doors.iter().enumerate() {
-            door.lead_to(cluster.host(node), scope);
+        for (node, door) in doors.nodes.iter().enumerate() {
+            door.lead_to(cluster.host(node), SERVER, scope);
+        }
+        for (node, door) in monitoring.iter().flat_map(|place| place.doors.iter().enumerate()) {
+            door.lead_to(cluster.host(node), SERVER, scope);
+        }
+        if let (Some(door), Some(place)) = (&doors.alerts, &monitoring) {
+            door.lead_to(&place.namespace, alerts::SERVER, scope);
         }
         let followed = Session::start(choice, &cluster, heal_after, screen).and_then(|mut session| {
-            session.introduce(&doors);
+            session.monitoring = monitoring.as_ref();
+            session.introduce(doors);
             session.follow(events)
         });
-        doors.iter().for_each(Door::close);
+        doors.nodes.iter().chain(&doors.alerts).for_each(Door::close);
+        monitoring.iter().flat_map(|place| &place.doors).for_each(Door::close);
         followed
     })
 }
@@ -81,6 +101,8 @@ struct Session<'c> {
     choice: &'c Choice,
     cluster: &'c Cluster,
     nodes: Vec<Node<'c>>,
+    monitoring: Option<&'c alerts::Place>,
+    alerts: Option<Alerts<'c>>,
     broken: Option<Broken<'c>>,
     stage: Stage,
     since: Instant,
@@ -109,17 +131,29 @@ impl<'c> Session<'c> {
             Ok(Node { name, service, findings: Findings::default(), last: None })
         };
         let nodes = choice.recipe.nodes.iter().enumerate().map(start).collect::<Result<_>>()?;
-        Ok(Self { choice, cluster, nodes, broken: None, stage: Stage::Starting, since, heal_after, screen })
+        let (monitoring, alerts, broken) = (None, None, None);
+        Ok(Self {
+            choice,
+            cluster,
+            nodes,
+            monitoring,
+            alerts,
+            broken,
+            stage: Stage::Starting,
+            since,
+            heal_after,
+            screen,
+        })
     }
 
-    fn introduce(&mut self, doors: &[Door]) {
+    fn introduce(&mut self, doors: &Doors) {
         let width = self.width();
         let rows = |of: &dyn Fn(usize) -> String| {
             let row = |(node, name): (usize, &&str)| format!("  {name:width$}  {}", of(node));
             self.choice.recipe.nodes.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
         };
         let curl = |node: usize| {
-            let Door { address, instead_of, .. } = &doors[node];
+            let Door { address, instead_of, .. } = &doors.nodes[node];
             let why = instead_of.map(|port| format!("   (another program has port {port})")).unwrap_or_default();
             format!("curl '{address}/report?format=text'{why}")
         };
@@ -128,17 +162,26 @@ impl<'c> Session<'c> {
             let pod = self.cluster.nodes[node].pod.as_ref().map(Namespace::path).unwrap_or_default();
             format!("{NSENTER} --net={pod} -t {}", std::process::id())
         };
-        let mut text =
-            format!("ask an agent, from any terminal (/report for JSON, /metrics for Prometheus):\n{}\n", rows(&curl));
-        if self.choice.together {
-            let first = doors[0].address;
-            text += &format!("or one of them for all:\n  curl '{first}/cluster?format=text'\n");
-        }
+        let mut text = self.pages(doors);
+        text +=
+            &format!("ask an agent, from any terminal (/report for JSON, /metrics for Prometheus):\n{}\n", rows(&curl));
         text += &format!("get a shell in a node, as the user that runs this:\n{}", rows(&node));
         if self.choice.recipe.overlay.is_some() {
             text += &format!("\nor in its pod:\n{}", rows(&pod));
         }
         self.screen.line(&text);
+    }
+
+    /// What there is to look at.
+    fn pages(&self, doors: &Doors) -> String {
+        let width = self.width().max("cluster".len());
+        let named = self.choice.recipe.nodes.iter().zip(&doors.nodes);
+        let mut rows: Vec<_> = named.map(|(name, door)| (*name, format!("http://{}/", door.address))).collect();
+        if self.choice.together {
+            rows.push(("cluster", format!("http://{}/cluster", doors.nodes[0].address)));
+        }
+        let rows = rows.iter().map(|(name, place)| format!("  {name:width$}  {place}\n"));
+        format!("open in a browser:\n{}", rows.collect::<String>())
     }
 
     /// Columns that a node's name takes.
@@ -175,7 +218,37 @@ impl<'c> Session<'c> {
             *last = Some(report);
             self.tell(node, &changes);
         }
+        self.look_at_alerts()?;
         self.step()
+    }
+
+    fn look_at_alerts(&mut self) -> Result<()> {
+        let Some(alerts) = &mut self.alerts else { return Ok(()) };
+        let turns = alerts.look()?;
+        let none_left = !turns.is_empty() && alerts.none_fires();
+        for turn in turns {
+            let (tone, word, alert) = match &turn {
+                Turn::Fires(alert) => (Tone::Critical, "ALERT fires   ", alert),
+                Turn::Resolved(alert) => (Tone::Good, "alert resolved", alert),
+            };
+            let word = self.screen.paint(tone, word);
+            self.screen.line(&format!("{:7.1} s  {word}  {alert}", self.since.elapsed().as_secs_f64()));
+        }
+        if none_left {
+            let text = self.screen.paint(Tone::Good, "CLEAR: no alert fires");
+            self.screen.line(&text);
+        }
+        Ok(())
+    }
+
+    /// Prometheus is started once there is something to scrape, and before anything is broken.
+    fn watch(&mut self) -> Result<()> {
+        let Some(place) = self.monitoring else { return Ok(()) };
+        self.screen.line("starting Prometheus with the rules that ship, a minute of theirs in a second");
+        self.alerts = Some(Alerts::start(place, self.choice.recipe.nodes)?);
+        let (address, page) = (place.address, Alerts::page(place)?);
+        self.screen.line(&format!("  Prometheus  http://{address}/\n  alerts      http://{address}{page}"));
+        Ok(())
     }
 
     fn step(&mut self) -> Result<()> {
@@ -184,6 +257,7 @@ impl<'c> Session<'c> {
             Stage::Starting if self.is_ready() => {
                 self.all_clear("from the agents' start");
                 self.stage = Stage::Well;
+                self.watch()?;
                 if self.choice.scenario.is_some() { self.break_it() } else { Ok(()) }
             }
             Stage::Starting if elapsed > DEADLINE => {

@@ -11,10 +11,12 @@
 //! - [`service`] runs the agent in a node; [`scenario`] reads what an operator can read, [`play`] plays it.
 //! - [`api`] is an API server that knows EndpointSlices, for agents and tests to ask.
 //! - [`control`] puts that server where every node and pod reaches it, with agents that ask it.
+//! - [`browser`] looks at pages as people do.
 //! - [`monitoring`] watches agents by Prometheus and Alertmanager, and tells a webhook.
 //! - [`remedy`] follows what a finding advises.
 
 pub mod api;
+pub mod browser;
 pub mod cluster;
 pub mod container;
 pub mod control;

@@ -10,7 +10,7 @@ use std::io;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
@@ -162,8 +162,7 @@ impl Namespace {
     /// A command that will run inside.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:{SYSTEM_PATHS}")).stdin(Stdio::null());
+        command.env("PATH", search_path()).stdin(Stdio::null());
         // Ctrl-C is for whoever runs the lab: an `ip` that it ended half-way could not be healed.
         command.process_group(0);
         let file = self.file.as_raw_fd();
@@ -241,6 +240,17 @@ impl Namespace {
             .map(|text| text.trim().to_owned())
             .map_err(|error| Error::new(format!("reading {key} in {}", self.name), error))
     }
+}
+
+/// Where a program is that [`Namespace::command`] would start.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = search_path();
+    let mut places = std::env::split_paths(&path).map(|place| place.join(program));
+    places.find(|place| place.is_file())
+}
+
+fn search_path() -> String {
+    format!("{}:{SYSTEM_PATHS}", std::env::var("PATH").unwrap_or_default())
 }
 
 /// Runs `work` on a thread of its own, so that a change of namespace dies with it.

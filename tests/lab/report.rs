@@ -417,6 +417,21 @@ impl Report {
         self.findings.iter().any(|finding| finding.code == code)
     }
 
+    /// Whether a finding is there and nothing explains it.
+    pub fn is_loud(&self, code: &str, subject: &str) -> bool {
+        self.loud(code, subject).is_some()
+    }
+
+    /// What to do about a finding that nothing explains; nothing if there is none.
+    pub fn remedy(&self, code: &str, subject: &str) -> &[String] {
+        self.loud(code, subject).map_or(&[], |finding| &finding.remedy)
+    }
+
+    fn loud(&self, code: &str, subject: &str) -> Option<&Finding> {
+        let mut loud = self.findings.iter().filter(|finding| finding.silenced_by.is_none());
+        loud.find(|finding| finding.code == code && finding.subject == subject)
+    }
+
     /// The path to a peer on a plane.
     pub fn path(&self, peer: &str, plane: &str) -> Option<&Path> {
         self.paths.iter().find(|path| path.peer == peer && path.plane == plane)

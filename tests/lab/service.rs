@@ -265,6 +265,13 @@ pub fn mtuscope(host: &Namespace) -> Result<Command> {
 /// The second is granted by a component of the manifests alone, so the product is tested without both.
 const OVERRIDES: [libc::c_ulong; 2] = [1, 2];
 
+/// Lets a command be started without `CAP_NET_RAW`, which a container need not have.
+pub fn without_net_raw(command: &mut Command) {
+    const NET_RAW: libc::c_ulong = 13;
+    // SAFETY: the closure makes one system call and allocates nothing, so it is safe between fork and exec.
+    unsafe { command.pre_exec(|| without(NET_RAW)) };
+}
+
 /// Gives up a right for what this process becomes.
 fn without(right: libc::c_ulong) -> io::Result<()> {
     // SAFETY: the call takes no pointer.
