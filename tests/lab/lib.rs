@@ -13,11 +13,13 @@
 //! - [`control`] puts that server where every node and pod reaches it, with agents that ask it.
 //! - [`monitoring`] watches agents by Prometheus and Alertmanager, and tells a webhook.
 //! - [`remedy`] follows what a finding advises.
+//! - [`dashboards`] are Grafana's dashboards as values, with what moves each of their queries.
 
 pub mod api;
 pub mod cluster;
 pub mod container;
 pub mod control;
+pub mod dashboards;
 pub mod echo;
 pub mod error;
 pub mod family;
