@@ -57,8 +57,8 @@ pub enum Trouble {
     BlackHole,
     /// The NIC of node 0 is down.
     NicDown,
-    /// Node 0 has a smaller MTU under its tunnel, no forwarding, pods of two MTUs, a file that cannot be read, a
-    /// configuration that is refused, and gets packets with wrong checksums.
+    /// Node 0 has a smaller MTU from NIC to tunnel, which does not fit any more, no forwarding, pods of two MTUs, files
+    /// that cannot be read, a configuration that is refused, and gets packets with wrong checksums.
     Misconfigured,
     /// The agent of node 0 is told to measure so seldom that nothing new comes.
     Slow,
@@ -81,6 +81,17 @@ pub enum Sign {
     Below(f64),
 }
 
+/// What a query shows while all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Well {
+    /// Something.
+    Shows,
+    /// Nothing: it lists what is wrong.
+    Empty,
+    /// Something or nothing, as the agents find worth a series.
+    Either,
+}
+
 /// How a query is proven.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proof {
@@ -88,15 +99,15 @@ pub struct Proof {
     pub trouble: Trouble,
     /// Which shows so.
     pub sign: Sign,
-    /// Whether there is nothing to show while all is well.
-    pub only_when_sick: bool,
+    /// What it shows while all is well.
+    pub well: Well,
     /// Whether it needs targets that have a label `node`.
     pub needs_node: bool,
 }
 
 impl Proof {
     const fn new(trouble: Trouble, sign: Sign) -> Self {
-        Self { trouble, sign, only_when_sick: false, needs_node: false }
+        Self { trouble, sign, well: Well::Shows, needs_node: false }
     }
 
     /// Another answer.
@@ -106,7 +117,7 @@ impl Proof {
 
     /// An answer where there was none.
     pub const fn appears(trouble: Trouble) -> Self {
-        Self { only_when_sick: true, ..Self::differs(trouble) }
+        Self { well: Well::Empty, ..Self::differs(trouble) }
     }
 
     /// Fewer series.
@@ -122,6 +133,12 @@ impl Proof {
     /// Less than `limit`.
     pub const fn below(trouble: Trouble, limit: f64) -> Self {
         Self::new(trouble, Sign::Below(limit))
+    }
+
+    /// Whether or not it shows something while all is well.
+    #[must_use]
+    pub const fn either(self) -> Self {
+        Self { well: Well::Either, ..self }
     }
 
     /// Only where targets have a label `node`.

@@ -80,10 +80,10 @@ fn from_there() -> New {
 }
 
 fn each_way() -> New {
-    let description = "The two ways apart, while a path is not clear and they could be told apart. The way back is a lower \
-                       bound. A clear path carries its size both ways.";
-    let forward = query(&worst("mtuscope_path_forward_mtu_bytes"), Proof::appears(BlackHole));
-    let reverse = query(&worst("mtuscope_path_reverse_mtu_bytes"), Proof::appears(BlackHole));
+    let description = "The two ways apart, where they were told apart. The way back is a lower bound. Nothing is shown of \
+                       a path that carries its size both ways and has no series for them.";
+    let forward = query(&worst("mtuscope_path_forward_mtu_bytes"), Proof::differs(BlackHole).either());
+    let reverse = query(&worst("mtuscope_path_reverse_mtu_bytes"), Proof::differs(BlackHole).either());
     graph(
         "Each way",
         description,
