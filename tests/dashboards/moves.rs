@@ -138,7 +138,10 @@ fn two() -> Choice {
 /// Makes what happens to the first node.
 fn make<'c>(cluster: &'c Cluster, agent: &Service<'_>, trouble: Trouble) -> Result<Broken<'c>> {
     let faults = match trouble {
-        Trouble::BlackHole => vec![Fault::DropLarger { node: 1, than: Size::from(1400) }],
+        Trouble::BlackHole => vec![
+            Fault::DropLarger { node: 1, than: Size::from(1400) },
+            Fault::AnotherPod { node: 0, bytes: Size::from(1400) },
+        ],
         Trouble::NicDown => vec![Fault::LinkDown { node: 0, link: Role::Nic }],
         Trouble::Misconfigured => {
             fs::write(agent.config(), "probing: { interval: never }\n").map_err(writing)?;

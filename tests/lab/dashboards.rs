@@ -53,7 +53,7 @@ pub fn json(dashboard: &Dashboard) -> serde_json::Result<String> {
 /// The few things that a test does to the lab. All happen to node 0, or on the way between it and node 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// Packets above 1,400 bytes from and to node 1 vanish.
+    /// Packets above 1,400 bytes from and to node 1 vanish. Node 0 has a pod more, of a smaller MTU.
     BlackHole,
     /// The NIC of node 0 is down.
     NicDown,

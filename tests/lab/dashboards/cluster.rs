@@ -51,7 +51,7 @@ pub(super) fn findings_now() -> New {
     let queries = [
         of("critical", BlackHole).named("critical"),
         of("warning", Misconfigured).named("warning"),
-        of("info", Misconfigured).named("info"),
+        of("info", BlackHole).named("info"),
     ];
     stat("Findings", description, queries).words(words::zero("0")).colours(words::above(1.0, words::WARNING))
 }
@@ -148,7 +148,7 @@ fn alerts() -> New {
     let description = "Alerts of mtuscope's rules that fire, as far as this Prometheus evaluates them. Empty as well where \
                        the rule file is not loaded.";
     let rows = query(
-        "topk($rows, max by (cluster, alertname, severity, node, instance, subject) \
+        "topk($rows, max by (cluster, alertname, severity, node, instance, code, subject) \
          (ALERTS{cluster=~\"$cluster\", alertname=~\"Mtuscope.*\", alertstate=\"firing\"}))",
         Proof::appears(BlackHole),
     );
@@ -157,6 +157,7 @@ fn alerts() -> New {
         column("alertname", "Alert"),
         column("node", "Node"),
         column("instance", "Instance"),
+        column("code", "Code"),
         column("subject", "Subject"),
         column("Value", "Firing"),
     ])

@@ -154,13 +154,11 @@ fn tunnels() -> New {
 }
 
 fn links_over_time() -> New {
-    let description = "The smallest and the largest MTU of each layer. Two lines of a layer apart: nodes disagree.";
-    let of = |which: &str, proof| query(&format!("{which} by (role) (mtuscope_link_mtu_bytes{{SCOPE}})"), proof);
-    let queries = [
-        of("min", Proof::differs(Misconfigured)).named("smallest, {{role}}"),
-        of("max", Proof::fewer(Stopped)).named("largest, {{role}}"),
-    ];
-    graph("Links", description, queries)
+    let description = "The smallest MTU of each layer, and the middle one of all nodes. Two lines of a layer apart: nodes \
+                       disagree.";
+    let smallest = query("min by (role) (mtuscope_link_mtu_bytes{SCOPE})", Proof::differs(Misconfigured));
+    let middle = query(&format!("quantile by (role) (0.5, {LAYER})"), Proof::differs(Misconfigured));
+    graph("Links", description, [smallest.named("smallest, {{role}}"), middle.named("middle, {{role}}")])
 }
 
 fn paths_over_time() -> New {
