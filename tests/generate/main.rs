@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent::publish::explained::{Explained, RUNBOOK};
+use lab::dashboards;
 use probes::card::Card;
 use probes::checks::ALL;
 use probes::cluster::Matrix;
@@ -54,6 +55,14 @@ fn readme_lists_the_catalogue() {
 #[test]
 fn the_runbook_is_committed() {
     committed(RUNBOOK, &runbook::runbook(&Explained::all()));
+}
+
+#[test]
+fn the_dashboards_are_committed() {
+    for dashboard in dashboards::all() {
+        let text = dashboards::json(&dashboard).expect("its numbers are numbers");
+        committed(&format!("manifests/grafana/{}.json", dashboard.uid), &text);
+    }
 }
 
 /// The report's schema, in which each code's findings carry that code's evidence.

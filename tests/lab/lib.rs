@@ -14,12 +14,14 @@
 //! - [`browser`] looks at pages as people do.
 //! - [`monitoring`] watches agents by Prometheus and Alertmanager, and tells a webhook.
 //! - [`remedy`] follows what a finding advises.
+//! - [`dashboards`] are Grafana's dashboards as values, with what moves each of their queries.
 
 pub mod api;
 pub mod browser;
 pub mod cluster;
 pub mod container;
 pub mod control;
+pub mod dashboards;
 pub mod echo;
 pub mod error;
 pub mod family;
