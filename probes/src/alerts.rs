@@ -31,7 +31,8 @@ use crate::report::Severity;
 pub use render::{grafana, operator, prometheus, recordings};
 
 /// Where the runbook stands: its address up to the anchor. `OWNER` is to be filled in, as in README.
-pub const RUNBOOK: &str = "https://github.com/OWNER/mtuscope/blob/v0.1.0/manifests/RUNBOOK.md";
+pub const RUNBOOK: &str =
+    concat!("https://github.com/OWNER/mtuscope/blob/v", env!("CARGO_PKG_VERSION"), "/manifests/RUNBOOK.md");
 
 /// Up to so many alerts of one code are told one by one; more are one.
 pub const FEW: u32 = 3;

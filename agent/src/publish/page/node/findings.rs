@@ -4,17 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use probes::alerts::RUNBOOK;
 use probes::report::{Finding, Report, Severity};
 use serde_json::Value;
 
-use super::super::super::explained::RUNBOOK;
 use super::super::super::text::findings::{label, on_planes, show, tone};
 use super::super::shown;
 use super::table::class;
 use super::{name, sentence, time};
-
-/// Where the repository is read on the web.
-const SOURCE: &str = "https://github.com/OWNER/mtuscope/blob/main";
 
 /// Findings of one code and severity that are told in full.
 const IN_FULL: usize = 3;
@@ -133,7 +130,7 @@ fn block(report: &Report, finding: &Finding, effects: &Effects<'_>) -> Block {
         summary: sentence(&finding.summary),
         evidence: evidence(&finding.evidence),
         ways: ways(&finding.remedy),
-        runbook: format!("{SOURCE}/{RUNBOOK}#{}", finding.code),
+        runbook: format!("{RUNBOOK}#{}", finding.code),
         since: time(finding.since),
         stamp: finding.since.to_string(),
         lasted: lasted(report.generated_at.as_second() - finding.since.as_second()),
