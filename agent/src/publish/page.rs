@@ -53,7 +53,10 @@ pub const ENDPOINTS: [(&str, &str); 10] = [
     ("/report", "what is wrong here, as JSON"),
     ("/report?format=text", "the same for people"),
     ("/node", "what this node is, as JSON, for others to compare themselves with"),
-    ("/cluster", "which node reaches which with which size, as JSON; asks the peers' agents"),
+    (
+        "/cluster",
+        "which node reaches which with which size: a page where a browser asks, else JSON; asks the peers' agents",
+    ),
     ("/cluster?format=text", "the same for people"),
     ("/metrics", "for Prometheus"),
     ("/livez", "health: the agent lives"),
