@@ -82,10 +82,8 @@ fn links_and_kernel() -> Vec<Episode> {
         },
         Episode {
             family: "kernel",
-            fault: Fault::Sysctl { node: 1, key: "net/ipv4/ip_no_pmtu_disc".into(), value: "1".into() },
-            told: Told(&[
-                "MtuscopePmtuDiscoveryOff code=pmtu-discovery-off node=master-2 severity=warning subject=ip_no_pmtu_disc",
-            ]),
+            fault: Fault::Sysctl { node: 1, key: "net/ipv4/ip_forward".into(), value: "0".into() },
+            told: Told(&["MtuscopeIpForwardOff code=ip-forward-off node=master-2 severity=critical subject=ip_forward"]),
         },
     ]
 }
@@ -99,9 +97,9 @@ fn paths_and_overlay() -> Vec<Episode> {
         },
         Episode {
             family: "overlay",
-            fault: Fault::CorruptTcp { node: 1 },
+            fault: Fault::MissingFdb { node: 0, of: 1 },
             told: Told(&[
-                "MtuscopeOverlayTransferStalls code=overlay-transfer-stalls severity=critical subject=master-2",
+                "MtuscopeVtepIncomplete code=vtep-incomplete node=master-1 severity=critical subject=master-2",
             ]),
         },
     ]
