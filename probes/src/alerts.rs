@@ -1,8 +1,8 @@
 //! Recording and alerting rules, made from the catalogue: one precise page, nothing flooded.
 //!
 //! Every code that alerts is one alert name. What it says it says of the smallest thing that explains what is seen, and
-//! [`findings`] argues how that is found: a subject on a node, a node, a peer, or the cluster. [`agents`] has what is to be
-//! known of the agents themselves, [`view`] what dashboards ask of the cluster.
+//! [`findings`] argues how that is found: a subject on a node, a node, a peer, or the cluster. [`causes`] joins what two nodes
+//! find of one fault, [`agents`] has what is to be known of the agents themselves, [`view`] what dashboards ask of the cluster.
 //!
 //! # Identity
 //! An alert that changes a label resolves and pages again, so no label may change while the fault stands. A pod of a
@@ -16,6 +16,7 @@
 //! again, and is never shorter than `for`, so that a fault which changes its severity is alerted all the time.
 
 pub mod agents;
+mod causes;
 mod expression;
 pub mod findings;
 mod render;

@@ -7,7 +7,7 @@
 //! Each has an entry in the runbook, which is written from [`ALL`] as those of the codes are from the catalogue.
 
 use super::expression::{NODE, PLACE, UP, any_of, by_node, each_or_many};
-use super::findings::{NODES, OF_PEER, ON_NODE};
+use super::findings::{NODES, OF_PEER, SEEN, is_of_peer};
 use super::view::{LEAST, MOST};
 use super::{AlertRule, Group, Pace, Recording, Rule, text};
 use crate::checks::{ALL as CHECKS, Area, Look};
@@ -146,7 +146,8 @@ pub static ALL: &[Watch] = &[
         meaning: "More checks could not look for an hour than at the best time of the last six hours. What they judge is \
                   neither found nor cleared meanwhile: what was found stays, and what is new is missed.",
         quiet: "checks that never could look on this node (a right not granted, files not mounted, a CNI that has no such \
-                thing); after six hours it is no news any more",
+                thing); checks of paths and those that compare nodes, which wait for others; a node that has any finding, \
+                which may be why; after six hours it is no news any more",
         look: &[
             Look {
                 run: "curl -s 'http://NODE:9747/report?format=text'",
@@ -360,25 +361,32 @@ fn overdue(pace: Pace) -> String {
     by_node("max", "", &late)
 }
 
+/// Checks that another's silence keeps from looking: those of paths, and those that compare nodes.
+fn of_others() -> impl Iterator<Item = &'static str> {
+    let all = CHECKS.iter().filter(|check| is_of_peer(check) || check.entry.area == Area::Cluster);
+    all.map(|check| check.entry.code)
+}
+
 /// How many checks could not look, on each node.
 const NOT_CONCLUDED: &str = "node:mtuscope_check_not_concluded:count";
 
 fn concluding(_: Pace) -> [Recording; 1] {
     [Recording {
         name: NOT_CONCLUDED,
-        what: "Checks that could not look.",
-        expr: by_node("sum", "", "mtuscope_check_concluded == bool 0"),
+        what: "Checks of the node alone that could not look.",
+        expr: by_node("sum", "", &format!("mtuscope_check_concluded{{code!~\"{}\"}} == bool 0", any_of(of_others()))),
     }]
 }
 
 fn not_concluded(pace: Pace) -> String {
-    format!("{NOT_CONCLUDED} - min_over_time({NOT_CONCLUDED}[{}]) > 0", pace.minutes(360))
+    let more = format!("{NOT_CONCLUDED} - min_over_time({NOT_CONCLUDED}[{}]) > 0", pace.minutes(360));
+    format!("{more}\nunless on ({NODE}) {SEEN}")
 }
 
 fn not_sent(pace: Pace) -> String {
     let increase = |counter: &str| by_node("sum", "", &format!("increase({counter}[{}])", pace.minutes(15)));
     format!(
-        "{}\n/\n{} > 0.05\nunless on ({NODE}) {ON_NODE}",
+        "{}\n/\n{} > 0.05\nunless on ({NODE}) {SEEN}",
         increase("mtuscope_probe_errors_total{reason=\"send_failed\"}"),
         increase("mtuscope_probe_packets_sent_total")
     )

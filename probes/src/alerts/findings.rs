@@ -12,8 +12,11 @@
 //! A code about a path has two ends, and a path is blamed on the end that more such paths have in common: the peer if at
 //! least as many nodes see it as the observer sees peers, else the observer. So a dead node is one alert about that node
 //! whoever sees it; a node that has lost everybody is one alert about that node, not one for each peer; a single pair
-//! names both. More than [`FEW`] blamed ends are one alert. A peer is not blamed for what its own agent explains: then
-//! the explanation alerts.
+//! names both. A pair that both ends tell of is one alert about the code, whose text names both: no end is the one to
+//! blame, and neither is told twice. More than [`FEW`] blamed ends are one alert.
+//!
+//! Before anybody is blamed, what something on the peer or at the other end of the path explains is left out
+//! ([`causes`]): then the explanation alerts.
 //!
 //! # Holding still
 //! The counts that this is decided by are looked at over a quarter of an hour, so that an agent that restarts, or a node
@@ -23,12 +26,14 @@
 //! for. One that changes to and fro is a warning all the while and never nothing.
 
 use super::expression::{NODE, PLACE, any_of, by_node};
-use super::{AlertRule, FEW, Group, Pace, Recording, Rule, Span, text};
+use super::{AlertRule, FEW, Group, Pace, Recording, Rule, Span, causes, text};
 use crate::checks::{ALL, Alert, Entry, Registered};
 use crate::report::Severity;
 use crate::subject::Subject;
 
 /// Each active finding by node, whatever agent or job tells of it: 1 while it is critical, 0 while it is a warning.
+pub const SEEN: &str = "node:mtuscope_finding_seen:critical";
+/// The same without those that something beyond their own node explains.
 pub const ACTIVE: &str = "node:mtuscope_finding:critical";
 /// Subjects of a code on a node.
 pub const ON_NODE: &str = "node:mtuscope_finding:count";
@@ -40,6 +45,8 @@ pub const NODES: &str = "cluster:mtuscope_finding_nodes:count";
 pub const BLAMED_PEER: &str = "peer:mtuscope_finding_blamed:count";
 /// Observers that are blamed.
 pub const BLAMED_NODE: &str = "node:mtuscope_finding_blamed:count";
+/// Findings about a peer that no other node shares, and no other finding of theirs outweighs: both ends are named.
+const PAIR: &str = "node:mtuscope_finding_pair:count";
 /// How many things a code is blamed on.
 const BLAMED: &str = "cluster:mtuscope_finding_blamed:count";
 /// What is alerted: by (node, subject), node, peer as subject, or cluster.
@@ -81,8 +88,17 @@ fn recordings(pace: Pace) -> Vec<Recording> {
     let peers = any_of(of_peers());
     let window = pace.minutes(15);
     let active = "mtuscope_finding{severity=\"critical\"} or 0 * mtuscope_finding{severity=\"warning\"}";
-    let rows: [(&str, &str, String); 9] = [
-        (ACTIVE, "Active findings by node: 1 if critical, 0 if a warning.", by_node("max", "code, subject", active)),
+    let seen = Recording {
+        name: SEEN,
+        what: "Active findings by node: 1 if critical, 0 if a warning.",
+        expr: by_node("max", "code, subject", active),
+    };
+    let rows: [(&str, &str, String); 10] = [
+        (
+            ACTIVE,
+            "Those of them that nothing beyond their node explains.",
+            format!("{SEEN} unless {}", causes::EXPLAINED),
+        ),
         (ON_NODE, "Subjects of each code on each node.", format!("count by ({NODE}, code) ({ACTIVE})")),
         (
             OF_PEER,
@@ -108,10 +124,12 @@ fn recordings(pace: Pace) -> Vec<Recording> {
                  or {NODES} unless on ({PLACE}, code) {OF_PEER}"
             ),
         ),
+        (PAIR, "Findings of one node about one peer.", pairs(window)),
         (TOLD, "What is alerted, and how many it stands for.", told(window)),
         (TOLD_CRITICAL, "The same: 1 if critical, 0 if a warning.", critical()),
     ];
-    rows.map(|(name, what, expr)| Recording { name, what, expr }).into()
+    let rows = rows.map(|(name, what, expr)| Recording { name, what, expr });
+    [seen].into_iter().chain(causes::recordings(pace)).chain(rows).collect()
 }
 
 /// Findings about peers whose peer end compares so with the observer's end.
@@ -128,11 +146,22 @@ fn as_node() -> String {
     format!("label_replace({BLAMED_PEER}, \"node\", \"$1\", \"subject\", \"(.+)\")")
 }
 
+/// Blamed peers that one node sees.
+fn alone(window: Span) -> String {
+    format!("({BLAMED_PEER} and max_over_time({OF_PEER}[{window}]) == 1)")
+}
+
+fn pairs(window: Span) -> String {
+    format!("1 + 0 * ({ACTIVE} and on ({PLACE}, code, subject) {})", alone(window))
+}
+
 fn told(window: Span) -> String {
     let shared = any_of(SHARED);
     let of_nodes = |series: &str| format!("{series} unless on ({PLACE}, code) {OF_PEER}");
     let crowded = format!("avg_over_time({ON_NODE}[{window}]) > {FEW}");
-    let alone = format!("({BLAMED_PEER} and max_over_time({OF_PEER}[{window}]) == 1)");
+    let alone = alone(window);
+    let other_end =
+        format!("on ({NODE}, code, subject) {}", causes::swapped(&format!("max_over_time({PAIR}[{window}])")));
     let many = format!(
         "(avg_over_time({BLAMED}[{window}]) > {FEW}\
          \n    or avg_over_time({BLAMED}{{code=~\"{shared}\"}}[{window}]) > 1)"
@@ -141,7 +170,8 @@ fn told(window: Span) -> String {
         "(\
          \n  1 + 0 * ({} unless on ({NODE}, code) {crowded})\
          \n  or {} and {crowded}\
-         \n  or 1 + 0 * ({ACTIVE} and on ({PLACE}, code, subject) {alone})\
+         \n  or {PAIR} unless {other_end}\
+         \n  or count by ({PLACE}, code) (count by ({NODE}, code) ({PAIR} and {other_end}))\
          \n  or {OF_PEER} and {BLAMED_PEER} unless {alone}\
          \n  or {ON_NODE} and {BLAMED_NODE}\
          \n) unless on ({PLACE}, code) {many}\
@@ -201,34 +231,13 @@ fn expression(check: &Registered, severity: Severity, changes: bool, hold: Span)
     expr
 }
 
-/// Minutes that an explanation may take to alert: what it leaves out is not heard of before.
-const SOON: u32 = 5;
-
-/// Whether the explanation alerts, and about as soon.
-fn is_heard(cause: &Entry, of: &Entry) -> bool {
-    match (cause.alert, of.alert) {
-        (Alert::Named { minutes, .. }, Alert::Named { minutes: own, .. }) => minutes <= own.max(SOON),
-        _ => false,
-    }
-}
-
-/// What leaves out peers whose own agents, or others' findings about them, explain it.
+/// What leaves out peers that others' findings about them explain, whoever has those.
 fn explained(entry: &Entry) -> String {
-    let causes = |of_peer: bool| {
-        let all = ALL.iter().filter(move |cause| is_of_peer(cause) == of_peer);
-        let causes = all.filter(|cause| cause.entry.silences.contains(&entry.code) && is_heard(cause.entry, entry));
-        any_of(causes.map(|cause| cause.entry.code).filter(|code| !entry.silences.contains(code)))
-    };
-    let mut text = String::new();
-    let (own, others) = (causes(false), causes(true));
-    if !own.is_empty() {
-        let cause = format!("{ACTIVE}{{code=~\"{own}\"}} == 1");
-        text.push_str(&format!(
-            "\nunless on ({PLACE}, subject) label_replace({cause}, \"subject\", \"$1\", \"node\", \"(.+)\")"
-        ));
+    let all = ALL.iter().filter(|cause| is_of_peer(cause));
+    let causes = all.filter(|cause| cause.entry.silences.contains(&entry.code) && causes::is_heard(cause.entry, entry));
+    let others = any_of(causes.map(|cause| cause.entry.code).filter(|code| !entry.silences.contains(code)));
+    if others.is_empty() {
+        return String::new();
     }
-    if !others.is_empty() {
-        text.push_str(&format!("\nunless on ({PLACE}, subject) {TOLD}{{code=~\"{others}\",node=\"\",subject!=\"\"}}"));
-    }
-    text
+    format!("\nunless on ({PLACE}, subject) {TOLD}{{code=~\"{others}\",node=\"\",subject!=\"\"}}")
 }

@@ -115,7 +115,7 @@ impl Check for CalicoMtuAutodetectedWrong {
             PodMtuMixed::ENTRY.code,
         ],
         confirm: Confirm::AtOnce,
-        alert: Alert::Named { name: "MtuscopeCalicoMtuAutodetectedWrong", minutes: 15 },
+        alert: Alert::Named { name: "MtuscopeCalicoMtuAutodetectedWrong", minutes: 5 },
     };
     type Evidence = Evidence;
 
