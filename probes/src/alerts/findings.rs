@@ -67,6 +67,11 @@ pub fn is_of_peer(check: &Registered) -> bool {
     matches!(check.example().subject, Subject::Path { .. })
 }
 
+/// Whether a code is about one thing that every node sees.
+pub fn is_shared(check: &Registered) -> bool {
+    SHARED.contains(&check.entry.code)
+}
+
 /// Rules about findings.
 pub fn group(pace: Pace) -> Group {
     let mut rules: Vec<Rule> = recordings(pace).into_iter().map(Rule::Recording).collect();

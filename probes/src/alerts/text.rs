@@ -4,7 +4,7 @@
 //! alert's labels are queried when the text is made; who cannot do that (Grafana) gets the text without those lines.
 //! `if` stands where `and` and `or` would be shorter: they fail on a label that is not there in Grafana.
 
-use super::findings::{ACTIVE, BLAMED_NODE, BLAMED_PEER, ON_NODE, is_of_peer};
+use super::findings::{ACTIVE, BLAMED_NODE, BLAMED_PEER, ON_NODE, is_of_peer, is_shared};
 use crate::checks::Registered;
 use crate::subject::Subject;
 
@@ -31,7 +31,12 @@ pub(super) fn summary(check: &Registered) -> String {
         let both = format!("{{{{ $labels.node }}}}: {title} ({{{{ $labels.subject }}}})");
         (both.clone(), both, format!("{{{{ $labels.node }}}}: {title} ({{{{ $value }}}} {what})"))
     };
-    by_labels(&both, &subject, &node, &format!("{{{{ $value }}}} nodes: {title}"))
+    let many = if is_shared(check) {
+        format!("{title} (told by {{{{ $value }}}} nodes)")
+    } else {
+        format!("{{{{ $value }}}} nodes: {title}")
+    };
+    by_labels(&both, &subject, &node, &many)
 }
 
 /// What it means, the values, and what to do first.
@@ -52,7 +57,7 @@ pub(super) fn description(check: &Registered, queries: bool) -> String {
 fn names(check: &Registered) -> String {
     let code = check.entry.code;
     let subjects = listed("Of: ", &series(ACTIVE, code, &["node"]), "subject");
-    let nodes = listed("On: ", &series(ON_NODE, code, &[]), "node");
+    let nodes = listed(if is_shared(check) { "Told by: " } else { "On: " }, &series(ON_NODE, code, &[]), "node");
     if is_of_peer(check) {
         let seen = listed("Seen by: ", &series(ACTIVE, code, &["subject"]), "node");
         by_labels("", &seen, &subjects, &format!("{}{nodes}", blamed(code)))

@@ -129,7 +129,7 @@ impl Check for DeclaredMtuDiffers {
             "another size than was declared, or new pods will not fit",
             "and packets of that size vanish, or pods are cut off from it",
         ],
-        title: "MTU differs from what is declared",
+        title: "MTU is not as declared, or the declared one does not fit",
         meaning: "A link, a tunnel, a route or pods have another MTU than somebody wrote down that they are to have: the \
                   operator, the CNI file, Calico or Flannel. Nodes that differ lose each other's full packets, and what \
                   was sized by the declared value does not fit.",
