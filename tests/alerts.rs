@@ -83,7 +83,9 @@ fn links_and_kernel() -> Vec<Episode> {
         Episode {
             family: "kernel",
             fault: Fault::Sysctl { node: 1, key: "net/ipv4/ip_forward".into(), value: "0".into() },
-            told: Told(&["MtuscopeIpForwardOff code=ip-forward-off node=master-2 severity=critical subject=ip_forward"]),
+            told: Told(&[
+                "MtuscopeIpForwardOff code=ip-forward-off node=master-2 severity=critical subject=ip_forward",
+            ]),
         },
     ]
 }
