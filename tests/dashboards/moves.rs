@@ -244,23 +244,24 @@ fn moved<T>(asks: Asks<'_>, trouble: Trouble, make: impl FnOnce() -> Result<T>) 
 fn still(asks: Asks<'_>, trouble: Trouble, all: &[Asked]) -> Result<Vec<Answer>> {
     const APART: Duration = Duration::from_millis(1200);
     let mut last: Option<(Instant, Vec<Answer>)> = None;
+    let mut moving = String::from("one look");
     wait::until(&format!("queries to stand still before {trouble:?}"), || {
         if let Some((at, _)) = &last
             && at.elapsed() < APART
         {
-            return Ok(Look::NotYet("it is too early".into()));
+            return Ok(Look::NotYet(moving.clone()));
         }
         let now: Vec<_> = all.iter().map(|asked| asked.ask(asks)).collect::<Result<_>>()?;
         let Some((_, before)) = last.replace((Instant::now(), now.clone())) else {
-            return Ok(Look::NotYet("one look".into()));
+            return Ok(Look::NotYet(moving.clone()));
         };
-        let moving: String = all
+        moving = all
             .iter()
             .zip(before.iter().zip(&now))
             .filter(|(asked, (before, now))| !stands(asked.proof, before, now))
             .map(|(asked, (before, now))| format!("\n{}: {before:?} then {now:?}", asked.name))
             .collect();
-        Ok(if moving.is_empty() { Look::There(now) } else { Look::NotYet(moving) })
+        Ok(if moving.is_empty() { Look::There(now) } else { Look::NotYet(moving.clone()) })
     })
 }
 
