@@ -35,6 +35,12 @@ pub(in crate::publish) fn worst(report: &Report, codes: &[&str]) -> Option<Tone>
 
 /// Every loud finding, worst first.
 pub(super) fn loud(report: &Report, style: Style) -> String {
+    let blocks: Vec<String> = by_kind(report).iter().flat_map(|kind| blocks(report, kind, style)).collect();
+    blocks.join("\n")
+}
+
+/// The loud findings of each code and severity, worst first.
+pub(in crate::publish) fn by_kind(report: &Report) -> Vec<Vec<&Finding>> {
     let mut kinds: Vec<Vec<&Finding>> = Vec::new();
     for finding in report.findings.iter().filter(|finding| finding.silenced_by.is_none()) {
         let kind = |finding: &Finding| (finding.severity, finding.code);
@@ -44,8 +50,7 @@ pub(super) fn loud(report: &Report, style: Style) -> String {
         }
     }
     kinds.sort_by_key(|kind| std::cmp::Reverse(kind[0].severity));
-    let blocks: Vec<String> = kinds.iter().flat_map(|kind| blocks(report, kind, style)).collect();
-    blocks.join("\n")
+    kinds
 }
 
 /// The findings of one code and severity.

@@ -8,7 +8,7 @@ use probes::alerts::RUNBOOK;
 use probes::report::{Finding, Report, Severity};
 use serde_json::Value;
 
-use super::super::super::text::findings::{label, on_planes, show, tone};
+use super::super::super::text::findings::{by_kind, label, on_planes, show, tone};
 use super::super::shown;
 use super::table::class;
 use super::{name, sentence, time};
@@ -84,17 +84,9 @@ pub(super) struct Blind {
 
 /// The loud findings, worst first, and how many are neither told nor named.
 pub(super) fn kinds(report: &Report) -> (Vec<Kind>, usize) {
-    let mut kinds: Vec<Vec<&Finding>> = Vec::new();
-    for finding in report.findings.iter().filter(|finding| finding.silenced_by.is_none()) {
-        let kind = |finding: &Finding| (finding.severity, finding.code);
-        match kinds.iter_mut().find(|known| kind(known[0]) == kind(finding)) {
-            Some(known) => known.push(finding),
-            None => kinds.push(vec![finding]),
-        }
-    }
-    kinds.sort_by_key(|kind| std::cmp::Reverse(kind[0].severity));
     let effects = Effects::new(report);
     let (mut left, mut untold) = (ALL_IN_FULL, 0);
+    let kinds = by_kind(report);
     let kinds = kinds.iter().map(|of| {
         let full = of.len().min(IN_FULL).min(left);
         left -= full;
