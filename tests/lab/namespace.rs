@@ -159,12 +159,9 @@ impl Namespace {
             .map_err(|errno| Error::new(format!("entering the namespace `{}`", self.name), errno))
     }
 
-    /// A command that will run inside.
+    /// A command that will run inside, started from wherever.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command.env("PATH", search_path()).stdin(Stdio::null());
-        // Ctrl-C is for whoever runs the lab: an `ip` that it ended half-way could not be healed.
-        command.process_group(0);
+        let mut command = command(program);
         let file = self.file.as_raw_fd();
         let enter = move || {
             // SAFETY: the call takes no pointer, and the descriptor is open: the child is a copy of this process,
@@ -189,8 +186,7 @@ impl Namespace {
         let arguments: Vec<&str> = arguments.into_iter().collect();
         let doing = format!("`{program} {}` in {}", arguments.join(" "), self.name);
         notes::add(&self.name, || format!("{program} {}", arguments.join(" ")));
-        let output = self.command(program).args(arguments).output().map_err(|error| not_started(&doing, error))?;
-        said(&doing, output)
+        self.finish(&doing, command(found(program)).args(arguments), "")
     }
 
     /// Runs a program inside, each word of `line` one argument.
@@ -212,13 +208,20 @@ impl Namespace {
         }
         let doing = format!("`{program} {}` in {} with\n{lines}", arguments.join(" "), self.name);
         notes::add(&self.name, || notes::fed(program, lines));
-        let mut command = self.command(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| not_started(&doing, error))?;
-        // A program that fails early closes its end; its status and words say more than the broken pipe does.
-        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(lines.as_bytes()));
-        let output = child.wait_with_output().map_err(|error| Error::new(doing.clone(), error))?;
-        said(&doing, output).map(drop)
+        self.finish(&doing, command(found(program)).args(arguments).stdin(Stdio::piped()), lines).map(drop)
+    }
+
+    /// Starts a program from a thread that is inside, and waits for it. One that enters by itself ([`Self::command`]) begins
+    /// as a copy of this process, which is large, and a lab starts hundreds.
+    fn finish(&self, doing: &str, command: &mut Command, input: &str) -> Result<String> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = self.inside(|| {
+            let mut child = command.spawn().map_err(|error| not_started(doing, error))?;
+            // A program that fails early closes its end; its status and words say more than the broken pipe does.
+            let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+            child.wait_with_output().map_err(|error| Error::new(doing, error))
+        })??;
+        said(doing, output)
     }
 
     /// Sets a kernel setting, named by its path below `/proc/sys`.
@@ -247,6 +250,19 @@ pub fn find(program: &str) -> Option<PathBuf> {
     let path = search_path();
     let mut places = std::env::split_paths(&path).map(|place| place.join(program));
     places.find(|place| place.is_file())
+}
+
+/// A program by its path. To search another path than its own, the standard library would begin with a copy, too.
+fn found(program: &str) -> PathBuf {
+    find(program).unwrap_or_else(|| program.into())
+}
+
+fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", search_path()).stdin(Stdio::null());
+    // Ctrl-C is for whoever runs the lab: an `ip` that it ended half-way could not be healed.
+    command.process_group(0);
+    command
 }
 
 fn search_path() -> String {
