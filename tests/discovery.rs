@@ -25,6 +25,7 @@ use lab::report::{Path, Report};
 use lab::service::{self, Service};
 use lab::wait::{self, Look};
 use lab::{Error, Result};
+use probes::peers::announced::pace;
 use serde_json::Value;
 
 /// Two networks: the API has the nodes' management addresses.
@@ -366,7 +367,7 @@ fn found_alone(report: &Report) -> bool {
 }
 
 fn until_heard(agent: &Service<'_>) -> Result<()> {
-    wait::until("the API to be heard again", || {
+    wait::until_after(pace::MOST, "the API to be heard again", || {
         let text = agent.get("/metrics", "*/*")?.body;
         let heard = text.lines().any(|line| line == r#"mtuscope_source_success{source="kubernetes"} 1"#);
         Ok(if heard { Look::There(()) } else { Look::NotYet(text) })
@@ -375,7 +376,7 @@ fn until_heard(agent: &Service<'_>) -> Result<()> {
 
 /// Waits until it has logged all of this.
 fn says(agent: &Service<'_>, words: &[&str]) -> Result<()> {
-    wait::until(&format!("the agent to say {words:?}"), || {
+    wait::until_after(pace::MOST, &format!("the agent to say {words:?}"), || {
         let log = agent.log()?;
         Ok(if words.iter().all(|word| log.contains(word)) { Look::There(()) } else { Look::NotYet(log) })
     })
@@ -402,6 +403,6 @@ fn lonely_start() -> Result<()> {
     assert!(report.is_well(), "{report}");
     control.api.always(None);
     let wanted = seen_from_node(&cluster, &[1, 2, 3])?;
-    agent.until("every node by its name", |report| rows(report) == wanted)?;
-    Ok(())
+    until_heard(&agent)?;
+    agent.until("every node by its name", |report| rows(report) == wanted).map(drop)
 }

@@ -155,11 +155,16 @@ impl<'c> Service<'c> {
     /// # Errors
     /// If it does not answer, or not with a report.
     pub fn report(&self) -> Result<Report> {
+        Report::parse(&self.written()?)
+    }
+
+    /// The same as it is written.
+    fn written(&self) -> Result<String> {
         let response = self.get("/report", "application/json")?;
         if response.status != 200 {
             return Err(Error::new("asking for /report", format!("{} {}", response.status, response.body)));
         }
-        Report::parse(&response.body)
+        Ok(response.body)
     }
 
     /// Looks at its reports until one satisfies `there`.
@@ -167,10 +172,21 @@ impl<'c> Service<'c> {
     /// # Errors
     /// If none does in time: the last report and what the agent logged.
     pub fn until(&mut self, what: &str, mut there: impl FnMut(&Report) -> bool) -> Result<Report> {
+        // It is looked at several times a round; to read and validate it again each time would cost more than all else.
+        let mut last: Option<(String, Report)> = None;
         let seen = wait::until(what, || {
             self.check_alive()?;
-            let report = self.report()?;
-            Ok(if there(&report) { Look::There(report) } else { Look::NotYet(report.to_string()) })
+            let written = self.written()?;
+            let report = match last.take() {
+                Some((known, report)) if known == written => report,
+                _ => Report::parse(&written)?,
+            };
+            if there(&report) {
+                return Ok(Look::There(report));
+            }
+            let said = report.to_string();
+            last = Some((written, report));
+            Ok(Look::NotYet(said))
         });
         seen.map_err(|error| self.with_log(error))
     }

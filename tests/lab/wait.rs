@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub const DEADLINE: Duration = Duration::from_secs(40);
 
 /// Pause between two looks. It is no part of any verdict.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What one look showed.
 #[derive(Debug)]
@@ -27,17 +27,29 @@ pub enum Look<T> {
 ///
 /// # Errors
 /// If it does not hold within [`DEADLINE`], with what was seen last, or at once if a look fails.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Look<T>>) -> Result<T> {
+pub fn until<T>(what: &str, look: impl FnMut() -> Result<Look<T>>) -> Result<T> {
+    within(DEADLINE, what, look)
+}
+
+/// The same for what may rightly take as long as `pause` by itself.
+///
+/// # Errors
+/// As [`until`].
+pub fn until_after<T>(pause: Duration, what: &str, look: impl FnMut() -> Result<Look<T>>) -> Result<T> {
+    within(pause + DEADLINE, what, look)
+}
+
+fn within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<Look<T>>) -> Result<T> {
     let started = Instant::now();
     loop {
         let seen = match look()? {
             Look::There(value) => return Ok(value),
             Look::NotYet(seen) => seen,
         };
-        if started.elapsed() > DEADLINE {
+        if started.elapsed() > deadline {
             return Err(Error::new(
                 format!("waiting for {what}"),
-                format!("not within {DEADLINE:?}; last seen: {seen}"),
+                format!("not within {deadline:?}; last seen: {seen}"),
             ));
         }
         thread::sleep(PAUSE);
