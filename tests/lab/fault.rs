@@ -522,7 +522,7 @@ impl Fault {
     pub fn make<'c>(&self, cluster: &'c Cluster) -> Result<Broken<'c>> {
         let names = cluster.recipe.sizes();
         let made = match self {
-            Self::LinkDown { node, link } => link::down(cluster.host(*node), cluster.link(*link)?),
+            Self::LinkDown { node, link } => link::down_on(cluster, *node, cluster.link(*link)?),
             Self::PortDown { node } => link::port_down(cluster, *node),
             Self::Mtu { node, link: Role::Pod, bytes } => pod::mtu(cluster, *node, bytes.on(&names)?),
             Self::PodEndMtu { node, bytes } => pod::end_mtu(cluster, *node, bytes.on(&names)?),

@@ -1,6 +1,6 @@
 //! Links: down, or of another MTU.
 
-use super::Broken;
+use super::{Broken, vip};
 use crate::cluster::{Cluster, programmed};
 use crate::family::Family;
 use crate::namespace::Namespace;
@@ -20,10 +20,17 @@ pub(super) fn down<'c>(namespace: &'c Namespace, link: &str) -> Result<Broken<'c
     }))
 }
 
-/// Takes down the switch's port that a node hangs on.
+/// Takes a node's link down. Packets may go another way meanwhile, and the kernel learns how much that carries; healing
+/// lets it forget that, too.
+pub(super) fn down_on<'c>(cluster: &'c Cluster, node: usize, link: &str) -> Result<Broken<'c>> {
+    let host = cluster.host(node);
+    Ok(Broken::until(move || programmed::forget_exceptions(host)).and(down(host, link)?))
+}
+
+/// Takes down the switch's port that a node hangs on. What it cannot keep then another node takes over.
 pub(super) fn port_down(cluster: &Cluster, node: usize) -> Result<Broken<'_>> {
     let (namespace, port) = cluster.port(node);
-    down(namespace, &port)
+    Ok(down(namespace, &port)?.and(vip::taken_over(cluster, node)?))
 }
 
 /// What the kernel forgets with a link, to be fed to `ip -batch`.

@@ -21,6 +21,15 @@ pub(super) fn on<'c>(cluster: &'c Cluster, nodes: &[usize]) -> Result<Broken<'c>
     }))
 }
 
+/// A node is cut off. Where it had the address, the election gives it to another: a take-over that fails is a fault of its own.
+pub(super) fn taken_over(cluster: &Cluster, from: usize) -> Result<Broken<'_>> {
+    let recipe = &cluster.recipe;
+    let next = (0..recipe.nodes.len()).find(|&node| node != from && recipe.is_control_plane(node));
+    let (true, Some(next)) = (recipe.vip_leader() == Some(from), next) else { return Ok(Broken::default()) };
+    set(cluster, next, true)?;
+    Ok(Broken::until(move || set(cluster, next, false)))
+}
+
 fn set(cluster: &Cluster, node: usize, there: bool) -> Result<()> {
     let Some(vip) = cluster.recipe.vip() else { return Ok(()) };
     let (address, link) = (format!("{vip}/32"), cluster.link(Role::Lower)?);
