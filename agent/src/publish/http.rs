@@ -21,6 +21,7 @@ pub(crate) mod cluster;
 mod credentials;
 mod crowd;
 mod document;
+mod early;
 mod home;
 mod kept;
 mod pages;

@@ -29,7 +29,8 @@ use tokio::time::Instant;
 
 use super::Site;
 use super::document::{Document, HTML, guard};
-use super::pages::{NOT_READY, accept, body, latest, plain};
+use super::early;
+use super::pages::{accept, body, latest, plain};
 use crate::io::cluster::{self, Plan};
 use crate::publish::page::cluster as page;
 use crate::publish::text::{self, Style};
@@ -89,7 +90,9 @@ async fn answer(State(desk): State<Arc<Desk>>, uri: Uri, headers: HeaderMap) -> 
 }
 
 async fn picture(desk: &Arc<Desk>, form: Form, headers: &HeaderMap) -> Response {
-    let Some(mut drawing) = desk.drawing() else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
+    let Some(mut drawing) = desk.drawing() else {
+        return if form == Form::Html { early::page(PATH, desk.is_tls()) } else { early::answer() };
+    };
     let drawn = drawing.wait_for(Option::is_some).await.ok().and_then(|drawn| drawn.clone());
     let Some(drawn) = drawn else { return plain(StatusCode::INTERNAL_SERVER_ERROR, NOT_DRAWN) };
     let age = drawn.at.elapsed();
@@ -112,7 +115,7 @@ fn permit_form(response: &mut Response) {
 }
 
 async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Response {
-    let Some(published) = latest(&desk.site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
+    let Some(published) = latest(&desk.site) else { return early::page(PATH, desk.is_tls()) };
     let known = known(&published);
     let others: Vec<&str> = known.iter().map(String::as_str).collect();
     let refused = |status, why: &str| desk.refusal(status, page::no_pair(why, &names[0], &names[1], &others));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use probes::report::{Published, Report};
@@ -21,12 +21,10 @@ use tokio::time::Instant;
 use super::super::exposition::quality;
 use super::super::page::{self, ENDPOINTS, node, trail::Trail};
 use super::Site;
-use super::document::{Document, HTML, TEXT, guard};
+use super::document::{Document, HTML, TEXT};
+use super::early;
 use super::kept::Kept;
-use super::pages::{accept, body, format, latest, plain};
-
-/// Seconds after which somebody comes again who was too early.
-const SOON: u64 = 3;
+use super::pages::{accept, format, latest, plain};
 
 /// Seconds between two looks of one page: no more often than a reader can follow, and often enough to be believed.
 const LOOKS: std::ops::RangeInclusive<u64> = 2..=60;
@@ -112,21 +110,12 @@ async fn index(State(home): State<Arc<Home>>, uri: Uri, headers: HeaderMap) -> R
     }
     let written = match latest(&home.site) {
         Some(published) => home.page(&published).map(|document| document.answer(&headers, tls)),
-        None => node::first(SOON).map(|text| too_early(text, tls)),
+        None => return early::page("/", tls),
     };
     written.unwrap_or_else(|error| {
         tracing::error!(%error, "the page could not be written");
         plain(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown; /report?format=text says the same\n")
     })
-}
-
-fn too_early(text: String, tls: bool) -> Response {
-    let mut response = body(StatusCode::SERVICE_UNAVAILABLE, HTML, text);
-    let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from(SOON));
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    guard(headers, tls);
-    response
 }
 
 /// Whether the client wants the page: by `format`, else by what it accepts. `None` if `format` names nothing.

@@ -17,9 +17,7 @@ use super::super::exposition::{Format, quality};
 use super::super::metrics::{self, Scrape, process::Process};
 use super::super::text::{self, Style};
 use super::kept::Kept;
-use super::{Bounds, Site, cluster, home, transfers};
-
-pub(super) const NOT_READY: &str = "the first round is not finished yet; try again in a few seconds\n";
+use super::{Bounds, Site, cluster, early, home, transfers};
 
 /// What tells only whether the agent is well; nobody has to say who they are.
 pub(super) const HEALTH: [&str; 5] = ["/livez", "/healthz", "/-/healthy", "/readyz", "/-/ready"];
@@ -76,7 +74,7 @@ pub(super) fn latest(site: &Site) -> Option<Arc<Published>> {
 async fn ready(State(site): State<Arc<Site>>) -> Response {
     match latest(&site) {
         Some(_) => plain(StatusCode::OK, "ok\n"),
-        None => plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY),
+        None => early::answer(),
     }
 }
 
@@ -97,7 +95,7 @@ async fn report(
     let Some(as_text) = wants_text(&uri, accept(&headers)) else {
         return plain(StatusCode::BAD_REQUEST, "format must be json or text\n");
     };
-    let Some(published) = latest(&site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
+    let Some(published) = latest(&site) else { return early::answer() };
     if as_text {
         let write = |report: &Report| Ok::<_, Infallible>(text::report(report, Style::default()).into());
         let Ok(text) = written.text.of(&published.report, write);
@@ -107,7 +105,7 @@ async fn report(
 }
 
 async fn node(State(site): State<Arc<Site>>, Extension(written): Extension<Arc<Written>>) -> Response {
-    let Some(published) = latest(&site) else { return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY) };
+    let Some(published) = latest(&site) else { return early::answer() };
     json(written.card.of(&published.card, pretty))
 }
 

@@ -112,7 +112,7 @@ fn before_the_first_round_it_lives_and_is_not_ready() {
         let answer = request(&server, "GET", path, "");
         assert_eq!(status(&answer), wanted, "{path}: {answer}");
     }
-    assert!(request(&server, "GET", "/report", "").ends_with(pages::NOT_READY));
+    assert!(request(&server, "GET", "/report", "").ends_with("try again in a few seconds\n"));
     server.publish.send_replace(Some(Arc::new(example::published())));
     for path in ["/readyz", "/-/ready", "/report", "/node"] {
         assert_eq!(status(&request(&server, "GET", path, "")), "200", "{path}");

@@ -26,7 +26,8 @@ use probes::units::Mono;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::pages::{NOT_READY, body, plain};
+use super::early;
+use super::pages::{body, plain};
 
 /// What is given at a time.
 static ZEROS: [u8; 4096] = [0; 4096];
@@ -107,7 +108,7 @@ enum Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let (status, why, again) = match self {
-            Self::NotReady => return plain(StatusCode::SERVICE_UNAVAILABLE, NOT_READY),
+            Self::NotReady => return early::answer(),
             Self::Body(status, why) => (status, why, None),
             Self::Turned(turned, from) => turned_away(turned, from),
         };

@@ -86,12 +86,12 @@ pub(crate) fn page(report: &Report, trail: &Trail, refresh: u64, overdue: bool) 
     .render()
 }
 
-/// What is shown while there is nothing to show.
+/// What is shown at `here` while there is nothing to show.
 ///
 /// # Errors
 /// As [`page`].
-pub(crate) fn first(refresh: u64) -> Result<String, askama::Error> {
-    First { refresh, here: "/" }.render()
+pub(crate) fn first(refresh: u64, here: &'static str) -> Result<String, askama::Error> {
+    First { refresh, here }.render()
 }
 
 fn name(text: &str) -> String {

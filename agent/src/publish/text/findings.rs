@@ -162,18 +162,45 @@ pub(in crate::publish) fn show(value: &Value) -> String {
     }
 }
 
-/// What could not be judged; codes with one reason share a line.
-pub(super) fn not_concluded(report: &Report, style: Style) -> String {
-    if report.not_concluded.is_empty() {
-        return String::new();
-    }
+/// What could not be judged, by the codes that have the same reasons.
+pub(in crate::publish) struct Unjudged<'r> {
+    pub(in crate::publish) codes: Vec<&'r str>,
+    pub(in crate::publish) reasons: Vec<&'r str>,
+}
+
+/// What could not be judged. Codes with one reason stand together, and so do the reasons of one code, of which a large
+/// cluster may have one for each peer.
+pub(in crate::publish) fn unjudged(report: &Report) -> Vec<Unjudged<'_>> {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in &report.not_concluded {
         reasons.entry(&entry.reason).or_default().push(entry.code);
     }
-    let mut text = style.heading("NOT CONCLUDED", "could not look: not the same as fine");
+    let mut all: Vec<Unjudged> = Vec::new();
     for (reason, codes) in reasons {
-        text.push_str(&style.wrap("  ", &format!("{}: {}", codes.join(", "), clean(reason))));
+        match all.iter_mut().find(|known| known.codes == codes) {
+            Some(known) => known.reasons.push(reason),
+            None => all.push(Unjudged { codes, reasons: vec![reason] }),
+        }
+    }
+    all
+}
+
+/// Reasons of one code that are told.
+const ALIKE: usize = 3;
+
+pub(super) fn not_concluded(report: &Report, style: Style) -> String {
+    if report.not_concluded.is_empty() {
+        return String::new();
+    }
+    let mut text = style.heading("NOT CONCLUDED", "could not look: not the same as fine");
+    for Unjudged { codes, reasons } in unjudged(report) {
+        let codes = codes.join(", ");
+        for reason in reasons.iter().take(ALIKE) {
+            text.push_str(&style.wrap("  ", &format!("{codes}: {}", clean(reason))));
+        }
+        if let more @ 1.. = reasons.len().saturating_sub(ALIKE) {
+            text.push_str(&style.wrap("  ", &format!("{codes}: {more} more like these; JSON has them")));
+        }
     }
     text
 }
@@ -187,6 +214,26 @@ mod tests {
 
     use super::super::super::example;
     use super::*;
+
+    #[test]
+    fn many_reasons_of_one_code_are_three_and_a_number() {
+        let mut report = (*example::published().report).clone();
+        let told = |code, reason: String| probes::report::NotConcluded { code, reason };
+        report.not_concluded = (0..5).map(|n| told("path-ecmp-mtu", format!("p{n}"))).collect();
+        report.not_concluded.push(told("path-lossy", "p1".into()));
+        let text = not_concluded(&report, Style::default());
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("path")).collect();
+        assert_eq!(
+            lines,
+            [
+                "path-ecmp-mtu: p0",
+                "path-ecmp-mtu: p2",
+                "path-ecmp-mtu: p3",
+                "path-ecmp-mtu: 1 more like these; JSON has them",
+                "path-ecmp-mtu, path-lossy: p1"
+            ]
+        );
+    }
 
     #[test]
     fn evidence_reads_as_words() {

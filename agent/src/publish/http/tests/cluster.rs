@@ -41,7 +41,15 @@ fn with_peer(port: u16) -> Running {
 
 #[test]
 fn there_is_no_picture_before_the_first_round() {
-    assert_eq!(status(&request(&start(Bounds::default()), "GET", "/cluster", "")), "503");
+    let server = start(Bounds::default());
+    let data = request(&server, "GET", "/cluster", "");
+    assert_eq!((status(&data), data.contains("<html")), ("503", false), "{data}");
+    for path in ["/cluster", "/cluster?from=a&to=b"] {
+        let page = request(&server, "GET", path, "Accept: text/html\r\n");
+        assert_eq!((status(&page), page.contains("the first round is not finished")), ("503", true), "{page}");
+        let comes_again = page.contains("http-equiv=\"refresh\"") && page.to_lowercase().contains("retry-after: 3\r\n");
+        assert!(comes_again && page.contains("<a href=\"/cluster\" aria-current=\"page\">"), "{page}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use probes::alerts::RUNBOOK;
 use probes::report::{Finding, Report, Severity};
 use serde_json::Value;
 
-use super::super::super::text::findings::{by_kind, label, on_planes, show, tone};
+use super::super::super::text::findings::{Unjudged, by_kind, label, on_planes, show, tone, unjudged};
 use super::super::shown;
 use super::table::class;
 use super::{name, sentence, time};
@@ -76,10 +76,12 @@ pub(super) struct Step {
     pub(super) commands: Vec<String>,
 }
 
-/// A reason why something could not be concluded, and the codes that it holds for.
+/// Why something could not be concluded: the codes, a reason, others like it, and how many more.
 pub(super) struct Blind {
     pub(super) codes: String,
     pub(super) reason: String,
+    pub(super) others: Vec<String>,
+    pub(super) more: usize,
 }
 
 /// The loud findings, worst first, and how many are neither told nor named.
@@ -240,15 +242,19 @@ fn id(finding: &Finding) -> String {
     format!("{} {}", finding.code, finding.subject)
 }
 
-/// What could not be judged, codes with one reason together, and how many reasons are left out.
+/// What could not be judged, and for how many codes that is not said.
 pub(super) fn blind(report: &Report) -> (Vec<Blind>, usize) {
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for entry in &report.not_concluded {
-        reasons.entry(&entry.reason).or_default().push(entry.code);
-    }
-    let shown = |(reason, codes): (&str, Vec<&str>)| Blind { codes: codes.join(", "), reason: sentence(reason) };
-    let more = reasons.len().saturating_sub(NAMED);
-    (reasons.into_iter().take(NAMED).map(shown).collect(), more)
+    let all = unjudged(report);
+    let shown = |Unjudged { codes, reasons }: &Unjudged| {
+        let mut told = reasons.iter().take(NAMED).map(|reason| sentence(reason));
+        Blind {
+            codes: codes.join(", "),
+            reason: told.next().unwrap_or_default(),
+            others: told.collect(),
+            more: reasons.len().saturating_sub(NAMED),
+        }
+    };
+    (all.iter().take(NAMED).map(shown).collect(), all.len().saturating_sub(NAMED))
 }
 
 #[cfg(test)]
@@ -300,13 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn codes_with_one_reason_stand_together_and_what_is_left_out_is_counted() {
+    fn what_is_alike_stands_together_and_what_is_left_out_is_counted() {
         let mut report = (*published().report).clone();
         let told = |code, reason: String| probes::report::NotConcluded { code, reason };
         report.not_concluded = vec![told("path-lossy", "a".into()), told("path-limited", "a".into())];
         report.not_concluded.extend((0..60).map(|n| told("path-lossy", format!("path {n}"))));
         let (blind, more) = blind(&report);
-        assert_eq!((blind[0].codes.as_str(), blind.len(), more), ("path-lossy, path-limited", NAMED, 11));
+        let [both, one] = blind.as_slice() else { panic!("{} groups", blind.len()) };
+        assert_eq!((both.codes.as_str(), both.reason.as_str(), more), ("path-lossy, path-limited", "a", 0));
+        assert_eq!((one.codes.as_str(), one.others.len(), one.more), ("path-lossy", NAMED - 1, 60 - NAMED));
     }
 
     #[test]

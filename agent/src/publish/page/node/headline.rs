@@ -23,6 +23,8 @@ pub(super) struct Headline {
     pub(super) why: String,
     /// What was found, and what could not be concluded: words, colour and where it stands.
     pub(super) counts: Vec<(String, &'static str, &'static str)>,
+    /// What stands there if there is nothing to count.
+    pub(super) nothing: &'static str,
     pub(super) node: String,
     /// Whose view it is, which version and how many peers.
     pub(super) about: String,
@@ -51,6 +53,10 @@ impl Headline {
             places: places(report),
             why: why(report),
             counts: counts(report),
+            nothing: match report.summary.status {
+                Status::Unknown => "Nothing was found in what could be looked at.",
+                _ => "Nothing was found, and every check could be concluded.",
+            },
             node: name(&report.node),
             about,
             at: time(report.generated_at),

@@ -76,7 +76,7 @@ fn a_node_of_which_nothing_is_known() {
 
 #[test]
 fn before_the_first_round() {
-    let page = first(3).unwrap().replace(super::super::STYLE, "(style)").replace(super::super::SCRIPT, "(script)");
+    let page = first(3, "/").unwrap().replace(super::super::STYLE, "(style)").replace(super::super::SCRIPT, "(script)");
     assert_snapshot!(page);
 }
 
@@ -186,7 +186,7 @@ fn ten_thousand_peers_make_no_large_page() {
 
 #[test]
 fn headings_are_in_order_and_tables_have_their_words() {
-    for page in [written(&sick()), written(&healthy()), written(&unknown()), first(3).unwrap()] {
+    for page in [written(&sick()), written(&healthy()), written(&unknown()), first(3, "/").unwrap()] {
         let levels: Vec<u32> = page
             .match_indices("<h")
             .filter_map(|(at, _)| page[at + 2..].chars().next().and_then(|c| c.to_digit(10)))
