@@ -123,9 +123,18 @@ pub struct AlertRule {
     /// What it means, values, what to do first.
     pub description: String,
     /// The same for who cannot query in a text.
-    pub plain: String,
+    pub plain: Plain,
     /// Anchor of its entry in the runbook.
     pub anchor: &'static str,
+}
+
+/// Texts of an alert that query nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// One line.
+    pub summary: String,
+    /// What it means, and what to do first.
+    pub description: String,
 }
 
 impl AlertRule {

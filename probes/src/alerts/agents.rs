@@ -6,10 +6,10 @@
 //!
 //! Each has an entry in the runbook, which is written from [`ALL`] as those of the codes are from the catalogue.
 
-use super::expression::{NODE, PLACE, UP, any_of, by_node, each_or_many};
+use super::expression::{NODE, PLACE, TARGET, UP, any_of, by_node, each_or_many};
 use super::findings::{NODES, OF_PEER, SEEN, is_of_peer};
 use super::view::{LEAST, MOST};
-use super::{AlertRule, Group, Pace, Recording, Rule, text};
+use super::{AlertRule, Group, Pace, Plain, Recording, Rule, Span, text};
 use crate::checks::{ALL as CHECKS, Area, Look};
 use crate::report::Severity;
 
@@ -299,6 +299,9 @@ pub static ALL: &[Watch] = &[
     },
 ];
 
+/// Minutes between two looks at the agents.
+const STEP: u32 = 2;
+
 /// Rules about the agents.
 pub fn group(pace: Pace) -> Group {
     let recorded = ALL.iter().filter_map(|watch| watch.recording(pace)).map(Rule::Recording);
@@ -306,7 +309,7 @@ pub fn group(pace: Pace) -> Group {
     Group {
         name: "mtuscope-agents",
         purpose: "Whether the agents report and see.",
-        interval: Some(pace.minutes(2)),
+        interval: Some(pace.minutes(STEP)),
         rules: rules.chain(ALL.iter().map(|watch| Rule::Alert(watch.alert(pace)))).collect(),
     }
 }
@@ -321,14 +324,27 @@ impl Watch {
         AlertRule {
             name: self.name,
             severity: self.severity,
-            expr: self.recorded.map_or_else(|| (self.condition)(pace), |series| each_or_many(series, self.label)),
-            hold: pace.minutes(self.minutes),
+            expr: match self.recorded {
+                Some(series) => each_or_many(&self.held(series, pace), self.label),
+                None => (self.condition)(pace),
+            },
+            hold: if self.recorded.is_some() { Span(0) } else { pace.minutes(self.minutes) },
             keep: pace.minutes(5),
             summary: self.summary(),
             description: self.description(true),
-            plain: self.description(false),
+            plain: Plain { summary: self.summary(), description: self.description(false) },
             anchor: self.anchor,
         }
+    }
+
+    /// Where the condition has held as long as it has to, but for a moment. It is asked here and not by `for`: nodes that are
+    /// told one by one and as many from one moment to the next would never have held as either, and of a roll-out some are
+    /// always down, none of them for long. What was recorded is looked at every other minute, however often the server
+    /// evaluates.
+    fn held(&self, series: &str, pace: Pace) -> String {
+        let (step, window) = (pace.minutes(STEP), pace.minutes(self.minutes.next_multiple_of(STEP) + 2 * STEP));
+        let least = self.minutes.div_ceil(STEP) + 1;
+        format!("({series} and count_over_time({series}[{window}:{step}]) >= {least})")
     }
 
     fn summary(&self) -> String {
@@ -352,10 +368,10 @@ impl Watch {
 
 fn overdue(pace: Pace) -> String {
     let (ended, interval) = ("mtuscope_last_round_timestamp_seconds", "mtuscope_probe_interval_seconds");
-    let of_agents = "process_start_time_seconds and on (job, instance) mtuscope_build_info";
+    let of_agents = format!("process_start_time_seconds and on ({TARGET}) mtuscope_build_info");
     let late = format!(
         "(time() - {ended} > 5 * {interval} + 60 unless changes({ended}[{}]) > 0)\
-         \n  or (time() - ({of_agents} unless on (job, instance) {ended}) > 600)",
+         \n  or (time() - ({of_agents} unless on ({TARGET}) {ended}) > 600)",
         pace.minutes(10)
     );
     by_node("max", "", &late)
@@ -374,20 +390,26 @@ fn concluding(_: Pace) -> [Recording; 1] {
     [Recording {
         name: NOT_CONCLUDED,
         what: "Checks of the node alone that could not look.",
-        expr: by_node("sum", "", &format!("mtuscope_check_concluded{{code!~\"{}\"}} == bool 0", any_of(of_others()))),
+        expr: by_node(
+            "sum",
+            "job, instance",
+            &format!("mtuscope_check_concluded{{code!~\"{}\"}} == bool 0", any_of(of_others())),
+        ),
     }]
 }
 
+/// By agent: a node's twin that goes on while its agent restarts is not the best that the node ever was.
 fn not_concluded(pace: Pace) -> String {
     let more = format!("{NOT_CONCLUDED} - min_over_time({NOT_CONCLUDED}[{}]) > 0", pace.minutes(360));
-    format!("{more}\nunless on ({NODE}) {SEEN}")
+    format!("max by ({NODE}) ({more})\nunless on ({NODE}) {SEEN}")
 }
 
+/// Packets of any kind that were refused, of those that were to be sent.
 fn not_sent(pace: Pace) -> String {
     let increase = |counter: &str| by_node("sum", "", &format!("increase({counter}[{}])", pace.minutes(15)));
+    let refused = increase("mtuscope_probe_errors_total{reason=\"send_failed\"}");
+    let sent = increase("{__name__=~\"mtuscope_(probe|search)_packets(_sent)?_total\"}");
     format!(
-        "{}\n/\n{} > 0.05\nunless on ({NODE}) {SEEN}",
-        increase("mtuscope_probe_errors_total{reason=\"send_failed\"}"),
-        increase("mtuscope_probe_packets_sent_total")
+        "{refused}\n/ on ({NODE})\n({refused}\n  + on ({NODE}) ({sent}\n  or 0 * {refused})) > 0.05\nunless on ({NODE}) {SEEN}"
     )
 }

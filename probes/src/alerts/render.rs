@@ -33,6 +33,10 @@ pub fn operator(groups: &[Group]) -> String {
 
 /// The alerts for Grafana's own alerting, over the recordings, which the data source must have.
 ///
+/// A series that is gone is not one that is 0, and Grafana resolves it on its own after two looks: it is told to wait as long
+/// as for any other, so that an agent that restarts neither resolves nor pages again. A data source that cannot be asked
+/// changes nothing: it is no fault of any node, and is alerted by its own means.
+///
 /// A uid has 40 characters at most. A title is unique in a folder, so a code with two severities has two titles. Texts
 /// are without `$`, which begins a variable of the environment where a file is read; expressions are taken as they are.
 pub fn grafana(groups: &[Group]) -> String {
@@ -54,7 +58,8 @@ fn provisioned(rule: &AlertRule) -> String {
     let severity = rule.severity.name();
     let own = |text: &str| text.replace("$labels", ".Labels").replace("$value", ".Values.A.Value");
     let expr = block(&rule.expr, "                ");
-    let (summary, description) = (block(&own(&rule.summary), "            "), block(&own(&rule.plain), "            "));
+    let (summary, description) =
+        (block(&own(&rule.plain.summary), "            "), block(&own(&rule.plain.description), "            "));
     format!(
         "      - uid: mtu-{anchor}-{initial}\n        title: {name} {severity}\n        condition: B\n        data:\n\
          \u{20}         - refId: A\n            datasourceUid: ${{PROMETHEUS_UID}}\n            relativeTimeRange: {{ from: 600, to: 0 }}\n\
@@ -62,7 +67,8 @@ fn provisioned(rule: &AlertRule) -> String {
          \u{20}         - refId: B\n            datasourceUid: __expr__\n            relativeTimeRange: {{ from: 0, to: 0 }}\n\
          \u{20}           model:\n              refId: B\n              type: threshold\n              expression: A\n\
          \u{20}             conditions: [{{ evaluator: {{ type: gt, params: [0] }} }}]\n\
-         \u{20}       noDataState: OK\n        execErrState: Error\n        for: {hold}\n        keepFiringFor: {keep}\n\
+         \u{20}       noDataState: OK\n        execErrState: KeepLast\n        for: {hold}\n        keepFiringFor: {keep}\n\
+         \u{20}       missing_series_evals_to_resolve: {missing}\n\
          \u{20}       labels: {{ severity: {severity} }}\n        annotations:\n          summary: {summary}\
          \u{20}         description: {description}          runbook_url: {runbook}\n",
         anchor = rule.anchor,
@@ -70,6 +76,7 @@ fn provisioned(rule: &AlertRule) -> String {
         name = rule.name,
         hold = rule.hold,
         keep = rule.keep,
+        missing = rule.keep.0 / 60 + 1,
         runbook = rule.runbook(),
     )
 }

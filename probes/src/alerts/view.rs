@@ -12,6 +12,9 @@ pub const LEAST: &str = "cluster:mtuscope_path_min_mtu_bytes:min";
 /// Smallest path MTU of the node whose smallest is largest.
 pub const MOST: &str = "cluster:mtuscope_path_min_mtu_bytes:max";
 
+/// Labels of what is measured by plane and family.
+const LABELS: &str = "plane, family";
+
 /// Rules that dashboards go by.
 pub fn group(pace: Pace) -> Group {
     Group {
@@ -26,9 +29,13 @@ fn recordings(pace: Pace) -> Vec<Recording> {
     counts().into_iter().chain(sizes()).chain(measuring(pace)).collect()
 }
 
-/// A family with the view of its agent.
-fn seen(family: &str) -> String {
-    format!("{family}\n    * on ({TARGET}) group_left (vantage) mtuscope_build_info")
+/// A family with the view of its agent, by these labels of its own. During a roll-out a target is there twice for a moment,
+/// under the old pod's name and the new one's: it is one, and what is joined with is unique, or the rule would fail.
+fn seen(family: &str, labels: &str) -> String {
+    format!(
+        "max by ({TARGET}, {labels}) ({family})\n    * on ({TARGET}) group_left (vantage) group by ({TARGET}, vantage) \
+         (mtuscope_build_info)"
+    )
 }
 
 fn counts() -> [Recording; 3] {
@@ -49,7 +56,10 @@ fn counts() -> [Recording; 3] {
         Recording {
             name: "cluster:mtuscope_paths:sum",
             what: "Paths by verdict.",
-            expr: format!("sum by ({PLACE}, vantage, plane, family, verdict) (\n  {}\n)", seen("mtuscope_paths")),
+            expr: format!(
+                "sum by ({PLACE}, vantage, plane, family, verdict) (\n  {}\n)",
+                seen("mtuscope_paths", "plane, family, verdict")
+            ),
         },
     ]
 }
@@ -57,7 +67,7 @@ fn counts() -> [Recording; 3] {
 fn sizes() -> [Recording; 4] {
     let by = format!("by ({PLACE}, vantage, plane, family)");
     let of_peer = format!("by ({PLACE}, peer, plane, family)");
-    let least = seen("mtuscope_path_min_mtu_bytes");
+    let least = seen("mtuscope_path_min_mtu_bytes", LABELS);
     [
         Recording {
             name: LEAST,
@@ -87,14 +97,17 @@ fn measuring(pace: Pace) -> [Recording; 2] {
     let rate = |family: &str| {
         format!(
             "sum {by} (\n  {}\n)",
-            seen(&format!("rate(mtuscope_probe_packets_{family}_total[{}])", pace.minutes(5)))
+            seen(&format!("rate(mtuscope_probe_packets_{family}_total[{}])", pace.minutes(5)), LABELS)
         )
     };
     [
         Recording {
             name: "cluster:mtuscope_path_result_age_seconds:max",
             what: "Age of the result that was measured longest ago.",
-            expr: format!("time() - min {by} (\n  {}\n)", seen("mtuscope_oldest_path_result_timestamp_seconds")),
+            expr: format!(
+                "time() - min {by} (\n  {}\n)",
+                seen("mtuscope_oldest_path_result_timestamp_seconds", LABELS)
+            ),
         },
         Recording {
             name: "cluster:mtuscope_probe_packets_lost:ratio_rate5m",

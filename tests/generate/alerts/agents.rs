@@ -45,14 +45,14 @@ const TOLD: &[Told] = &[
             ("mtuscope_last_round_timestamp_seconds{NODE}", "0x11 720+60x20"),
             ("mtuscope_probe_interval_seconds{NODE}", "30x40"),
         ],
-        minute: 9,
+        minute: 10,
         resolved: 17,
         near: &[
             ("mtuscope_last_round_timestamp_seconds{NODE}", "-900+60x40"),
             ("mtuscope_probe_interval_seconds{NODE}", "30x40"),
         ],
         labels: NODE,
-        summary: "master-1: no round has ended for 9m 0s",
+        summary: "master-1: no round has ended for 10m 0s",
     },
     Told {
         name: "MtuscopeChecksNotConcluded",
@@ -60,7 +60,7 @@ const TOLD: &[Told] = &[
             ("mtuscope_check_concluded{code=\"link-down\",NODE}", "1x2 0x67 1x20"),
             ("mtuscope_check_concluded{code=\"path-lossy\",NODE}", "0x99"),
         ],
-        minute: 63,
+        minute: 64,
         resolved: 76,
         near: &[("mtuscope_check_concluded{code=\"link-down\",NODE}", "0x99")],
         labels: NODE,
@@ -69,7 +69,7 @@ const TOLD: &[Told] = &[
     Told {
         name: "MtuscopeSourceFailing",
         fires: &[("mtuscope_source_success{source=\"links\",NODE}", "0x17 1x20")],
-        minute: 15,
+        minute: 16,
         resolved: 23,
         near: &[("mtuscope_source_success{source=\"links\",NODE}", "0x14 1x20")],
         labels: &[("namespace", "mtuscope"), ("node", "master-1"), ("source", "links")],
@@ -78,7 +78,7 @@ const TOLD: &[Told] = &[
     Told {
         name: "MtuscopeReloadFailed",
         fires: &[("mtuscope_config_last_reload_successful{NODE}", "0x7 1x20")],
-        minute: 5,
+        minute: 6,
         resolved: 13,
         near: &[("mtuscope_config_last_reload_successful{NODE}", "0x4 1x20")],
         labels: NODE,
@@ -97,7 +97,7 @@ const TOLD: &[Told] = &[
             ("mtuscope_probe_packets_sent_total{plane=\"underlay\",family=\"ipv4\",NODE}", "0+60x80"),
         ],
         labels: NODE,
-        summary: "master-1: 16.67% of probes cannot be sent",
+        summary: "master-1: 14.29% of probes cannot be sent",
     },
     Told {
         name: "MtuscopeNetlinkOverruns",
@@ -111,7 +111,7 @@ const TOLD: &[Told] = &[
     Told {
         name: "MtuscopeSeriesSuppressed",
         fires: &[("mtuscope_series_suppressed{NODE}", "40x17 0x20")],
-        minute: 15,
+        minute: 16,
         resolved: 23,
         near: &[("mtuscope_series_suppressed{NODE}", "0x40")],
         labels: NODE,
@@ -162,7 +162,7 @@ fn stands(watch: &'static Watch, told: &Told) -> Case {
         severity: watch.severity,
         labels: told.labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         summary: told.summary.to_owned(),
-        description: description(watch),
+        description: description(watch, "master-1:9747"),
         anchor: watch.anchor,
     };
     given(Case::new(watch.anchor), told.fires)
@@ -178,8 +178,8 @@ fn near_miss(watch: &'static Watch, told: &Told) -> Case {
         .proof(Kind::NearMiss, told.minute + 3, rule, &[])
 }
 
-fn description(watch: &Watch) -> String {
-    let last = first(watch.look[0].run, "master-1:9747");
+pub(super) fn description(watch: &Watch, agent: &str) -> String {
+    let last = first(watch.look[0].run, agent);
     if watch.recorded.is_some() {
         format!("{}{last}", watch.meaning)
     } else {

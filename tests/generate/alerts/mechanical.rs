@@ -71,6 +71,10 @@ fn shows_link(check: &Registered) -> bool {
     matches!(check.example().subject, Subject::Link(_)) && shows(check, "mtuscope_link_mtu_bytes")
 }
 
+fn shows_pods(check: &Registered) -> bool {
+    check.example().subject == Subject::Pods && shows(check, "mtuscope_pod_links")
+}
+
 /// With the measured values that the description tells.
 fn measured(case: Case, check: &Registered) -> Case {
     let subject = check.example().subject;
@@ -80,6 +84,10 @@ fn measured(case: Case, check: &Registered) -> Case {
             .series(path("mtuscope_path_expected_mtu_bytes"), "1500x99")
     } else if shows_link(check) {
         case.series(format!("mtuscope_link_mtu_bytes{{link=\"{subject}\",role=\"underlay\",{TARGET}}}"), "1400x99")
+    } else if shows_pods(check) {
+        case.series(format!("mtuscope_pod_links{{mtu=\"1500\",end=\"host\",{TARGET}}}"), "12x99")
+            .series(format!("mtuscope_pod_links{{mtu=\"1450\",end=\"host\",{TARGET}}}"), "3x99")
+            .series(format!("mtuscope_recommended_overlay_mtu_bytes{{link=\"vxlan.calico\",{TARGET}}}"), "1450x99")
     } else {
         case
     }
@@ -95,10 +103,13 @@ fn fired(check: &Registered, severity: Severity) -> Fired {
     };
     let mut description = entry.meaning.to_owned();
     if shows_path(check) {
-        description += "\nunderlay path by ipv4: carries 1400 B of 1500 B";
+        description += &carries(&subject.to_string());
     }
     if shows_link(check) {
         description += &format!("\nMTU of {subject}: 1400 B");
+    }
+    if shows_pods(check) {
+        description += "\nMTU of 3 pods: 1450 B\nMTU of 12 pods: 1500 B\nLargest that fits every path: 1450 B";
     }
     description += &first(entry.look[0].run, "master-1:9747");
     let labels = vec![
@@ -108,6 +119,11 @@ fn fired(check: &Registered, severity: Severity) -> Fired {
         ("subject", subject.to_string()),
     ];
     Fired { severity, labels, summary, description, anchor: entry.code }
+}
+
+/// The line of a path that carries less than expected.
+pub(super) fn carries(peer: &str) -> String {
+    format!("\nunderlay path to {peer} by ipv4: carries 1400 B of 1500 B")
 }
 
 /// The lines that every description ends with.
