@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use probes::report::{Published, Severity, Vantage};
+use probes::transfer::{LOOK, LOOKS};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::watch;
 
@@ -102,8 +103,9 @@ impl Default for Bounds {
             head_bytes: 16 * 1024,
             headers: 64,
             head_time: Duration::from_secs(5),
-            // Longer than what the sender calls a stall, so that it is the one to say so.
-            body_pause: Duration::from_secs(5),
+            // Four times what the sender calls a stall. Its kernel is the witness, so it has to be the one to say so, on a
+            // machine without processor time too: it counts its looks, which come late there.
+            body_pause: LOOK.saturating_mul(LOOKS).saturating_mul(4),
             connection_time: Duration::from_secs(15),
         }
     }

@@ -4,8 +4,8 @@
 //! of it goes down the connection that it was asked on; nothing is kept, parsed, or sent to anybody else.
 //!
 //! Whether one may is the [`Gate`]'s word: peers of this node only, so often, so many at once. Who is turned away gets the
-//! reason, and nothing of a body is read. A `POST` that stands still for [`body_pause`](super::Bounds::body_pause), or is
-//! not done after [`TOTAL`](probes::transfer::TOTAL), is cut; a `GET` that is not read lives as long as any connection.
+//! reason, and nothing of a body is read. A `POST` that stands still for [`body_pause`](super::Bounds::body_pause) is
+//! cut; one that goes on, and a `GET` that is not read, live as long as any connection.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use probes::report::Published;
 use probes::transfer::admission::{Gate, Place, Turned};
-use probes::transfer::{BYTES, PATH, TOTAL};
+use probes::transfer::{BYTES, PATH};
 use probes::units::Mono;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -172,8 +172,7 @@ async fn take(
     if body.size_hint().lower() > u64::from(BYTES) {
         return Err(too_large());
     }
-    let counted = timeout(TOTAL, count(body, desk.pause)).await;
-    let arrived = counted.map_err(|_| Refused::Body(StatusCode::REQUEST_TIMEOUT, "it took too long".into()))??;
+    let arrived = count(body, desk.pause).await?;
     Ok(plain(StatusCode::OK, format!("{arrived}\n")))
 }
 
