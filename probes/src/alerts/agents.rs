@@ -408,8 +408,10 @@ fn not_concluded(pace: Pace) -> String {
 fn not_sent(pace: Pace) -> String {
     let increase = |counter: &str| by_node("sum", "", &format!("increase({counter}[{}])", pace.minutes(15)));
     let refused = increase("mtuscope_probe_errors_total{reason=\"send_failed\"}");
-    let sent = increase("{__name__=~\"mtuscope_(probe|search)_packets(_sent)?_total\"}");
+    let sent = |counter: &str| format!("({} or 0 * {refused})", increase(counter));
     format!(
-        "{refused}\n/ on ({NODE})\n({refused}\n  + on ({NODE}) ({sent}\n  or 0 * {refused})) > 0.05\nunless on ({NODE}) {SEEN}"
+        "{refused}\n/ on ({NODE})\n({refused} + on ({NODE}) {} + on ({NODE}) {}) > 0.05\nunless on ({NODE}) {SEEN}",
+        sent("mtuscope_probe_packets_sent_total"),
+        sent("mtuscope_search_packets_total")
     )
 }

@@ -189,8 +189,7 @@ fn pod_mtu() -> String {
     let pods = query(&format!("max by (mtu) ({})", of("mtuscope_pod_links")), &arguments);
     let fits = query(&format!("min({})", of("mtuscope_recommended_overlay_mtu_bytes")), &arguments);
     format!(
-        "{{{{ if eq $labels.subject \"{}\" }}}}{{{{ range {pods} | sortByLabel \"mtu\" }}}}\nMTU of {{{{ .Value }}}} pods: \
-         {{{{ .Labels.mtu }}}} B{{{{ end }}}}{{{{ with {fits} }}}}\nLargest that fits every path: {{{{ . | first | value }}}} B\
+        "{{{{ if eq $labels.subject \"{}\" }}}}{{{{ range {pods} | sortByLabel \"mtu\" }}}}\nPods with MTU {{{{ .Labels.mtu }}}} B: {{{{ .Value }}}}{{{{ end }}}}{{{{ with {fits} }}}}\nLargest that fits every path: {{{{ . | first | value }}}} B\
          {{{{ end }}}}{{{{ end }}}}",
         Subject::Pods
     )

@@ -109,7 +109,7 @@ fn fired(check: &Registered, severity: Severity) -> Fired {
         description += &format!("\nMTU of {subject}: 1400 B");
     }
     if shows_pods(check) {
-        description += "\nMTU of 3 pods: 1450 B\nMTU of 12 pods: 1500 B\nLargest that fits every path: 1450 B";
+        description += "\nPods with MTU 1450 B: 3\nPods with MTU 1500 B: 12\nLargest that fits every path: 1450 B";
     }
     description += &first(entry.look[0].run, "master-1:9747");
     let labels = vec![
