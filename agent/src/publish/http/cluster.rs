@@ -34,6 +34,7 @@ use super::pages::{accept, body, latest, plain};
 use crate::io::cluster::{self, Plan};
 use crate::publish::page::cluster as page;
 use crate::publish::text::{self, Style};
+pub(in crate::publish) use pairs::LAST_TURN;
 use pairs::Pairs;
 use wanted::Form;
 
@@ -115,6 +116,7 @@ fn permit_form(response: &mut Response) {
 }
 
 async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Response {
+    let begun = Instant::now();
     let Some(published) = latest(&desk.site) else { return early::page(PATH, desk.is_tls()) };
     let known = known(&published);
     let others: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -129,7 +131,7 @@ async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Resp
             None => return refused(StatusCode::NOT_FOUND, "one of these names is no node that this agent knows"),
         }
     }
-    let made = desk.pairs.of(&names, async {
+    let made = desk.pairs.of(&names, begun, async {
         let orders = desk.site.orders.borrow().clone();
         let gathered = cluster::pair::gather(&published, orders.config.port, asked, Plan::default(), &orders.terms);
         let pair = gathered.await.ok_or(None)?;

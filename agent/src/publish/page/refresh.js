@@ -3,6 +3,8 @@
   const body = document.body;
   const notice = document.getElementById("notice");
   const told = document.getElementById("told");
+  // Longer than the agent lets a connection live: it hears others for most of that, and not to hear it is its own word.
+  const PATIENCE = 20000;
   const every = Math.max(2, Number(body.dataset.refresh) || 30) * 1000;
   // How far the clock here is behind the agent's; it takes the first answer to know.
   let behind = 0;
@@ -107,7 +109,7 @@
     let why = "";
     try {
       const answer = await fetch(location.href.split("#")[0], {
-        headers: { Accept: "text/html" }, cache: "no-cache", credentials: "same-origin", signal: AbortSignal.timeout(10000),
+        headers: { Accept: "text/html" }, cache: "no-cache", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE),
       });
       const clock = Date.parse(answer.headers.get("date") || "");
       if (!Number.isNaN(clock)) behind = clock - Date.now();
