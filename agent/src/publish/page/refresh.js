@@ -43,8 +43,11 @@
     const at = document.activeElement;
     const home = main().contains(at) && at.closest("[data-key]");
     const focus = home && { key: home.dataset.key, nth: at === home ? -1 : [...home.querySelectorAll(reachable)].indexOf(at) };
-    const top = [...main().querySelectorAll("[data-key]")].find((one) => one.getBoundingClientRect().bottom > 0);
-    return { open, along, focus, top: top && { key: top.dataset.key, y: top.getBoundingClientRect().top } };
+    const all = [...main().querySelectorAll("[data-key]")];
+    const box = (one) => one.getBoundingClientRect();
+    // The innermost that the window's edge cuts, else the first below it: what is read moves with it.
+    const top = all.findLast((one) => box(one).top <= 0 && box(one).bottom > 0) ?? all.find((one) => box(one).bottom > 0);
+    return { open, along, focus, top: top && { key: top.dataset.key, y: box(top).top } };
   };
   const back = ({ open, along, focus, top }) => {
     for (const [key, was] of open) { const one = keyed(key); if (one) one.open = was; }
