@@ -9,8 +9,9 @@
 //! or a sign, and blue and orange are told apart by those who do not tell green from red.
 //!
 //! Every page extends `shell.html`. Its struct has `refresh`, the seconds after which it is asked for again, and `here`,
-//! its own path; its content is the block `main`. The script replaces `main` and the title and nothing else; what is to
-//! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
+//! its own path; its content is the block `main`. The script replaces `main` and the title and keeps the pace that the
+//! latest document asks for; where that comes with another style or script, it loads the page anew. What is to stay open
+//! over a refresh has a `data-key` that does not change from round to round. Without a style attribute, which the
 //! policy refuses, lengths are drawn as attributes of SVG.
 
 pub mod cluster;

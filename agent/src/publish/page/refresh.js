@@ -5,7 +5,10 @@
   const told = document.getElementById("told");
   // Longer than the agent lets a connection live: it hears others for most of that, and not to hear it is its own word.
   const PATIENCE = 20000;
-  const every = Math.max(2, Number(body.dataset.refresh) || 30) * 1000;
+  const pace = (of) => Math.max(2, Number(of.body.dataset.refresh) || 30) * 1000;
+  const make = (of) => ["own-style", "own-script"].map((id) => of.getElementById(id)?.textContent).join();
+  const made = make(document);
+  let every = pace(document);
   // How far the clock here is behind the agent's; it takes the first answer to know.
   let behind = 0;
   let asked = 0;
@@ -91,11 +94,15 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const next = fresh.getElementById("main");
     if (!next) return "The agent's answer is not this page.";
+    every = pace(fresh);
+    document.getElementById("every").textContent = every / 1000;
     if (next.innerHTML === last) return "";
     const here = getSelection();
     if (here && !here.isCollapsed && main().contains(here.anchorNode)) return "";
     // Whoever is choosing something is not to lose it.
     if (main().querySelector("form:focus-within")) return "";
+    // Another version of the agent: what it shows goes with its own style and script.
+    if (make(fresh) !== made) { location.reload(); return ""; }
     const [before, after, was] = [headline(main()), headline(next), place()];
     last = next.innerHTML;
     main().replaceWith(document.adoptNode(next));
