@@ -14,6 +14,9 @@
   let asked = 0;
   let asking = false;
   let last = document.getElementById("main").innerHTML;
+  let title = document.title;
+  // When what is shown was the latest that there is.
+  let renewed = Date.now();
 
   const main = () => document.getElementById("main");
   const headline = (of) => (of.querySelector("h1")?.textContent || "").trim().replace(/\s+/g, " ");
@@ -30,9 +33,12 @@
     const old = age();
     for (const place of main().querySelectorAll("[data-age]")) place.textContent = old && ` (${old} ago)`;
   };
+  const isOld = () => Date.now() - renewed > 2 * every;
+  const entitle = (old) => { document.title = old ? `? old – ${title}` : title; };
   const say = (text) => {
     if (notice.textContent !== text) notice.textContent = text;
     body.classList.toggle("stale", text !== "");
+    entitle(text !== "");
   };
 
   // Where the reader is: what is open, what has the focus, how far tables are scrolled, what is at the top of the window.
@@ -96,17 +102,21 @@
     if (!next) return "The agent's answer is not this page.";
     every = pace(fresh);
     document.getElementById("every").textContent = every / 1000;
+    if (next.innerHTML !== last) {
+      // Whoever is copying or choosing something is not to lose it.
+      const here = getSelection();
+      const selected = here && !here.isCollapsed && main().contains(here.anchorNode) && "text in it is selected";
+      const held = selected || (main().querySelector("form:focus-within") && "its form is in use");
+      if (held) return isOld() ? `The page is not renewed while ${held}.` : "";
+    }
+    renewed = Date.now();
     if (next.innerHTML === last) return "";
-    const here = getSelection();
-    if (here && !here.isCollapsed && main().contains(here.anchorNode)) return "";
-    // Whoever is choosing something is not to lose it.
-    if (main().querySelector("form:focus-within")) return "";
     // Another version of the agent: what it shows goes with its own style and script.
     if (make(fresh) !== made) { location.reload(); return ""; }
     const [before, after, was] = [headline(main()), headline(next), place()];
     last = next.innerHTML;
     main().replaceWith(document.adoptNode(next));
-    document.title = fresh.title;
+    title = fresh.title;
     dress();
     back(was);
     if (before !== after) told.textContent = after;
@@ -137,7 +147,8 @@
   dress();
   ask();
   setInterval(() => {
-    if (document.hidden) return;
+    // Nobody is asked for what nobody looks at, but the title of a tab behind others is still read.
+    if (document.hidden) { if (isOld()) entitle(true); return; }
     tick();
     if (Date.now() - asked >= every) ask();
   }, 1000);

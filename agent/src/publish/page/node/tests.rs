@@ -103,6 +103,7 @@ fn a_round_that_does_not_come_is_said_before_the_verdict() {
     let page = page(&healthy(), &Trail::default(), 30, true).unwrap();
     let old = page.find("no round has finished since 2026-11-21 01:40:00 UTC").expect("it is said");
     assert!(old < page.find("<h1>").unwrap());
+    assert!(page.contains("<title>? Old: master-1 – mtuscope</title>"), "{page}");
 }
 
 #[test]
