@@ -36,12 +36,13 @@ pub(crate) fn pair(pair: &Pair, names: &[&str], doors: Doors) -> askama::Result<
     PairPage { refresh: REFRESH, here: "/cluster", pair, tone, word, said, rows: rows(pair), ends, form, a, b }.render()
 }
 
-/// Why there is no such pair, and whom else to ask for.
+/// In a word and in a sentence why a pair is not shown, and whom else to ask for.
 ///
 /// # Errors
 /// As [`pair`].
-pub(crate) fn no_pair(why: &str, from: &str, to: &str, names: &[&str]) -> askama::Result<String> {
-    NoPair { refresh: REFRESH, here: "/cluster", why, form: chosen(names, from, to) }.render()
+pub(crate) fn no_pair(said: (&str, &str), from: &str, to: &str, names: &[&str]) -> askama::Result<String> {
+    let (word, why) = said;
+    NoPair { refresh: REFRESH, here: "/cluster", word, why, form: chosen(names, from, to) }.render()
 }
 
 fn chosen(names: &[&str], from: &str, to: &str) -> Form {
@@ -69,6 +70,7 @@ struct PairPage<'p> {
 struct NoPair<'p> {
     refresh: u32,
     here: &'static str,
+    word: &'p str,
     why: &'p str,
     form: Form,
 }
@@ -265,9 +267,7 @@ fn verdict(pair: &Pair) -> (&'static str, &'static str, String) {
         _ if !silent.is_empty() => {
             ("unknown", "Unknown", format!("of this pair nothing is heard from {}", silent.join(" and ")))
         }
-        _ if !still.is_empty() => {
-            ("unknown", "Unknown", format!("what is heard from {} is old", still.join(" and ")))
-        }
+        _ if !still.is_empty() => ("unknown", "Unknown", format!("what is heard from {} is old", still.join(" and "))),
         Some(_) if open > 0 => {
             ("unknown", "Unknown", "not every path between them was measured to a conclusion".into())
         }
@@ -380,8 +380,12 @@ mod tests {
 
     #[test]
     fn who_is_nobody_can_be_chosen_again() {
-        let page = no_pair("choose two different nodes", "<x>", "b", &["a", "b"]).unwrap();
+        let page = no_pair(("No pair", "choose two different nodes"), "<x>", "b", &["a", "b"]).unwrap();
         super::super::tests::balanced(&page);
+        assert!(
+            page.contains("<title>? No pair – mtuscope</title>") && page.contains("No pair:</span> choose two"),
+            "{page}"
+        );
         assert!(page.contains("<option value=\"b\" selected>b</option>"), "{page}");
     }
 }
