@@ -14,12 +14,14 @@ RUN apk add --no-cache gcc musl-dev libcap-utils
 WORKDIR /source
 COPY . .
 ARG REVISION=unknown
+# Where the runbook stands that the agent's pages lead to, as https://wiki.example/mtuscope/RUNBOOK.md; else README's OWNER.
+ARG RUNBOOK=
 # musl links statically. The cache mounts keep the registry and the dependencies between builds and are not part of the
 # layer, so the binary has to be copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/source/target,sharing=locked \
     target=$(uname -m)-unknown-linux-musl && \
-    MTUSCOPE_REVISION="${REVISION}" cargo build --locked --release --target "$target" -p mtuscope && \
+    MTUSCOPE_REVISION="${REVISION}" MTUSCOPE_RUNBOOK="${RUNBOOK}" cargo build --locked --release --target "$target" -p mtuscope && \
     install -m 0755 "target/$target/release/mtuscope" /mtuscope
 # A container that is not root gets no capability from `capabilities.add`; only a file capability gives it one. `+p`
 # and not `+ep`: the program raises what it was granted, and starts without what it was not, where `+ep` would forbid

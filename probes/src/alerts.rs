@@ -31,9 +31,17 @@ use crate::report::Severity;
 
 pub use render::{grafana, operator, prometheus, recordings};
 
-/// Where the runbook stands: its address up to the anchor. `OWNER` is to be filled in, as in README.
-pub const RUNBOOK: &str =
-    concat!("https://github.com/OWNER/mtuscope/blob/v", env!("CARGO_PKG_VERSION"), "/manifests/RUNBOOK.md");
+/// Where the runbook stands: its address up to the anchor. `OWNER` is to be filled in, as in README, or the whole address
+/// given to the build by `MTUSCOPE_RUNBOOK` (the image's build argument `RUNBOOK`): the links of the agent's own pages
+/// are those that it was built with.
+pub const RUNBOOK: &str = runbook(option_env!("MTUSCOPE_RUNBOOK"));
+
+const fn runbook(told: Option<&'static str>) -> &'static str {
+    match told {
+        Some(address) if !address.is_empty() => address,
+        _ => concat!("https://github.com/OWNER/mtuscope/blob/v", env!("CARGO_PKG_VERSION"), "/manifests/RUNBOOK.md"),
+    }
+}
 
 /// Up to so many alerts of one code are told one by one; more are one.
 pub const FEW: u32 = 3;

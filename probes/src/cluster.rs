@@ -6,7 +6,8 @@
 //!
 //! An agent's word counts for what leaves its own node and for nothing else: the row of a matrix is filled by the agent
 //! that was asked for it, whatever name it gives itself. What no agent said is no verdict: a node that did not answer, a
-//! pair whose turn has not come and a pair that is bad are three things.
+//! pair whose turn has not come and a pair that is bad are three things. An agent whose rounds stand still answers all the
+//! same, with what was true once ([`patience`]): it is told of, and the picture is not fine.
 //!
 //! **Bounds.** Up to [`WHOLE`] nodes every cell is listed. Of more, a million cells would help nobody and cost hundreds
 //! of megabytes: then those that deviate are listed, the worst first, at most [`DEVIATIONS`], beside counts for every
@@ -21,6 +22,8 @@ pub mod pair;
 mod reading;
 mod ways;
 mod who;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -42,6 +45,12 @@ pub const WHOLE: usize = 200;
 
 /// Most cells that are listed of a larger cluster.
 pub const DEVIATIONS: usize = 10_000;
+
+/// How old a report may be before its agent's rounds stand still, where rounds are `interval` apart. It is told by two
+/// clocks, and rounds may be late: neither is to raise an alarm.
+pub fn patience(interval: Duration) -> Duration {
+    interval.saturating_mul(4).max(Duration::from_secs(600))
+}
 
 /// Who reaches whom with which size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,13 +81,16 @@ pub struct Matrix {
 /// The verdict in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
-    /// Critical where a pair is cut off or swallows packets, warning where a size is limited, a node stands out or an
-    /// agent does not answer; unknown where nothing was measured at all.
+    /// Critical where a pair is cut off or swallows packets, warning where a size is limited, a node stands out, an agent
+    /// does not answer or one tells of what was long ago; unknown where nothing was measured at all.
     pub status: Status,
     /// Agents that were to be asked, the asking one included.
     pub agents: usize,
     /// Agents that answered with a report.
     pub answered: usize,
+    /// Those of them whose rounds stand still.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub standing_still: usize,
     /// Cells of all grids by what they came to.
     pub cells: Counts,
     /// Nodes that stand out.
@@ -224,6 +236,9 @@ pub struct NodeRow {
     /// How old its report is, by the two clocks, in seconds; absent where its clock is ahead.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub report_age_seconds: Option<u64>,
+    /// Whether its rounds stand still, or its clock is far behind: the report is too old to tell how things are.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub stands_still: bool,
     /// Peers of its that are none of these nodes, by the name that it has for them; the first few.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub strangers: Vec<String>,

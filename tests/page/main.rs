@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         vec![
             test("the checks of pages can fail", near_misses),
             test("the page of a node tells its state to every reader, and follows it", node::states),
+            test("a page that stays open follows its agent, and says where it does not", node::open),
             test("the page of a node shows names as text", node::names),
             test("the page of a node with 200 peers", node::many_peers),
             test("the page of the cluster names the pair, and follows it", cluster::follows),

@@ -96,6 +96,23 @@ pub(crate) fn states() -> Result<()> {
     reader.ends()
 }
 
+/// Fails if a page that stays open is old and does not say so, asks at another pace than it is told, or moves what is
+/// read.
+pub(crate) fn open() -> Result<()> {
+    let cluster = Cluster::build(REFERENCE)?;
+    let mut agent = Service::start(&cluster, 0)?;
+    agent.until("a healthy node", |report| {
+        report.is_well() && report.paths.iter().all(|path| path.probed_at.is_some())
+    })?;
+    let mut reader = Reader::in_place(cluster.host(0))?;
+    let page = url(SERVER);
+    reader.sees("holds", &json!({ "url": page, "cluster": format!("{page}cluster") }));
+    for check in ["titled", "follows", "keepsPlace"] {
+        reader.sees(check, &json!({ "url": page }));
+    }
+    reader.ends()
+}
+
 /// Waits until an agent beside the first is ready.
 fn ready(cluster: &Cluster, port: u16) -> Result<()> {
     wait::until("the other agent to be ready", || {

@@ -15,6 +15,7 @@ import { FLAGS } from './flags.mjs';
 import * as manners from './manners.mjs';
 import * as near from './near.mjs';
 import * as node from './node.mjs';
+import * as renewal from './renewal.mjs';
 import { DEADLINE, Failure } from './watch.mjs';
 
 const [executablePath, profile, pictures] = process.argv.slice(2);
@@ -22,7 +23,7 @@ const [executablePath, profile, pictures] = process.argv.slice(2);
 process.env.TMPDIR = profile;
 const browser = await chromium.launch({ executablePath, args: FLAGS, timeout: DEADLINE });
 const session = { browser, pictures, pages: new Map() };
-const checks = { ...manners, ...node, ...cluster, ...near };
+const checks = { ...manners, ...node, ...cluster, ...renewal, ...near };
 
 /** Runs one check; whatever it throws is its error, with what the pages said. */
 async function answer(line) {

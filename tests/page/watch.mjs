@@ -77,7 +77,8 @@ export class Watched {
       const picture = await this.picture();
       const told = error instanceof Failure ? error.message : (error.stack ?? String(error));
       const where = `${what} (${this.page.url()} ${this.at ?? JSON.stringify(this.options)})`;
-      throw new Failure([`${where}: ${told}`, ...this.faults, `console: ${this.said.join(' | ') || 'nothing'}`, picture].join('\n  '));
+      const said = [...new Set(this.said)].join(' | ');
+      throw new Failure([`${where}: ${told}`, ...new Set(this.faults), `console: ${said || 'nothing'}`, picture].join('\n  '));
     }
   }
 

@@ -222,7 +222,7 @@ mod tests {
     fn the_status_follows_the_level() {
         let judged = |status, fail_on| {
             let cells = Counts::default();
-            judge(&Summary { status, agents: 4, answered: 4, cells, odd: 0, ways: 0 }, fail_on)
+            judge(&Summary { status, agents: 4, answered: 4, standing_still: 0, cells, odd: 0, ways: 0 }, fail_on)
         };
         assert_eq!(judged(Status::Healthy, FailOn::Info), Outcome::Fine);
         assert_eq!(judged(Status::Warning, FailOn::Critical), Outcome::Fine);

@@ -75,8 +75,10 @@ pub async fn gather(published: &Published, port: u16, plan: Plan, terms: &Terms)
         let why = format!("there was no time left to hear it within {} s", plan.total.as_secs());
         gathered.take(&agent.peer, agent.vantage, Err((Answer::NotAsked, why)));
     }
-    let (node, now) = (own.node.clone(), Timestamp::now());
-    spawn_blocking(move || gathered.matrix(&node, now)).await.expect("drawing does not panic, and nobody cancels it")
+    let (node, now, interval) = (own.node.clone(), Timestamp::now(), published.telemetry.interval);
+    spawn_blocking(move || gathered.matrix(&node, now, interval))
+        .await
+        .expect("drawing does not panic, and nobody cancels it")
 }
 
 async fn one(agent: &Agent, port: u16, plan: Plan, terms: &Terms, who: Arc<Directory>, reader: &Semaphore) -> Answered {

@@ -9,8 +9,9 @@
 //! or a sign, and blue and orange are told apart by those who do not tell green from red.
 //!
 //! Every page extends `shell.html`. Its struct has `refresh`, the seconds after which it is asked for again, and `here`,
-//! its own path; its content is the block `main`. The script replaces `main` and the title and nothing else; what is to
-//! stay open over that has a `data-key` that does not change from round to round. Without a style attribute, which the
+//! its own path; its content is the block `main`. The script replaces `main` and the title and keeps the pace that the
+//! latest document asks for; where that comes with another style or script, it loads the page anew. What is to stay open
+//! over a refresh has a `data-key` that does not change from round to round. Without a style attribute, which the
 //! policy refuses, lengths are drawn as attributes of SVG.
 
 pub mod cluster;
@@ -83,13 +84,29 @@ fn disturbs(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::http::Bounds;
+    use super::super::http::cluster::LAST_TURN;
     use super::*;
+    use crate::io::cluster::Plan;
 
     #[test]
     fn what_is_shown_turns_nothing_around_and_has_an_end() {
         assert_eq!(shown("a\u{202e}b\u{7}\u{200b}c", 10), "a\u{fffd}b\u{fffd}\u{fffd}c");
         assert_eq!(shown("ש-1 å", 10), "ש-1 å", "letters of any script are themselves");
         assert_eq!((shown("aaaa", 4), shown("aaaaa", 4)), ("aaaa".into(), "aaaa…".into()));
+    }
+
+    #[test]
+    fn the_page_waits_longer_than_the_agent_takes() {
+        let (_, patience) = SCRIPT.split_once("const PATIENCE = ").unwrap();
+        let patience: u64 = patience.split_once(';').unwrap().0.parse().unwrap();
+        assert!(SCRIPT.contains("AbortSignal.timeout(PATIENCE)"));
+        let (life, plan) = (Bounds::default().connection_time, Plan::default());
+        assert!(Duration::from_millis(patience) > life, "an answer that comes is not taken for silence");
+        assert!(plan.total < life, "who asks for the picture gets what there is");
+        assert!(LAST_TURN + plan.each < life, "and who asks for a pair too");
     }
 
     #[test]

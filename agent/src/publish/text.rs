@@ -41,8 +41,24 @@ pub fn report(report: &Report, style: Style) -> String {
     text
 }
 
+/// What stands beside paths that are bad while nothing is found.
+pub(super) const NOT_CONFIRMED: &str = "No finding stands for this: one takes another round that agrees.";
+
+/// Whether full-size packets do not arrive somewhere and no finding makes more of it than a word for information. The
+/// status knows findings alone, and nobody is to read `healthy` beside paths that are bad.
+pub(super) fn is_not_confirmed(report: &Report) -> bool {
+    report.summary.status == Status::Healthy && report.paths.iter().any(|path| fails(path.verdict))
+}
+
+/// Whether full-size packets do not arrive.
+pub(super) const fn fails(verdict: VerdictName) -> bool {
+    matches!(verdict, VerdictName::Limited | VerdictName::BlackHole | VerdictName::Unreachable)
+}
+
 fn headline(report: &Report, style: Style) -> String {
+    let not_confirmed = is_not_confirmed(report);
     let (tone, word) = match report.summary.status {
+        Status::Healthy if not_confirmed => (Tone::Warning, "NOT CONFIRMED"),
         Status::Healthy => (Tone::Good, "HEALTHY"),
         Status::Warning => (Tone::Warning, "WARNING"),
         Status::Critical => (Tone::Critical, "CRITICAL"),
@@ -53,14 +69,15 @@ fn headline(report: &Report, style: Style) -> String {
     let mut parts: Vec<String> =
         found.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
     match report.summary.status {
-        _ if !parts.is_empty() => {}
+        _ if !parts.is_empty() || not_confirmed => {}
         Status::Unknown if report.paths.is_empty() => parts.push("no path could be judged".to_owned()),
         Status::Unknown => {}
         Status::Healthy | Status::Warning | Status::Critical => parts.push("no findings".to_owned()),
     }
     parts.push(path_counts(report));
     let line = style.wrap_marked(tone, word, &format!("{}: {}", style::clean(&report.node), parts.join(", ")));
-    line + &blind(report, style)
+    let why = if not_confirmed { style.wrap("  ", NOT_CONFIRMED) } else { blind(report, style) };
+    line + &why
 }
 
 fn path_counts(report: &Report) -> String {

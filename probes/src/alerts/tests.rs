@@ -23,6 +23,15 @@ fn spans_are_written_in_the_largest_unit_that_fits() {
 }
 
 #[test]
+fn the_build_may_say_where_the_runbook_stands() {
+    let told = runbook(Some("https://wiki.example/RUNBOOK.md"));
+    assert_eq!(told, "https://wiki.example/RUNBOOK.md");
+    // A build argument that nobody gives is empty.
+    assert!([None, Some("")].map(runbook).iter().all(|there| there.starts_with("https://github.com/OWNER/")));
+    assert_eq!(RUNBOOK, runbook(option_env!("MTUSCOPE_RUNBOOK")));
+}
+
+#[test]
 fn every_code_that_alerts_does_once_for_each_severity_above_info() {
     let all = alerts(Pace::Shipped);
     for check in ALL {

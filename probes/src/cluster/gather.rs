@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -12,7 +13,7 @@ use super::ways;
 use super::who::{Directory, Id};
 use super::{
     Answer, Cell, Counts, DEVIATIONS, Grid, Mark, Matrix, NodeRow, OddRow, Row, SCHEMA, Summary, WHOLE, WayRow,
-    differing,
+    differing, patience,
 };
 use crate::report::{Status, Vantage};
 use crate::units::IpSize;
@@ -66,8 +67,8 @@ impl Gathered {
         });
     }
 
-    /// The picture.
-    pub fn matrix(mut self, node: &str, now: Timestamp) -> Matrix {
+    /// The picture, where rounds are `interval` apart.
+    pub fn matrix(mut self, node: &str, now: Timestamp, interval: Duration) -> Matrix {
         let mut who = Directory::clone(&self.who);
         let said = self.asked.iter().filter_map(|asked| Some((asked, asked.said.as_ref()?)));
         who.believe(said.map(|(asked, said)| (asked.id, asked.vantage, said.node.as_str(), said.addresses.as_slice())));
@@ -91,7 +92,7 @@ impl Gathered {
         let facts = self.asked.iter().filter(|asked| asked.vantage == Vantage::Node);
         let facts = facts.filter_map(|asked| Some((who.name(asked.id), &asked.said.as_ref()?.facts)));
         let differing = differing::rows(facts);
-        let nodes = self.asked.iter().map(|asked| asked.row(&self.who, &who, now)).collect();
+        let nodes = self.asked.iter().map(|asked| asked.row(&self.who, &who, now, interval)).collect();
         assemble(node, now, nodes, differing, grids, who.len() > WHOLE)
     }
 
@@ -160,7 +161,7 @@ struct Drawn {
 }
 
 impl Asked {
-    fn row(&self, known: &Directory, who: &Directory, now: Timestamp) -> NodeRow {
+    fn row(&self, known: &Directory, who: &Directory, now: Timestamp, interval: Duration) -> NodeRow {
         let said = self.said.as_ref();
         let name = who.name(self.id);
         let other = said.filter(|said| said.vantage.is_some_and(|vantage| vantage != self.vantage));
@@ -179,6 +180,7 @@ impl Asked {
             version: said.and_then(|said| said.version.clone()),
             status: said.and_then(|said| said.status),
             report_age_seconds: age,
+            stands_still: age.is_some_and(|age| age > patience(interval).as_secs()),
             strangers: strangers.iter().take(STRANGERS).map(|one| one.name.clone()).collect(),
             strangers_count: strangers.len(),
         }
@@ -250,14 +252,15 @@ fn assemble(
     let left_out = thin.then(|| leave_out(&mut grids));
     let agents = nodes.iter().filter(|row| row.why.as_deref() != Some(NO_ADDRESS)).count();
     let answered = nodes.iter().filter(|row| row.answer == Answer::Report).count();
+    let standing_still = nodes.iter().filter(|row| row.stands_still).count();
     let worse: usize = grids.iter().map(|grid| grid.worse).sum();
     let status = match () {
         () if cells.black_hole + cells.unreachable > 0 => Status::Critical,
         () if cells.measured() == cells.unknown => Status::Unknown,
-        () if worse + odd.len() + differs > 0 || answered < agents => Status::Warning,
+        () if worse + odd.len() + differs + standing_still > 0 || answered < agents => Status::Warning,
         () => Status::Healthy,
     };
-    let summary = Summary { status, agents, answered, cells, odd: odd.len(), ways: differs };
+    let summary = Summary { status, agents, answered, standing_still, cells, odd: odd.len(), ways: differs };
     let (schema, node) = (SCHEMA.to_owned(), node.to_owned());
     Matrix { schema, node, generated_at: now, summary, nodes, odd, ways, differing, grids, left_out }
 }

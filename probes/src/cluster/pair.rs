@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use serde::Deserialize;
 use super::lenient::{LONGEST, List, Object, Scalar, clean};
 use super::reading::{self, Garbage, PathPart, Said};
 use super::who::{Directory, Id};
-use super::{Answer, Mark};
+use super::{Answer, Mark, patience};
 use crate::path::{Plane, Way};
 use crate::report::{Severity, Status, Vantage};
 use crate::units::{Family, IpSize};
@@ -76,6 +77,8 @@ pub struct Says {
     pub status: Option<Status>,
     /// How old its report is, in seconds; absent where its clock is ahead.
     pub report_age: Option<u64>,
+    /// Whether its rounds stand still, or its clock is far behind.
+    pub stands_still: bool,
     /// Its paths to the other node.
     pub paths: Vec<PathTold>,
     /// How many there are beside those.
@@ -136,8 +139,16 @@ pub struct FindingTold {
     pub age: Option<u64>,
 }
 
-/// What the agents of both ends say; `None` where one of the names is nobody's, or both are the same node's.
-pub fn pair(node: &str, who: &Directory, names: [&str; 2], heard: &[Heard], now: Timestamp) -> Option<Pair> {
+/// What the agents of both ends say, where rounds are `interval` apart; `None` where one of the names is nobody's, or
+/// both are the same node's.
+pub fn pair(
+    node: &str,
+    who: &Directory,
+    names: [&str; 2],
+    heard: &[Heard],
+    now: Timestamp,
+    interval: Duration,
+) -> Option<Pair> {
     let said: Vec<Option<Result<Said, Garbage>>> =
         heard.iter().map(|one| one.answer.as_ref().ok().map(|answer| reading::read(answer, who))).collect();
     let mut told = who.clone();
@@ -151,13 +162,21 @@ pub fn pair(node: &str, who: &Directory, names: [&str; 2], heard: &[Heard], now:
     }
     let end = |own: usize| {
         let agents = heard.iter().zip(&said).filter(|(one, _)| told.named(&one.peer) == Some(ids[own]));
-        let agents = agents.map(|(one, said)| says(one, said.as_ref(), ids[1 - own], &told, now)).collect();
+        let late = patience(interval);
+        let agents = agents.map(|(one, said)| says(one, said.as_ref(), ids[1 - own], &told, now, late)).collect();
         End { name: told.name(ids[own]).to_owned(), agents }
     };
     Some(Pair { node: node.to_owned(), generated_at: now, ends: [end(0), end(1)] })
 }
 
-fn says(heard: &Heard, said: Option<&Result<Said, Garbage>>, other: Id, who: &Directory, now: Timestamp) -> Says {
+fn says(
+    heard: &Heard,
+    said: Option<&Result<Said, Garbage>>,
+    other: Id,
+    who: &Directory,
+    now: Timestamp,
+    late: Duration,
+) -> Says {
     let (answer, why) = match (&heard.answer, said) {
         (Err((answer, why)), _) => (*answer, Some(clean(why))),
         (Ok(_), Some(Err(garbage))) => (Answer::Garbage, Some(clean(&garbage.to_string()))),
@@ -170,13 +189,15 @@ fn says(heard: &Heard, said: Option<&Result<Said, Garbage>>, other: Id, who: &Di
     let names = document.names_of(other, who);
     let (paths, more_paths) = document.paths_to(&names, now);
     let (findings, more_findings) = document.findings_about(&names, now);
+    let report_age = said.and_then(|said| since(said.generated_at?, now));
     Says {
         vantage: heard.vantage,
         addresses: heard.addresses.clone(),
         answer,
         why,
         status: said.and_then(|said| said.status),
-        report_age: said.and_then(|said| since(said.generated_at?, now)),
+        report_age,
+        stands_still: report_age.is_some_and(|age| age > late.as_secs()),
         paths,
         more_paths,
         findings,
@@ -386,6 +407,8 @@ mod tests {
         Directory::of(&own, &[agent("b", 2), agent("10.0.0.3", 3)])
     }
 
+    const ROUND: Duration = Duration::from_secs(30);
+
     fn now() -> Timestamp {
         "2026-11-22T12:00:00Z".parse().unwrap()
     }
@@ -414,7 +437,7 @@ mod tests {
     }
 
     fn of_a_and_b(answers: &[Heard]) -> Pair {
-        pair("a", &directory(), ["a", "b"], answers, now()).unwrap()
+        pair("a", &directory(), ["a", "b"], answers, now(), ROUND).unwrap()
     }
 
     #[test]
@@ -444,11 +467,20 @@ mod tests {
         let answers = [heard("a", &report("a", vec![path("c", "10.0.0.3", "clear")], vec![finding("c", "warning")]))];
         let back = report("c", vec![path("a", "10.0.0.1", "limited")], Vec::new());
         let both = [answers[0].clone(), heard("10.0.0.3", &back)];
-        let found = pair("a", &directory(), ["a", "c"], &both, now()).unwrap();
+        let found = pair("a", &directory(), ["a", "c"], &both, now(), ROUND).unwrap();
         assert_eq!(found.ends.each_ref().map(|end| end.agents[0].paths.len()), [1, 1], "{found:?}");
         assert_eq!(found.ends[0].agents[0].findings.len(), 1);
-        assert!(pair("a", &directory(), ["a", "c"], &answers, now()).is_none(), "nobody told of that name");
-        assert!(pair("a", &directory(), ["c", "10.0.0.3"], &both, now()).is_none(), "one node is no pair");
+        assert!(pair("a", &directory(), ["a", "c"], &answers, now(), ROUND).is_none(), "nobody told of that name");
+        assert!(pair("a", &directory(), ["c", "10.0.0.3"], &both, now(), ROUND).is_none(), "one node is no pair");
+    }
+
+    #[test]
+    fn an_end_whose_rounds_stand_still_is_told_as_such() {
+        for (made, still) in [("2026-11-22T11:50:00Z", false), ("2026-11-22T11:49:59Z", true)] {
+            let mut old = report("a", vec![path("b", "10.0.0.2", "clear")], Vec::new());
+            old["generated_at"] = made.into();
+            assert_eq!(of_a_and_b(&[heard("a", &old)]).ends[0].agents[0].stands_still, still, "{made}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::snapshot::example::Example;
 
 const NOW: i64 = 1_795_225_200;
 
+const ROUND: Duration = Duration::from_secs(30);
+
 fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
@@ -66,7 +68,7 @@ fn drawn(nodes: usize, answer: impl Fn(usize) -> Vec<u8>) -> Matrix {
         let read = read(&answer(number), &who).map_err(|garbage| (Answer::Garbage, garbage.to_string()));
         gathered.take(&node(number).0, Vantage::Node, read);
     }
-    gathered.matrix("node-1", now())
+    gathered.matrix("node-1", now(), ROUND)
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
@@ -95,6 +97,41 @@ fn a_healthy_cluster_is_a_full_matrix() {
         (row.zone.as_deref(), row.report_age_seconds, row.status),
         (Some("zone-2"), Some(20), Some(Status::Healthy))
     );
+}
+
+/// Four healthy nodes, one of which tells of what was so many seconds ago.
+fn aged(seconds: i64) -> impl Fn(usize) -> Vec<u8> {
+    move |number| {
+        let mut report = healthy(number, 4);
+        if number == 3 {
+            report["generated_at"] = json!(Timestamp::from_second(NOW - seconds).unwrap());
+        }
+        bytes(&report)
+    }
+}
+
+#[test]
+fn who_tells_of_what_was_long_ago_is_not_fine() {
+    for (age, still) in [(600, false), (601, true), (86_400, true), (-86_400, false)] {
+        let matrix = drawn(4, aged(age));
+        let wanted = if still { (Status::Warning, 1) } else { (Status::Healthy, 0) };
+        assert_eq!((matrix.summary.status, matrix.summary.standing_still), wanted, "{age} s");
+        assert_eq!(matrix.nodes.iter().filter(|row| row.stands_still).count(), wanted.1, "{age} s");
+        assert_eq!(matrix.nodes[2].stands_still, still, "{age} s");
+    }
+}
+
+#[test]
+fn rounds_that_are_an_hour_apart_are_waited_for() {
+    let who = directory(2);
+    let still = |age: i64| {
+        let mut report = healthy(1, 2);
+        report["generated_at"] = json!(Timestamp::from_second(NOW - age).unwrap());
+        let mut gathered = Gathered::new(Arc::clone(&who));
+        gathered.take("node-1", Vantage::Node, read(&bytes(&report), &who).map_err(|_| panic!()));
+        gathered.matrix("node-1", now(), Duration::from_secs(3_600)).summary.standing_still
+    };
+    assert_eq!((still(4 * 3_600), still(4 * 3_600 + 1)), (0, 1));
 }
 
 #[test]
@@ -213,7 +250,7 @@ fn an_agent_counts_once() {
     gathered.take("node-2", Vantage::Node, read(&bytes(&healthy(2, 2)), &who).map_err(|_| panic!()));
     gathered.take("node-2", Vantage::Node, Err((Answer::Timeout, "late".into())));
     gathered.take("nobody", Vantage::Node, Err((Answer::Timeout, "late".into())));
-    let matrix = gathered.matrix("node-1", now());
+    let matrix = gathered.matrix("node-1", now(), ROUND);
     assert_eq!((matrix.nodes.len(), matrix.summary.answered), (2, 1));
 }
 

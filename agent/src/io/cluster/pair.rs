@@ -28,6 +28,7 @@ pub async fn gather(published: &Published, port: u16, names: [String; 2], plan: 
     });
     let asked = join_all(ends.map(|agent| one(agent, port, plan, terms))).await;
     let who = Directory::of(&own, &published.agents);
+    let interval = published.telemetry.interval;
     let drawn = spawn_blocking(move || {
         let mut heard = asked;
         if names.contains(&own.node) {
@@ -35,7 +36,7 @@ pub async fn gather(published: &Published, port: u16, names: [String; 2], plan: 
             let (peer, vantage, addresses) = (own.node.clone(), own.vantage, own.addresses.clone());
             heard.insert(0, Heard { peer, vantage, addresses, answer });
         }
-        pair(&own.node, &who, [&names[0], &names[1]], &heard, Timestamp::now())
+        pair(&own.node, &who, [&names[0], &names[1]], &heard, Timestamp::now(), interval)
     });
     drawn.await.expect("reading does not panic, and nobody cancels it")
 }

@@ -34,6 +34,8 @@ use super::pages::{accept, body, latest, plain};
 use crate::io::cluster::{self, Plan};
 use crate::publish::page::cluster as page;
 use crate::publish::text::{self, Style};
+#[cfg(test)]
+pub(in crate::publish) use pairs::LAST_TURN;
 use pairs::Pairs;
 use wanted::Form;
 
@@ -42,6 +44,12 @@ pub(crate) const PATH: &str = "/cluster";
 
 /// How long a picture is good for.
 const KEEP: Duration = Duration::from_secs(10);
+
+/// Why a pair is not shown, in a word and in a sentence.
+const NO_PAIR: (&str, &str) = ("No pair", "choose two different nodes");
+const NOBODY: (&str, &str) = ("No such pair", "one of these names is no node that this agent knows");
+const ONE_NODE: (&str, &str) = ("No such pair", "these two names are not two nodes");
+const TOO_MANY: (&str, &str) = ("Not asked", "too many pairs are asked for at once; this page asks again by itself");
 
 const NOT_DRAWN: &str = "the picture could not be drawn; the agent's log says why\n";
 
@@ -115,21 +123,22 @@ fn permit_form(response: &mut Response) {
 }
 
 async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Response {
+    let begun = Instant::now();
     let Some(published) = latest(&desk.site) else { return early::page(PATH, desk.is_tls()) };
     let known = known(&published);
     let others: Vec<&str> = known.iter().map(String::as_str).collect();
-    let refused = |status, why: &str| desk.refusal(status, page::no_pair(why, &names[0], &names[1], &others));
+    let refused = |status, said| desk.refusal(status, page::no_pair(said, &names[0], &names[1], &others));
     if names.iter().any(String::is_empty) || names[0] == names[1] {
-        return refused(StatusCode::BAD_REQUEST, "choose two different nodes");
+        return refused(StatusCode::BAD_REQUEST, NO_PAIR);
     }
     let mut asked = names.clone();
     for name in &mut asked {
         match desk.known_as(&known, name).await {
             Some(known) => *name = known,
-            None => return refused(StatusCode::NOT_FOUND, "one of these names is no node that this agent knows"),
+            None => return refused(StatusCode::NOT_FOUND, NOBODY),
         }
     }
-    let made = desk.pairs.of(&names, async {
+    let made = desk.pairs.of(&names, begun, async {
         let orders = desk.site.orders.borrow().clone();
         let gathered = cluster::pair::gather(&published, orders.config.port, asked, Plan::default(), &orders.terms);
         let pair = gathered.await.ok_or(None)?;
@@ -138,9 +147,9 @@ async fn pair(desk: &Arc<Desk>, names: [String; 2], headers: &HeaderMap) -> Resp
     });
     match made.await {
         Some(Ok((document, age))) => desk.page(&document, headers, age),
-        Some(Err(None)) => refused(StatusCode::NOT_FOUND, "these two names are not two nodes"),
+        Some(Err(None)) => refused(StatusCode::NOT_FOUND, ONE_NODE),
         Some(Err(Some(error))) => desk.refusal(StatusCode::INTERNAL_SERVER_ERROR, Err(error)),
-        None => refused(StatusCode::SERVICE_UNAVAILABLE, "too many pairs are asked for; try again in a few seconds"),
+        None => refused(StatusCode::SERVICE_UNAVAILABLE, TOO_MANY),
     }
 }
 
@@ -230,5 +239,52 @@ impl Desk {
         });
         *drawing = Some(told.clone());
         Some(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use probes::config::Config;
+    use probes::report::Vantage;
+
+    use super::super::super::{example, metrics::Standing};
+    use super::super::Surface;
+    use super::*;
+    use crate::driver;
+    use crate::io::call::Terms;
+
+    fn desk() -> Arc<Desk> {
+        let site = Site {
+            published: watch::channel(Some(Arc::new(example::published()))).1,
+            standing: watch::channel(Standing::default()).1,
+            orders: driver::standing(Config::new("master-1"), "/".into(), Terms::default()),
+            codes: example::CODES.to_vec(),
+            vantage: Vantage::Node,
+            proc: "/proc".into(),
+            surface: watch::channel(Surface::default()).1,
+        };
+        let (drawing, known_as) = (Mutex::default(), Mutex::default());
+        Arc::new(Desk { site: Arc::new(site), drawing, pairs: Pairs::default(), known_as })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_whose_turn_does_not_come_is_not_called_one_that_is_not() {
+        let desk = desk();
+        let two = |one: &str, other: &str| [one.to_owned(), other.to_owned()];
+        let (one, other, headers) = (two("a", "b"), two("c", "d"), HeaderMap::new());
+        let never = || pending::<Result<Document, ()>>();
+        let answer = tokio::select! {
+            biased;
+            _ = desk.pairs.of(&one, Instant::now(), never()) => unreachable!("it never ends"),
+            _ = desk.pairs.of(&other, Instant::now(), never()) => unreachable!("it never ends"),
+            answer = pair(&desk, two("master-1", "master-2"), &headers) => answer,
+        };
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let page = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let page = String::from_utf8_lossy(&page);
+        assert!(page.contains("Not asked:</span> too many pairs") && !page.contains("No such pair"), "{page}");
+        assert!(page.contains("http-equiv=\"refresh\""), "it asks again by itself: {page}");
     }
 }

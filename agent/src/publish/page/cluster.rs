@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use askama::Template;
-use probes::cluster::{Answer, Grid, Matrix};
+use probes::cluster::{Answer, Grid, Matrix, Summary};
 use probes::report::Status;
 use probes::units::IpSize;
 
@@ -72,6 +72,7 @@ struct Page<'m> {
     tone: &'static str,
     word: &'static str,
     headline: String,
+    answered: String,
     counts: String,
     odd: Vec<String>,
     odd_more: usize,
@@ -154,12 +155,13 @@ impl<'m> Page<'m> {
             tone,
             word,
             headline: shown(&headline(matrix), SENTENCE),
+            answered: words::answered(&matrix.summary),
             counts: words::counts(&matrix.summary.cells),
             odd: lines(matrix.odd.iter().map(words::standing_out).collect()),
             odd_more: matrix.odd.len().saturating_sub(TOLD),
             ways: matrix.ways.iter().take(TOLD).map(way).collect(),
             ways_more: matrix.summary.ways.saturating_sub(TOLD.min(matrix.ways.len())),
-            silent: lines(words::silent(matrix)),
+            silent: lines([words::silent(matrix), words::standing_still(matrix)].concat()),
             remarks: lines(words::remarks(matrix)),
             differing: lines(words::differing(matrix)),
             form,
@@ -252,13 +254,24 @@ fn headline(matrix: &Matrix) -> String {
         _ if summary.ways > 0 => format!("between {} the two ways differ", counted(summary.ways, "pair")),
         _ if cells.limited > 0 => format!("{} less than expected", carry(cells.limited)),
         _ if matrix.grids.iter().any(|grid| grid.worse > 0) => "some paths carry less than is usual".to_owned(),
-        _ if silent > 0 => format!("{silent} of {} did not answer", counted(summary.agents, "agent")),
+        _ if silent + summary.standing_still > 0 => unheard(summary, silent),
         _ if cells.unmeasured + cells.unknown > 0 => {
             let left = cells.unmeasured + cells.unknown;
             format!("every path that was judged is clear; of {} nobody knows yet", counted(left, "path"))
         }
         _ => format!("all {} carry what they should", counted(cells.clear, "path")),
     }
+}
+
+/// Whose word of how things are now is missing.
+fn unheard(summary: &Summary, silent: usize) -> String {
+    let agents = counted(summary.agents, "agent");
+    let still = summary.standing_still;
+    let parts = [
+        (silent > 0).then(|| format!("{silent} of {agents} did not answer")),
+        (still > 0).then(|| format!("the rounds of {still} of {agents} stand still")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn few(names: &[&str]) -> String {
@@ -288,18 +301,9 @@ impl<'m> AgentRow<'m> {
             status: node.status.map_or("", |status| toned(status).1),
             zone: node.zone.as_deref().unwrap_or_default(),
             version: text(&node.version),
-            age: node.report_age_seconds.map(ago).unwrap_or_default(),
+            age: node.report_age_seconds.map(words::ago).unwrap_or_default()
+                + if node.stands_still { ", stands still" } else { "" },
         }
-    }
-}
-
-/// A time that has passed.
-fn ago(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s ago"),
-        120..7_200 => format!("{} min ago", seconds / 60),
-        7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} days ago", seconds / 86_400),
     }
 }
 

@@ -3,12 +3,20 @@
   const body = document.body;
   const notice = document.getElementById("notice");
   const told = document.getElementById("told");
-  const every = Math.max(2, Number(body.dataset.refresh) || 30) * 1000;
+  // Longer than the agent lets a connection live: it hears others for most of that, and not to hear it is its own word.
+  const PATIENCE = 20000;
+  const pace = (of) => Math.max(2, Number(of.body.dataset.refresh) || 30) * 1000;
+  const make = (of) => ["own-style", "own-script"].map((id) => of.getElementById(id)?.textContent).join();
+  const made = make(document);
+  let every = pace(document);
   // How far the clock here is behind the agent's; it takes the first answer to know.
   let behind = 0;
   let asked = 0;
   let asking = false;
   let last = document.getElementById("main").innerHTML;
+  let title = document.title;
+  // When what is shown was the latest that there is.
+  let renewed = Date.now();
 
   const main = () => document.getElementById("main");
   const headline = (of) => (of.querySelector("h1")?.textContent || "").trim().replace(/\s+/g, " ");
@@ -25,9 +33,12 @@
     const old = age();
     for (const place of main().querySelectorAll("[data-age]")) place.textContent = old && ` (${old} ago)`;
   };
+  const isOld = () => Date.now() - renewed > 2 * every;
+  const entitle = (old) => { document.title = old ? `? old – ${title}` : title; };
   const say = (text) => {
     if (notice.textContent !== text) notice.textContent = text;
     body.classList.toggle("stale", text !== "");
+    entitle(text !== "");
   };
 
   // Where the reader is: what is open, what has the focus, how far tables are scrolled, what is at the top of the window.
@@ -41,8 +52,11 @@
     const at = document.activeElement;
     const home = main().contains(at) && at.closest("[data-key]");
     const focus = home && { key: home.dataset.key, nth: at === home ? -1 : [...home.querySelectorAll(reachable)].indexOf(at) };
-    const top = [...main().querySelectorAll("[data-key]")].find((one) => one.getBoundingClientRect().bottom > 0);
-    return { open, along, focus, top: top && { key: top.dataset.key, y: top.getBoundingClientRect().top } };
+    const all = [...main().querySelectorAll("[data-key]")];
+    const box = (one) => one.getBoundingClientRect();
+    // The innermost that the window's edge cuts, else the first below it: what is read moves with it.
+    const top = all.findLast((one) => box(one).top <= 0 && box(one).bottom > 0) ?? all.find((one) => box(one).bottom > 0);
+    return { open, along, focus, top: top && { key: top.dataset.key, y: box(top).top } };
   };
   const back = ({ open, along, focus, top }) => {
     for (const [key, was] of open) { const one = keyed(key); if (one) one.open = was; }
@@ -86,15 +100,23 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const next = fresh.getElementById("main");
     if (!next) return "The agent's answer is not this page.";
+    every = pace(fresh);
+    document.getElementById("every").textContent = every / 1000;
+    if (next.innerHTML !== last) {
+      // Whoever is copying or choosing something is not to lose it.
+      const here = getSelection();
+      const selected = here && !here.isCollapsed && main().contains(here.anchorNode) && "text in it is selected";
+      const held = selected || (main().querySelector("form:focus-within") && "its form is in use");
+      if (held) return isOld() ? `The page is not renewed while ${held}.` : "";
+    }
+    renewed = Date.now();
     if (next.innerHTML === last) return "";
-    const here = getSelection();
-    if (here && !here.isCollapsed && main().contains(here.anchorNode)) return "";
-    // Whoever is choosing something is not to lose it.
-    if (main().querySelector("form:focus-within")) return "";
+    // Another version of the agent: what it shows goes with its own style and script.
+    if (make(fresh) !== made) { location.reload(); return ""; }
     const [before, after, was] = [headline(main()), headline(next), place()];
     last = next.innerHTML;
     main().replaceWith(document.adoptNode(next));
-    document.title = fresh.title;
+    title = fresh.title;
     dress();
     back(was);
     if (before !== after) told.textContent = after;
@@ -107,7 +129,7 @@
     let why = "";
     try {
       const answer = await fetch(location.href.split("#")[0], {
-        headers: { Accept: "text/html" }, cache: "no-cache", credentials: "same-origin", signal: AbortSignal.timeout(10000),
+        headers: { Accept: "text/html" }, cache: "no-cache", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE),
       });
       const clock = Date.parse(answer.headers.get("date") || "");
       if (!Number.isNaN(clock)) behind = clock - Date.now();
@@ -125,7 +147,8 @@
   dress();
   ask();
   setInterval(() => {
-    if (document.hidden) return;
+    // Nobody is asked for what nobody looks at, but the title of a tab behind others is still read.
+    if (document.hidden) { if (isOld()) entitle(true); return; }
     tick();
     if (Date.now() - asked >= every) ask();
   }, 1000);

@@ -11,7 +11,7 @@ use probes::cluster::Matrix;
 use probes::report::Status;
 
 use super::style::{Style, Tone, clean};
-use words::{counts, place, sentence, standing_out};
+use words::{answered, counts, place, sentence, standing_out};
 
 /// Nodes, pairs and agents that are told one by one.
 const TOLD: usize = 20;
@@ -25,6 +25,7 @@ pub fn cluster(matrix: &Matrix, style: Style) -> String {
     text.push_str(&more(matrix.odd.len(), "nodes that stand out"));
     text.push_str(&ways(matrix, style));
     text.push_str(&silent(matrix, style));
+    text.push_str(&standing_still(matrix, style));
     text.push_str(&remarks(matrix, style));
     text.push_str(&differing(matrix, style));
     for grid in &matrix.grids {
@@ -46,8 +47,7 @@ fn headline(matrix: &Matrix, style: Style) -> String {
         Status::Unknown => (Tone::Warning, "UNKNOWN"),
     };
     let summary = &matrix.summary;
-    let answered = format!("{} of {} agents answered", summary.answered, summary.agents);
-    let said = format!("seen from {}: {answered}, {}", clean(&matrix.node), counts(&summary.cells));
+    let said = format!("seen from {}: {}, {}", clean(&matrix.node), answered(summary), counts(&summary.cells));
     style.wrap_marked(tone, word, &said)
 }
 
@@ -58,6 +58,10 @@ fn ways(matrix: &Matrix, style: Style) -> String {
 
 fn silent(matrix: &Matrix, style: Style) -> String {
     words::silent(matrix).iter().map(|line| style.wrap("  ", &clean(line))).collect()
+}
+
+fn standing_still(matrix: &Matrix, style: Style) -> String {
+    words::standing_still(matrix).iter().map(|line| style.wrap("  ", &clean(line))).collect()
 }
 
 fn remarks(matrix: &Matrix, style: Style) -> String {

@@ -154,6 +154,19 @@ fn a_healthy_node() {
 }
 
 #[test]
+fn what_is_not_confirmed_yet_is_not_called_healthy() {
+    let text = report(&Node::reference().measured("master-2", Plane::Underlay, black_hole(1400)).report(), PLAIN);
+    let head: Vec<&str> = text.lines().take(2).collect();
+    assert_eq!(
+        head,
+        [
+            "NOT CONFIRMED master-1: 5 of 6 paths clear",
+            "  No finding stands for this: one takes another round that agrees."
+        ]
+    );
+}
+
+#[test]
 fn a_nic_too_small_for_the_tunnel() {
     assert_snapshot!(report(&small_nic().report(), PLAIN));
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::super::document::Document;
 use super::KEEP;
@@ -21,6 +21,10 @@ const AT_A_TIME: usize = 2;
 
 /// How long one waits for that.
 const PATIENCE: Duration = Duration::from_secs(6);
+
+/// How long after the request a turn is of use: a name may have taken a whole picture to be known, and later the
+/// connection would end before the agents have answered.
+pub(in crate::publish) const LAST_TURN: Duration = Duration::from_secs(12);
 
 /// The pages.
 #[derive(Debug)]
@@ -36,17 +40,19 @@ impl Default for Pairs {
 }
 
 impl Pairs {
-    /// The page of a pair, with its age: the one that is there, else what `make` makes. `None` if it is nobody's turn in
-    /// time, or nothing was made.
+    /// The page of a pair that was asked for at `asked`, with its age: the one that is there, else what `make` makes.
+    /// `None` if it is nobody's turn in time.
     pub(super) async fn of<E>(
         &self,
         names: &[String; 2],
+        asked: Instant,
         make: impl Future<Output = Result<Document, E>>,
     ) -> Option<Result<(Document, Duration), E>> {
         if let Some(there) = self.kept(names) {
             return Some(Ok(there));
         }
-        let turn = timeout(PATIENCE, self.turns.acquire()).await.ok()?.ok()?;
+        let until = (Instant::now() + PATIENCE).min(asked + LAST_TURN);
+        let turn = timeout_at(until, self.turns.acquire()).await.ok()?.ok()?;
         // Somebody else may have asked for the same while this one waited.
         if let Some(there) = self.kept(names) {
             return Some(Ok(there));
@@ -93,7 +99,7 @@ mod tests {
                 made.set(made.get() + 1);
                 Ok::<_, Infallible>(Document::new(HTML, "page"))
             };
-            pairs.of(&names(number), make).await.unwrap().unwrap().1
+            pairs.of(&names(number), Instant::now(), make).await.unwrap().unwrap().1
         };
         ask(1).await;
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -112,7 +118,12 @@ mod tests {
         let pairs = Pairs::default();
         let never = || pairs.turns.acquire();
         let _busy = (never().await.unwrap(), never().await.unwrap());
-        let make = async { Ok::<_, Infallible>(Document::new(HTML, "")) };
-        assert!(pairs.of(&names(1), make).await.is_none());
+        let make = || async { Ok::<_, Infallible>(Document::new(HTML, "")) };
+        let asked = Instant::now();
+        assert!(pairs.of(&names(1), asked, make()).await.is_none());
+        assert_eq!(asked.elapsed(), PATIENCE);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(pairs.of(&names(1), asked, make()).await.is_none());
+        assert_eq!(asked.elapsed(), LAST_TURN, "what went by before counts");
     }
 }

@@ -9,10 +9,10 @@ use probes::path::{Plane, Way};
 use probes::report::{Severity, Vantage};
 use probes::units::Family;
 
-use super::super::super::text::cluster::words;
+use super::super::super::text::cluster::words::{self, ago};
 use super::super::shown;
 use super::map::{Budget, Sort};
-use super::{Form, REFRESH, SPARE, ago, bytes, encode, millis, toned};
+use super::{Form, REFRESH, SPARE, bytes, encode, millis, toned};
 
 /// Where the agents' own pages are.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +36,13 @@ pub(crate) fn pair(pair: &Pair, names: &[&str], doors: Doors) -> askama::Result<
     PairPage { refresh: REFRESH, here: "/cluster", pair, tone, word, said, rows: rows(pair), ends, form, a, b }.render()
 }
 
-/// Why there is no such pair, and whom else to ask for.
+/// In a word and in a sentence why a pair is not shown, and whom else to ask for.
 ///
 /// # Errors
 /// As [`pair`].
-pub(crate) fn no_pair(why: &str, from: &str, to: &str, names: &[&str]) -> askama::Result<String> {
-    NoPair { refresh: REFRESH, here: "/cluster", why, form: chosen(names, from, to) }.render()
+pub(crate) fn no_pair(said: (&str, &str), from: &str, to: &str, names: &[&str]) -> askama::Result<String> {
+    let (word, why) = said;
+    NoPair { refresh: REFRESH, here: "/cluster", word, why, form: chosen(names, from, to) }.render()
 }
 
 fn chosen(names: &[&str], from: &str, to: &str) -> Form {
@@ -69,6 +70,7 @@ struct PairPage<'p> {
 struct NoPair<'p> {
     refresh: u32,
     here: &'static str,
+    word: &'p str,
     why: &'p str,
     form: Form,
 }
@@ -137,7 +139,7 @@ impl<'p> Agent<'p> {
             says,
             called: if says.vantage == Vantage::Pod { "its agent in a pod" } else { "its agent" },
             state: says.status.map_or("", |status| toned(status).1),
-            age: says.report_age.map(ago).unwrap_or_default(),
+            age: says.report_age.map(|age| made(age, says.stands_still)).unwrap_or_default(),
             links: says.addresses.iter().take(4).map(|address| door(*address, doors)).collect(),
             why: why.map(|why| format!(": {}", shown(why, 200))).unwrap_or_default(),
             paths: says.paths.iter().map(|path| Path::of(path, says.vantage)).collect(),
@@ -148,6 +150,12 @@ impl<'p> Agent<'p> {
     fn answered(&self) -> bool {
         self.says.answer == Answer::Report
     }
+}
+
+/// When a report was made, and what it means if that is long ago.
+fn made(age: u64, stands_still: bool) -> String {
+    let but = if stands_still { ": its rounds stand still, or its clock is wrong" } else { "" };
+    format!("{}{but}", ago(age))
 }
 
 fn door(address: IpAddr, doors: Doors) -> String {
@@ -247,6 +255,8 @@ fn verdict(pair: &Pair) -> (&'static str, &'static str, String) {
     let critical = all.iter().flat_map(|says| &says.findings).any(|one| one.severity == Severity::Critical);
     let heard = |end: &&End| end.agents.iter().any(|says| says.answer == Answer::Report && !says.paths.is_empty());
     let silent: Vec<String> = pair.ends.iter().filter(|end| !heard(end)).map(|end| shown(&end.name, 60)).collect();
+    let old = |end: &&End| end.agents.iter().any(|says| says.stands_still);
+    let still: Vec<String> = pair.ends.iter().filter(old).map(|end| shown(&end.name, 60)).collect();
     let open = pair.ends.iter().flat_map(|end| &end.agents).flat_map(|says| &says.paths);
     let open = open.filter(|path| matches!(path.verdict, Mark::Unknown | Mark::Unmeasured)).count();
     match worst {
@@ -257,6 +267,7 @@ fn verdict(pair: &Pair) -> (&'static str, &'static str, String) {
         _ if !silent.is_empty() => {
             ("unknown", "Unknown", format!("of this pair nothing is heard from {}", silent.join(" and ")))
         }
+        _ if !still.is_empty() => ("unknown", "Unknown", format!("what is heard from {} is old", still.join(" and "))),
         Some(_) if open > 0 => {
             ("unknown", "Unknown", "not every path between them was measured to a conclusion".into())
         }
@@ -308,6 +319,7 @@ mod tests {
             why: (!heard).then(|| "no answer at <10.0.0.12>".into()),
             status: heard.then_some(probes::report::Status::Critical),
             report_age: heard.then_some(7),
+            stands_still: false,
             findings: if paths.iter().any(|path| path.verdict == Mark::BlackHole) { vec![finding] } else { Vec::new() },
             paths,
             more_paths: 0,
@@ -336,10 +348,12 @@ mod tests {
     fn the_verdict_is_no_better_than_what_both_ends_know() {
         let clear = || says(Answer::Report, vec![path(Mark::Clear, 1500)]);
         let late = || says(Answer::Timeout, Vec::new());
+        let old = || Says { report_age: Some(7_300), stands_still: true, ..clear() };
         for (one, other, tone) in [
             (vec![clear()], vec![clear()], "healthy"),
             (vec![clear()], vec![late()], "unknown"),
             (vec![clear()], Vec::new(), "unknown"),
+            (vec![clear()], vec![old()], "unknown"),
             (vec![clear()], vec![says(Answer::Report, vec![path(Mark::Unmeasured, 0)])], "unknown"),
             (vec![clear()], vec![says(Answer::Report, vec![path(Mark::Limited, 1400)])], "warning"),
             (vec![says(Answer::Report, vec![path(Mark::Unreachable, 0)])], vec![late()], "critical"),
@@ -347,6 +361,14 @@ mod tests {
             let pair = of(one, other);
             assert_eq!(verdict(&pair).0, tone, "{pair:?}");
         }
+    }
+
+    #[test]
+    fn an_end_that_tells_of_what_was_says_so() {
+        let clear = || says(Answer::Report, vec![path(Mark::Clear, 1500)]);
+        let old = Says { report_age: Some(7_300), stands_still: true, ..clear() };
+        let page = pair(&of(vec![clear()], vec![old]), &[], DOORS).unwrap();
+        assert_eq!(page.matches("whose report was made 2 h ago: its rounds stand still").count(), 1, "{page}");
     }
 
     #[test]
@@ -358,8 +380,12 @@ mod tests {
 
     #[test]
     fn who_is_nobody_can_be_chosen_again() {
-        let page = no_pair("choose two different nodes", "<x>", "b", &["a", "b"]).unwrap();
+        let page = no_pair(("No pair", "choose two different nodes"), "<x>", "b", &["a", "b"]).unwrap();
         super::super::tests::balanced(&page);
+        assert!(
+            page.contains("<title>? No pair – mtuscope</title>") && page.contains("No pair:</span> choose two"),
+            "{page}"
+        );
         assert!(page.contains("<option value=\"b\" selected>b</option>"), "{page}");
     }
 }

@@ -162,6 +162,22 @@ fn who_does_not_answer_and_whose_turn_has_not_come_are_not_fine() {
 }
 
 #[test]
+fn whose_rounds_stand_still_is_not_fine() {
+    let page = page(&three().since(2, 3 * 3_600).matrix());
+    assert!(page.contains("<title>Warning: the rounds of 1 of 3 agents stand still – mtuscope</title>"), "{page}");
+    assert!(!page.contains("class=\"verdict healthy\""), "{page}");
+    for said in [
+        "3 of 3 agents answered, the rounds of 1 stand still",
+        "master-3 tells of what was 3 h ago",
+        "3 h ago, stands still",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let both = three().since(2, 3 * 3_600).without(1, Answer::Timeout, "did not answer in time").matrix();
+    assert_eq!(headline(&both), "1 of 3 agents did not answer, the rounds of 1 of 3 agents stand still");
+}
+
+#[test]
 fn of_sixty_those_that_deviate_come_first() {
     let sick = |from: usize, to: usize, row: &mut PathRow| {
         small_nic(from, to, row);

@@ -4,6 +4,7 @@ use probes::path::VerdictName;
 use probes::report::{PathRow, Report, Status, Vantage};
 
 use super::super::super::text::findings::{first_of, on_planes};
+use super::super::super::text::{NOT_CONFIRMED, fails, is_not_confirmed};
 use super::{count, name, sentence, time};
 
 /// Peers that are named in it.
@@ -19,7 +20,7 @@ pub(super) struct Headline {
     pub(super) says: String,
     /// Where they do not.
     pub(super) places: String,
-    /// Why nobody knows.
+    /// Why nobody knows, or why that is all.
     pub(super) why: String,
     /// What was found, and what could not be concluded: words, colour and where it stands.
     pub(super) counts: Vec<(String, &'static str, &'static str)>,
@@ -34,7 +35,9 @@ pub(super) struct Headline {
 
 impl Headline {
     pub(super) fn new(report: &Report) -> Self {
+        let not_confirmed = is_not_confirmed(report);
         let (tone, sign, word) = match report.summary.status {
+            Status::Healthy if not_confirmed => ("warning", "▲", "Not confirmed"),
             Status::Healthy => ("healthy", "✓", "Healthy"),
             Status::Warning => ("warning", "▲", "Warning"),
             Status::Critical => ("critical", "✗", "Critical"),
@@ -51,10 +54,11 @@ impl Headline {
             word,
             says: says(report),
             places: places(report),
-            why: why(report),
+            why: if not_confirmed { NOT_CONFIRMED.to_owned() } else { why(report) },
             counts: counts(report),
             nothing: match report.summary.status {
                 Status::Unknown => "Nothing was found in what could be looked at.",
+                Status::Healthy if not_confirmed => "Every check could be concluded.",
                 _ => "Nothing was found, and every check could be concluded.",
             },
             node: name(&report.node),
@@ -67,10 +71,6 @@ impl Headline {
 
 fn number(report: &Report, of: impl Fn(VerdictName) -> bool) -> usize {
     report.paths.iter().filter(|path| of(path.verdict)).count()
-}
-
-const fn fails(verdict: VerdictName) -> bool {
-    matches!(verdict, VerdictName::Limited | VerdictName::BlackHole | VerdictName::Unreachable)
 }
 
 fn says(report: &Report) -> String {

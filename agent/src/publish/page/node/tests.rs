@@ -74,6 +74,24 @@ fn a_node_of_which_nothing_is_known() {
     assert_snapshot!(content(&page));
 }
 
+/// Of the healthy node one path was seen to be bad, once.
+fn doubted() -> Report {
+    let mut report = healthy();
+    let (peer, plane, address) = (report.paths[0].peer.clone(), report.paths[0].plane, report.paths[0].address);
+    report.paths[0] = path(&peer, plane, &address.to_string(), VerdictName::BlackHole, 1400);
+    report
+}
+
+#[test]
+fn what_is_not_confirmed_yet_is_not_called_healthy() {
+    let page = written(&doubted());
+    let (verdict, _) = content(&page).split_once("<p class=\"quiet\">").unwrap();
+    assert!(page.contains("<title>▲ Not confirmed: master-1 – mtuscope</title>"), "{page}");
+    assert_snapshot!(verdict);
+    let again = written(&healthy());
+    assert!(again.contains("✓ Healthy") && !again.contains("Not confirmed"), "{again}");
+}
+
 #[test]
 fn before_the_first_round() {
     let page = first(3, "/").unwrap().replace(super::super::STYLE, "(style)").replace(super::super::SCRIPT, "(script)");
@@ -85,6 +103,7 @@ fn a_round_that_does_not_come_is_said_before_the_verdict() {
     let page = page(&healthy(), &Trail::default(), 30, true).unwrap();
     let old = page.find("no round has finished since 2026-11-21 01:40:00 UTC").expect("it is said");
     assert!(old < page.find("<h1>").unwrap());
+    assert!(page.contains("<title>? Old: master-1 – mtuscope</title>"), "{page}");
 }
 
 #[test]

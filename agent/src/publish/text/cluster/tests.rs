@@ -1,6 +1,7 @@
 //! Clusters as they stand on the screen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use insta::assert_snapshot;
 use probes::cluster::{Answer, Directory, Gathered, Matrix, read};
@@ -73,6 +74,12 @@ impl Cluster {
         self
     }
 
+    /// The report of this node was made so long before the others'.
+    pub(in crate::publish) fn since(mut self, node: usize, seconds: i64) -> Self {
+        self.reports[node].as_mut().unwrap().generated_at -= jiff::SignedDuration::from_secs(seconds);
+        self
+    }
+
     pub(in crate::publish) fn matrix(self) -> Matrix {
         let own = self.reports[0].as_ref().unwrap();
         let agent = |node: usize| Agent {
@@ -87,7 +94,7 @@ impl Cluster {
             let said = report.map(|report| read(&serde_json::to_vec(&report).unwrap(), &who).unwrap());
             gathered.take(name, Vantage::Node, said);
         }
-        gathered.matrix(&self.names[0], example::noon())
+        gathered.matrix(&self.names[0], example::noon(), Duration::from_secs(30))
     }
 
     fn text(self, style: Style) -> String {
@@ -113,6 +120,16 @@ pub(in crate::publish) fn small_nic(from: usize, to: usize, row: &mut PathRow) {
 #[test]
 fn a_healthy_cluster_of_four() {
     assert_snapshot!(Cluster::four().text(PLAIN));
+}
+
+#[test]
+fn whose_rounds_stand_still_is_not_fine() {
+    assert_snapshot!(Cluster::four().since(2, 3 * 3_600).text(PLAIN));
+    let many = (1..9).fold(Cluster::of((0..10).map(|n| format!("n{n}")).collect()), |all, node| all.since(node, 900));
+    let text = many.text(PLAIN);
+    let wanted =
+        "8 agents tell of what was 15 min ago or earlier, their rounds stand still: n1, n2, n3, n4, n5, n6 and 2";
+    assert!(text.replace("\n  ", " ").contains(wanted), "{text}");
 }
 
 #[test]

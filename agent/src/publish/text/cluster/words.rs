@@ -1,7 +1,7 @@
 //! What is told of a cluster in sentences, the same on the screen and on the page. Names are as agents told them: whoever
 //! shows a sentence makes it safe for the place.
 
-use probes::cluster::{Answer, Counts, DifferingRow, Matrix, NodeRow, OddRow, Share, WayRow};
+use probes::cluster::{Answer, Counts, DifferingRow, Matrix, NodeRow, OddRow, Share, Summary, WayRow};
 use probes::path::Plane;
 use probes::report::Vantage;
 use probes::units::Family;
@@ -26,6 +26,25 @@ pub(in crate::publish) fn counts(counts: &Counts) -> String {
     ];
     parts.extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
     parts.join(", ")
+}
+
+/// How many were heard, and of how many that says nothing about now.
+pub(in crate::publish) fn answered(summary: &Summary) -> String {
+    let heard = format!("{} of {} agents answered", summary.answered, summary.agents);
+    match summary.standing_still {
+        0 => heard,
+        still => format!("{heard}, the rounds of {still} stand still"),
+    }
+}
+
+/// A time that has passed.
+pub(in crate::publish) fn ago(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 /// On which network.
@@ -104,6 +123,23 @@ pub(in crate::publish) fn silent(matrix: &Matrix) -> Vec<String> {
         format!("{} agents: {}: {}.", named.len(), kind.words(), first(&named))
     };
     kinds.into_iter().map(group).collect()
+}
+
+/// Agents whose rounds stand still: what they tell was true once. Where there are many they share a line.
+pub(in crate::publish) fn standing_still(matrix: &Matrix) -> Vec<String> {
+    let still: Vec<&NodeRow> = matrix.nodes.iter().filter(|node| node.stands_still).collect();
+    let line = |node: &&NodeRow| {
+        let then = ago(node.report_age_seconds.unwrap_or_default());
+        format!("{} tells of what was {then}: its rounds stand still, or its clock is wrong.", called(node))
+    };
+    if still.len() <= NAMES {
+        return still.iter().map(line).collect();
+    }
+    let least = still.iter().filter_map(|node| node.report_age_seconds).min().unwrap_or_default();
+    let named: Vec<String> = still.iter().map(|node| called(node)).collect();
+    let (count, then) = (still.len(), ago(least));
+    let which = first(&named);
+    vec![format!("{count} agents tell of what was {then} or earlier, their rounds stand still: {which}.")]
 }
 
 /// What is odd about reports that came.
