@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 21] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -98,6 +98,18 @@ const RULES: [Rule; 19] = [
         name: "bounded",
         faults: unbounded,
         spoil: |it| table(it)["targets"][0]["expr"] = json!("max by (job, instance) (mtuscope_setting)"),
+    },
+    Rule {
+        name: "sorted-by-one",
+        faults: sorted_by_many,
+        spoil: |it| table(it)["transformations"] = json!([{ "id": "sortBy", "options": { "sort": [{}, {}] } }]),
+    },
+    Rule {
+        name: "twenty-paths",
+        faults: many_paths,
+        spoil: |it| {
+            target(it)["expr"] = json!("max by (job, instance, peer) (mtuscope_path_up) and on (job) topk(5, x)")
+        },
     },
     Rule { name: "links-keep-the-choice", faults: links, spoil: |it| *link(it) = json!("/d/mtuscope-node?var-job=a") },
 ];
@@ -370,6 +382,30 @@ fn unbounded(dashboard: &Value) -> Vec<String> {
     };
     targets(dashboard)
         .filter(|(_, target)| tells(text(&target["expr"])) && !bound(text(&target["expr"])))
+        .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
+        .collect()
+}
+
+/// Grafana's `sortBy` takes a list of columns and goes by the first alone.
+fn sorted_by_many(dashboard: &Value) -> Vec<String> {
+    panels(dashboard)
+        .flat_map(|panel| list(&panel["transformations"]).iter().map(move |one| (panel, one)))
+        .filter(|(_, one)| one["id"] == "sortBy" && list(&one["options"]["sort"]).len() != 1)
+        .map(|(panel, one)| format!("{}: {one}", panel["title"]))
+        .collect()
+}
+
+/// A node has hundreds of paths, and only a table can be read with as many.
+fn many_paths(dashboard: &Value) -> Vec<String> {
+    let few = |query: &str| query.contains("topk(20, ") || query.contains("bottomk(20, ");
+    let by_peer = |query: &str| {
+        let outer = query.find(" by (").and_then(|at| query[at..].split(')').next());
+        outer.is_some_and(|labels| labels.contains("peer"))
+    };
+    targets(dashboard)
+        .filter(|(panel, target)| {
+            panel["type"] != "table" && by_peer(text(&target["expr"])) && !few(text(&target["expr"]))
+        })
         .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
         .collect()
 }

@@ -528,8 +528,8 @@ pub enum Transformation {
     SortBy {
         /// Kept for Grafana.
         fields: BTreeMap<String, String>,
-        /// By these columns.
-        sort: Vec<SortField>,
+        /// By this column: Grafana takes a list and goes by the first.
+        sort: [SortField; 1],
     },
 }
 

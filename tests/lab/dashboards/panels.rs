@@ -179,11 +179,13 @@ impl New {
         if self.panel.targets.len() > 1 {
             self.panel.transformations.push(Transformation::Merge {});
         }
-        let sort: Vec<_> = columns.iter().filter_map(Column::sorted).collect();
+        let mut sorted = columns.iter().filter_map(Column::sorted);
+        let sort = sorted.next();
+        assert!(sorted.next().is_none(), "{}: rows have the order of one column", self.panel.title);
         let organize = Transformation::Organize { exclude_by_name, index_by_name, rename_by_name: BTreeMap::new() };
         self.panel.transformations.push(organize);
-        if !sort.is_empty() {
-            self.panel.transformations.push(Transformation::SortBy { fields: BTreeMap::new(), sort });
+        if let Some(field) = sort {
+            self.panel.transformations.push(Transformation::SortBy { fields: BTreeMap::new(), sort: [field] });
         }
         let overrides = columns.into_iter().map(Column::shown);
         self.panel.field_config.get_or_insert_default().overrides.extend(overrides);
