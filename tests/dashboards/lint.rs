@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 21] = [
+const RULES: [Rule; 22] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -98,6 +98,11 @@ const RULES: [Rule; 21] = [
         name: "bounded",
         faults: unbounded,
         spoil: |it| table(it)["targets"][0]["expr"] = json!("max by (job, instance) (mtuscope_setting)"),
+    },
+    Rule {
+        name: "rates-of-a-minute",
+        faults: hasty,
+        spoil: |it| target(it)["expr"] = json!("sum(rate(mtuscope_search_packets_total[$__rate_interval]))"),
     },
     Rule {
         name: "sorted-by-one",
@@ -382,6 +387,14 @@ fn unbounded(dashboard: &Value) -> Vec<String> {
     };
     targets(dashboard)
         .filter(|(_, target)| tells(text(&target["expr"])) && !bound(text(&target["expr"])))
+        .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
+        .collect()
+}
+
+/// `$__rate_interval` spans four scrapes only if it is said how far apart they can be.
+fn hasty(dashboard: &Value) -> Vec<String> {
+    targets(dashboard)
+        .filter(|(_, target)| text(&target["expr"]).contains("$__rate_interval") && target["interval"] != "1m")
         .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
         .collect()
 }

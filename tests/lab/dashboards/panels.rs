@@ -12,6 +12,10 @@ use super::options::{
 };
 use super::{scope, words};
 
+/// The longest between two scrapes that README allows. A data source that is not told takes 15 s for it, and makes rates of
+/// the last 60 or 75 s: of agents that are scraped every minute mostly one sample, of which there is no rate.
+const SELDOM: &str = "1m";
+
 /// A query before it has its letter.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -34,6 +38,7 @@ impl Query {
     }
 
     fn target(self, number: usize, format: &'static str, instant: bool) -> Target {
+        let interval = self.expr.contains("$__rate_interval").then_some(SELDOM);
         let letter = char::from(b'A' + u8::try_from(number).expect("a panel has few queries"));
         Target {
             datasource: SOURCE,
@@ -41,6 +46,7 @@ impl Query {
             expr: self.expr,
             format,
             instant,
+            interval,
             legend_format: self.legend.into(),
             range: !instant,
             ref_id: letter.into(),
