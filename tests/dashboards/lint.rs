@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 22] = [
+const RULES: [Rule; 23] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -44,6 +44,11 @@ const RULES: [Rule; 22] = [
         name: "template-label-promql",
         faults: template_query,
         spoil: |it| variable(it, "job")["query"] = json!("labels(up, job)"),
+    },
+    Rule {
+        name: "template-of-what-stays",
+        faults: passing_choices,
+        spoil: |it| variable(it, "job")["query"] = json!("label_values(mtuscope_path_min_mtu_bytes, job)"),
     },
     Rule {
         name: "template-on-time-change-reload",
@@ -237,6 +242,19 @@ fn asked(dashboard: &Value) -> impl Iterator<Item = &Value> {
 fn template_query(dashboard: &Value) -> Vec<String> {
     let good = |query: &str| query.starts_with("label_values(mtuscope_") && query.ends_with(')');
     asked(dashboard).map(|one| text(&one["query"])).filter(|query| !good(query)).map(str::to_owned).collect()
+}
+
+/// What is chosen, or handed on by a link, is no choice any more once the series with it are gone, and Grafana shows another
+/// one instead. These are there whatever is wrong: agents, counts of paths by place, and whether a path is reached.
+fn passing_choices(dashboard: &Value) -> Vec<String> {
+    const STAY: [&str; 3] = ["mtuscope_build_info", "mtuscope_paths", "mtuscope_path_up"];
+    let metric =
+        |query: &str| selectors(query.trim_start_matches("label_values")).into_iter().next().map(|one| one.metric);
+    asked(dashboard)
+        .map(|one| text(&one["query"]))
+        .filter(|query| metric(query).is_none_or(|metric| !STAY.contains(&metric.as_str())))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn template_reload(dashboard: &Value) -> Vec<String> {

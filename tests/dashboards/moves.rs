@@ -182,7 +182,8 @@ fn choices(asks: Asks<'_>) -> Result<()> {
                 "instance" => &["192.168.0.11:9747"],
                 "peer" => &RECIPE.nodes[1..],
                 "plane" => &["overlay", "pod", "underlay"],
-                "family" => &["ipv4"],
+                // Whether or not there are paths of it.
+                "family" => &["ipv4", "ipv6"],
                 other => panic!("{other} is new"),
             };
             let wanted: std::collections::BTreeSet<_> = wanted.iter().map(|&value| value.to_owned()).collect();

@@ -90,22 +90,23 @@ fn instance() -> Variable {
     asked("instance", "Instance", query, "The address that was scraped.")
 }
 
-/// Another node, as the chosen ones name it.
+/// Another node, as the chosen ones name it. A path has this series whatever was concluded of it: no size is known of one
+/// that is not reached.
 pub fn peer() -> Variable {
-    let query = "label_values(mtuscope_path_expected_mtu_bytes{SCOPE}, peer)";
+    let query = "label_values(mtuscope_path_up{SCOPE}, peer)";
     let description = "The other end. A node of more than a hundred peers names only those that have something wrong.";
     asked("peer", "Peer", query, description)
 }
 
-/// Underlay, overlay or pods.
+/// Underlay, overlay or pods: all, since a plane that is dead has to stay a choice. Grafana takes another one for what is none.
 pub fn plane() -> Variable {
     let description = "Underlay: from node to node. Overlay: from tunnel to tunnel. Pod: to a pod.";
-    asked("plane", "Plane", "label_values(mtuscope_path_min_mtu_bytes{SCOPE}, plane)", description)
+    asked("plane", "Plane", "label_values(mtuscope_paths{SCOPE}, plane)", description)
 }
 
-/// IPv4 or IPv6.
+/// IPv4 or IPv6, likewise.
 pub fn family() -> Variable {
-    let query = "label_values(mtuscope_path_min_mtu_bytes{SCOPE}, family)";
+    let query = "label_values(mtuscope_paths{SCOPE}, family)";
     asked("family", "IP family", query, "IPv4 or IPv6.")
 }
 
