@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 23] = [
+const RULES: [Rule; 24] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -114,6 +114,7 @@ const RULES: [Rule; 23] = [
         faults: sorted_by_many,
         spoil: |it| table(it)["transformations"] = json!([{ "id": "sortBy", "options": { "sort": [{}, {}] } }]),
     },
+    Rule { name: "bars-from-nothing", faults: bars, spoil: |it| panel(it)["type"] = json!("bargauge") },
     Rule {
         name: "twenty-paths",
         faults: many_paths,
@@ -423,6 +424,14 @@ fn sorted_by_many(dashboard: &Value) -> Vec<String> {
         .flat_map(|panel| list(&panel["transformations"]).iter().map(move |one| (panel, one)))
         .filter(|(_, one)| one["id"] == "sortBy" && list(&one["options"]["sort"]).len() != 1)
         .map(|(panel, one)| format!("{}: {one}", panel["title"]))
+        .collect()
+}
+
+/// Without a lowest value Grafana takes the smallest there is: 1450 beside 1500 would be an empty bar.
+fn bars(dashboard: &Value) -> Vec<String> {
+    panels(dashboard)
+        .filter(|panel| panel["type"] == "bargauge" && panel["fieldConfig"]["defaults"]["min"] != 0.0)
+        .map(|panel| panel["title"].to_string())
         .collect()
 }
 

@@ -87,9 +87,11 @@ pub fn stat<const N: usize>(title: &str, description: &str, queries: [Query; N])
     panel("stat", title, description, Options::Stat(Stat::NEW), None).asked(queries, "time_series", true)
 }
 
-/// Bars of now, under each other.
+/// Bars of now, under each other. They begin at 0: by itself Grafana begins at the smallest value, whose bar is empty then.
 pub fn bars<const N: usize>(title: &str, description: &str, queries: [Query; N]) -> New {
-    panel("bargauge", title, description, Options::Bars(Bars::new()), None).asked(queries, "time_series", true)
+    let mut new = panel("bargauge", title, description, Options::Bars(Bars::new()), None);
+    new.field().min = Some(0.0);
+    new.asked(queries, "time_series", true)
 }
 
 /// Rows of now. Each query beyond the first is a column more.
