@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 24] = [
+const RULES: [Rule; 25] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -108,6 +108,16 @@ const RULES: [Rule; 24] = [
         name: "rates-of-a-minute",
         faults: hasty,
         spoil: |it| target(it)["expr"] = json!("sum(rate(mtuscope_search_packets_total[$__rate_interval]))"),
+    },
+    Rule {
+        name: "ten-thousand-nodes",
+        faults: heavy,
+        spoil: |it| {
+            variable(it, "node")["includeAll"] = json!(true);
+            panel(it)["maxDataPoints"] = json!(200);
+            target(it)["range"] = json!(true);
+            target(it)["expr"] = json!(r#"sum(mtuscope_paths{verdict!="clear"})"#);
+        },
     },
     Rule {
         name: "sorted-by-one",
@@ -408,6 +418,43 @@ fn unbounded(dashboard: &Value) -> Vec<String> {
         .filter(|(_, target)| tells(text(&target["expr"])) && !bound(text(&target["expr"])))
         .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
         .collect()
+}
+
+/// What is drawn over time of all agents, be they 20,000, is less than what Prometheus holds for a query. The lists are short:
+/// a metric that is new here needs its number, so that somebody thinks of it.
+fn heavy(dashboard: &Value) -> Vec<String> {
+    const AGENTS: u64 = 20_000;
+    const MOST: u64 = 50_000_000;
+    let offers_all = variables(dashboard).iter().any(|one| one["name"] == "node" && one["includeAll"] == true);
+    let drawn = targets(dashboard).filter(|(_, target)| offers_all && target["range"] == true);
+    let mut faults = Vec::new();
+    for (panel, target) in drawn {
+        // Grafana rounds the step down by at most this.
+        let steps = panel["maxDataPoints"].as_u64().unwrap_or(u64::MAX / 4 / AGENTS).saturating_mul(7) / 4 + 1;
+        for selector in selectors(text(&target["expr"])) {
+            match series_of(&selector) {
+                Some(series) if AGENTS.saturating_mul(steps).saturating_mul(series) <= MOST => {}
+                Some(series) => faults.push(format!("{}: {steps} × {series} of {}", panel["title"], selector.metric)),
+                None => faults.push(format!("{}: how many {} has an agent?", panel["title"], selector.metric)),
+            }
+        }
+    }
+    faults
+}
+
+/// How many series an agent has of what is selected, with three planes and both families.
+fn series_of(selector: &Selector) -> Option<u64> {
+    Some(match selector.metric.as_str() {
+        "mtuscope_build_info" | "mtuscope_last_round_timestamp_seconds" => 1,
+        "mtuscope_paths" if selector.matches("verdict!=\"clear\"") => 24,
+        "mtuscope_paths" => 30,
+        "mtuscope_path_min_mtu_bytes" | "mtuscope_probe_packets_lost_total" | "mtuscope_probe_packets_sent_total" => 6,
+        // Two NICs, a bond, a bridge and two tunnels.
+        "mtuscope_link_mtu_bytes" => 6,
+        // On every agent at once.
+        "mtuscope_finding" => 28,
+        _ => return None,
+    })
 }
 
 /// `$__rate_interval` spans four scrapes only if it is said how far apart they can be.

@@ -173,19 +173,20 @@ fn history() -> New {
     );
     timeline("Worst finding by node", description, [rows.named("{{node}} {{instance}} {{job}}")])
         .words(words::severities())
+        .coarse()
 }
 
 fn not_clear() -> New {
     let description = "Paths that are not clear, by verdict, over all agents.";
     let sums = query("sum by (verdict) (mtuscope_paths{SCOPE, verdict!=\"clear\"})", Proof::differs(BlackHole));
-    graph("Paths that are not clear", description, [sums.named("{{verdict}}")])
+    graph("Paths that are not clear", description, [sums.named("{{verdict}}")]).coarse()
 }
 
 fn by_code() -> New {
     let description = "On how many agents each code is found: one node, or all of them.";
     let codes =
         query("topk(20, count by (code) (count by (WHO, code) (mtuscope_finding{SCOPE})))", Proof::appears(BlackHole));
-    graph("Agents with a finding, by code", description, [codes.named("{{code}}")]).rows_when_wrong()
+    graph("Agents with a finding, by code", description, [codes.named("{{code}}")]).rows_when_wrong().coarse()
 }
 
 fn loss() -> New {

@@ -16,6 +16,18 @@ use super::{scope, words};
 /// the last 60 or 75 s: of agents that are scraped every minute mostly one sample, of which there is no rate.
 const SELDOM: &str = "1m";
 
+/// Most points of what is drawn over time.
+///
+/// Prometheus holds 50 million samples at a time for a query (`query.max-samples`), and 10,000 nodes with their twins are
+/// 20,000 agents. Grafana rounds the step that follows from the points down, at most from 3.5 to 2 min, so that up to
+/// 1.75 × 200 and one are asked for. With six series an agent, one for each plane and family, which is the most that may be
+/// drawn so: 20,000 × 351 × 6 = 42 million.
+const POINTS: u32 = 200;
+
+/// As [`POINTS`], of what has more series. Paths by verdict that are not clear, 24: 20,000 × 89 × 24 = 43 million. Findings
+/// are as many as something is wrong: up to 28 on every agent.
+const COARSE: u32 = 50;
+
 /// A query before it has its letter.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -105,7 +117,7 @@ pub fn graph<const N: usize>(title: &str, description: &str, queries: [Query; N]
     let custom = Custom::Graph(GraphField::NEW);
     let mut new = panel("timeseries", title, description, Options::Graph(Graph::new()), Some(custom));
     new.field().color = Color { mode: "palette-classic", fixed_color: None };
-    new.asked(queries, "time_series", false).points(300)
+    new.asked(queries, "time_series", false).points(POINTS)
 }
 
 /// States over time.
@@ -113,7 +125,7 @@ pub fn timeline<const N: usize>(title: &str, description: &str, queries: [Query;
     let custom = Custom::Timeline(TimelineField::NEW);
     panel("state-timeline", title, description, Options::Timeline(Timeline::new()), Some(custom))
         .asked(queries, "time_series", false)
-        .points(200)
+        .points(POINTS)
 }
 
 /// Seconds in buckets over time.
@@ -121,7 +133,7 @@ pub fn heat(title: &str, description: &str, query: Query) -> New {
     let custom = Custom::Heat(HeatField::NEW);
     panel("heatmap", title, description, Options::Heat(Heat::SECONDS), Some(custom))
         .asked([query], "heatmap", false)
-        .points(200)
+        .points(POINTS)
         .unit("s")
 }
 
@@ -132,7 +144,12 @@ impl New {
         self
     }
 
-    /// No more points than a rate of a large cluster can be made for.
+    /// With few points, since each agent has many series of it.
+    #[must_use]
+    pub fn coarse(self) -> Self {
+        self.points(COARSE)
+    }
+
     fn points(mut self, points: u32) -> Self {
         self.panel.max_data_points = Some(points);
         self
