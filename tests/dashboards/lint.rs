@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 25] = [
+const RULES: [Rule; 26] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -108,6 +108,11 @@ const RULES: [Rule; 25] = [
         name: "rates-of-a-minute",
         faults: hasty,
         spoil: |it| target(it)["expr"] = json!("sum(rate(mtuscope_search_packets_total[$__rate_interval]))"),
+    },
+    Rule {
+        name: "marks-of-the-chosen",
+        faults: foreign_marks,
+        spoil: |it| it["annotations"]["list"][0]["expr"] = json!(r#"ALERTS{alertname=~"Mtuscope.*"}"#),
     },
     Rule {
         name: "ten-thousand-nodes",
@@ -417,6 +422,16 @@ fn unbounded(dashboard: &Value) -> Vec<String> {
     targets(dashboard)
         .filter(|(_, target)| tells(text(&target["expr"])) && !bound(text(&target["expr"])))
         .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
+        .collect()
+}
+
+/// What is marked in graphs of a node is of that node, or of none.
+fn foreign_marks(dashboard: &Value) -> Vec<String> {
+    let chosen = |selector: &Selector| selector.matchers.iter().any(|one| one.starts_with("node=~\"$node"));
+    list(&dashboard["annotations"]["list"])
+        .iter()
+        .filter(|mark| !selectors(text(&mark["expr"])).iter().any(chosen))
+        .map(|mark| mark["name"].to_string())
         .collect()
 }
 

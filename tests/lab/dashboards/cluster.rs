@@ -147,19 +147,27 @@ pub(super) fn findings() -> New {
 fn alerts() -> New {
     let description = "Alerts of mtuscope's rules that fire, as far as this Prometheus evaluates them. Empty as well where \
                        the rule file is not loaded.";
+    // Numbers, by which the worst are kept: as texts severities come by the alphabet, and each alert counts 1.
+    const FIRING: &str = "cluster=~\"$cluster\", alertname=~\"Mtuscope.*\", alertstate=\"firing\"";
+    let of = |number: u8, severity: &str| format!("{number} * ALERTS{{{FIRING}, severity=\"{severity}\"}}");
     let rows = query(
-        "topk($rows, max by (cluster, alertname, severity, node, instance, code, subject) \
-         (ALERTS{cluster=~\"$cluster\", alertname=~\"Mtuscope.*\", alertstate=\"firing\"}))",
+        &format!(
+            "topk($rows, max by (cluster, alertname, node, instance, code, subject) \
+             ({} or {} or {} or 2.5 * ALERTS{{{FIRING}}}))",
+            of(3, "critical"),
+            of(2, "warning"),
+            of(1, "info"),
+        ),
         Proof::appears(BlackHole),
     );
     table("Alerts that fire", description, [rows]).rows_when_wrong().columns([
-        column("severity", "Severity").smallest_first(),
+        column("Value", "Severity").words(words::severities_of_alerts()).largest_first(),
         column("alertname", "Alert"),
         column("node", "Node"),
         column("instance", "Instance"),
         column("code", "Code"),
         column("subject", "Subject"),
-        column("Value", "Firing"),
+        column("cluster", "Cluster"),
     ])
 }
 

@@ -152,12 +152,18 @@ fn restarts() -> Annotation {
     }
 }
 
+/// Alerts of the chosen nodes, and those of no single one. mtuscope's rules call a node by its instance where its target has
+/// no label `node`.
 fn alerts() -> Annotation {
-    let query = r#"ALERTS{cluster=~"$cluster", alertname=~"Mtuscope.*", alertstate="firing", severity!="info"}"#;
+    const FIRING: &str = r#"cluster=~"$cluster", alertname=~"Mtuscope.*", alertstate="firing", severity!="info""#;
+    let query = format!(
+        "ALERTS{{{FIRING}, node=~\"$node|\"}} or ALERTS{{{FIRING}}} and on (node) \
+         label_replace(mtuscope_build_info{{SCOPE, node=\"\"}}, \"node\", \"$1\", \"instance\", \"(.+)\")"
+    );
     Annotation {
         datasource: SOURCE,
         enable: true,
-        expr: query.into(),
+        expr: expand(&query),
         hide: false,
         icon_color: super::words::CRITICAL,
         name: "Alerts",

@@ -54,6 +54,16 @@ pub fn severities() -> Vec<Mapping> {
     ])
 }
 
+/// Words of alerts, whose rules somebody may have given severities of their own.
+pub fn severities_of_alerts() -> Vec<Mapping> {
+    words(&[
+        ("1", "info", NOTICE),
+        ("2", "warning", WARNING),
+        ("2.5", "another severity", WARNING),
+        ("3", "critical", CRITICAL),
+    ])
+}
+
 /// Two words, for no and yes.
 pub fn either(no: &'static str, yes: &'static str) -> Vec<Mapping> {
     words(&[("0", no, CRITICAL), ("1", yes, FINE)])
@@ -117,7 +127,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_has_a_word_in_every_list() {
-        for list in [states(), severities(), either("no", "yes"), zero("none"), short(), unknown()] {
+        for list in
+            [states(), severities(), severities_of_alerts(), either("no", "yes"), zero("none"), short(), unknown()]
+        {
             let Some(Mapping::Special(special)) = list.last() else { panic!("{list:?}") };
             assert_eq!((special.matches, special.result.text), ("null+nan", NOT_KNOWN));
             assert_ne!(special.result.color, FINE);
