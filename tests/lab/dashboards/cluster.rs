@@ -96,11 +96,13 @@ fn versions() -> New {
 
 fn nodes() -> New {
     let description = "The worst path of each agent by plane, its worst finding, and how many there are. The worst come \
-                       first, $rows at most. A plane that a node has no path in is empty.";
+                       first, $rows at most. A plane that a node has no path in says so. What an agent finds is not known \
+                       before its first round has ended.";
     let plane = |plane| query(&format!("{} and on (WHO) WORST", by_agent(plane)), Proof::differs(BlackHole));
     let severity = query("SEVERITY and on (WHO) WORST", Proof::differs(BlackHole));
     let count = query(
-        "(count by (WHO) (mtuscope_finding{SCOPE}) or 0 * max by (WHO) (mtuscope_build_info{SCOPE})) and on (WHO) WORST",
+        "(count by (WHO) (mtuscope_finding{SCOPE}) \
+         or 0 * max by (WHO) (mtuscope_last_round_timestamp_seconds{SCOPE})) and on (WHO) WORST",
         Proof::differs(BlackHole),
     );
     let queries = [severity, plane("underlay"), plane("overlay"), plane("pod"), count];

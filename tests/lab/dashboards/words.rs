@@ -48,6 +48,7 @@ pub fn states() -> Vec<Mapping> {
 pub fn severities() -> Vec<Mapping> {
     words(&[
         ("0", "nothing found", FINE),
+        ("0.5", NOT_KNOWN, UNKNOWN),
         ("1", "info", NOTICE),
         ("2", "warning", WARNING),
         ("3", "critical", CRITICAL),
