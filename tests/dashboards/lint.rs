@@ -515,7 +515,7 @@ fn many_paths(dashboard: &Value) -> Vec<String> {
 fn links(dashboard: &Value) -> Vec<String> {
     const KEPT: [&str; 6] = [
         "${datasource:queryparam}",
-        "${cluster:queryparam}",
+        "var-cluster=${__data.fields.cluster}",
         "var-job=${__data.fields.job}",
         "var-node=${__data.fields.node}",
         "var-instance=${__data.fields.instance}",

@@ -190,5 +190,6 @@ pub(super) fn peers() -> New {
         column("node", "Node"),
         column("instance", "Instance"),
         column("job", "Job"),
+        column("cluster", "Cluster"),
     ])
 }

@@ -200,11 +200,11 @@ pub fn to_path() -> DataLink {
     DataLink { target_blank: false, title: "This path".into(), url: address(super::PATH, more) }
 }
 
-/// The row's own labels, as far as it has them. `${cluster:queryparam}` is the choice: a row of a Prometheus with one
-/// cluster has no such label to hand on.
+/// The row's own labels. One that it does not have is handed on as empty, which matches where there is none: two clusters
+/// may have nodes and addresses of the same names.
 fn address(uid: &str, more: &str) -> String {
     format!(
-        "/d/{uid}?${{datasource:queryparam}}&${{cluster:queryparam}}&var-job=${{__data.fields.job}}\
+        "/d/{uid}?${{datasource:queryparam}}&var-cluster=${{__data.fields.cluster}}&var-job=${{__data.fields.job}}\
          &var-node=${{__data.fields.node}}&var-instance=${{__data.fields.instance}}{more}&${{__url_time_range}}"
     )
 }
