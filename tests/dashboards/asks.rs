@@ -60,8 +60,7 @@ impl Asks<'_> {
 
     /// The choices of a variable: `label_values(selector, label)`.
     pub(crate) fn label_values(self, query: &str) -> Result<BTreeSet<String>> {
-        let asked = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
-        let (selector, label) = asked.and_then(|both| both.rsplit_once(", ")).expect("all choices are labels");
+        let (selector, label) = choices_of(query);
         self.get(&format!("/api/v1/label/{label}/values?match[]={}", encoded(selector)), query)
     }
 
@@ -74,6 +73,12 @@ impl Asks<'_> {
         let read: serde_json::Result<Envelope<T>> = serde_json::from_str(&response.body);
         read.map(|envelope| envelope.data).map_err(|error| Error::new(doing(), error).check(response.body))
     }
+}
+
+/// The selector and the label of `label_values(selector, label)`.
+pub(crate) fn choices_of(query: &str) -> (&str, &str) {
+    let asked = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+    asked.and_then(|both| both.rsplit_once(", ")).expect("all choices are labels")
 }
 
 fn answer(data: Data, end: Option<u64>) -> Answer {

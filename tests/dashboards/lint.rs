@@ -24,7 +24,7 @@ struct Rule {
     spoil: fn(&mut Value),
 }
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 26] = [
     Rule {
         name: "template-datasource",
         faults: template_datasource,
@@ -44,6 +44,11 @@ const RULES: [Rule; 19] = [
         name: "template-label-promql",
         faults: template_query,
         spoil: |it| variable(it, "job")["query"] = json!("labels(up, job)"),
+    },
+    Rule {
+        name: "template-of-what-stays",
+        faults: passing_choices,
+        spoil: |it| variable(it, "job")["query"] = json!("label_values(mtuscope_path_min_mtu_bytes, job)"),
     },
     Rule {
         name: "template-on-time-change-reload",
@@ -98,6 +103,39 @@ const RULES: [Rule; 19] = [
         name: "bounded",
         faults: unbounded,
         spoil: |it| table(it)["targets"][0]["expr"] = json!("max by (job, instance) (mtuscope_setting)"),
+    },
+    Rule {
+        name: "rates-of-a-minute",
+        faults: hasty,
+        spoil: |it| target(it)["expr"] = json!("sum(rate(mtuscope_search_packets_total[$__rate_interval]))"),
+    },
+    Rule {
+        name: "marks-of-the-chosen",
+        faults: foreign_marks,
+        spoil: |it| it["annotations"]["list"][0]["expr"] = json!(r#"ALERTS{alertname=~"Mtuscope.*"}"#),
+    },
+    Rule {
+        name: "ten-thousand-nodes",
+        faults: heavy,
+        spoil: |it| {
+            variable(it, "node")["includeAll"] = json!(true);
+            panel(it)["maxDataPoints"] = json!(200);
+            target(it)["range"] = json!(true);
+            target(it)["expr"] = json!(r#"sum(mtuscope_paths{verdict!="clear"})"#);
+        },
+    },
+    Rule {
+        name: "sorted-by-one",
+        faults: sorted_by_many,
+        spoil: |it| table(it)["transformations"] = json!([{ "id": "sortBy", "options": { "sort": [{}, {}] } }]),
+    },
+    Rule { name: "bars-from-nothing", faults: bars, spoil: |it| panel(it)["type"] = json!("bargauge") },
+    Rule {
+        name: "twenty-paths",
+        faults: many_paths,
+        spoil: |it| {
+            target(it)["expr"] = json!("max by (job, instance, peer) (mtuscope_path_up) and on (job) topk(5, x)")
+        },
     },
     Rule { name: "links-keep-the-choice", faults: links, spoil: |it| *link(it) = json!("/d/mtuscope-node?var-job=a") },
 ];
@@ -220,6 +258,19 @@ fn asked(dashboard: &Value) -> impl Iterator<Item = &Value> {
 fn template_query(dashboard: &Value) -> Vec<String> {
     let good = |query: &str| query.starts_with("label_values(mtuscope_") && query.ends_with(')');
     asked(dashboard).map(|one| text(&one["query"])).filter(|query| !good(query)).map(str::to_owned).collect()
+}
+
+/// What is chosen, or handed on by a link, is no choice any more once the series with it are gone, and Grafana shows another
+/// one instead. These are there whatever is wrong: agents, counts of paths by place, and whether a path is reached.
+fn passing_choices(dashboard: &Value) -> Vec<String> {
+    const STAY: [&str; 3] = ["mtuscope_build_info", "mtuscope_paths", "mtuscope_path_up"];
+    let metric =
+        |query: &str| selectors(query.trim_start_matches("label_values")).into_iter().next().map(|one| one.metric);
+    asked(dashboard)
+        .map(|one| text(&one["query"]))
+        .filter(|query| metric(query).is_none_or(|metric| !STAY.contains(&metric.as_str())))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn template_reload(dashboard: &Value) -> Vec<String> {
@@ -374,10 +425,97 @@ fn unbounded(dashboard: &Value) -> Vec<String> {
         .collect()
 }
 
+/// What is marked in graphs of a node is of that node, or of none.
+fn foreign_marks(dashboard: &Value) -> Vec<String> {
+    let chosen = |selector: &Selector| selector.matchers.iter().any(|one| one.starts_with("node=~\"$node"));
+    list(&dashboard["annotations"]["list"])
+        .iter()
+        .filter(|mark| !selectors(text(&mark["expr"])).iter().any(chosen))
+        .map(|mark| mark["name"].to_string())
+        .collect()
+}
+
+/// What is drawn over time of all agents, be they 20,000, is less than what Prometheus holds for a query. The lists are short:
+/// a metric that is new here needs its number, so that somebody thinks of it.
+fn heavy(dashboard: &Value) -> Vec<String> {
+    const AGENTS: u64 = 20_000;
+    const MOST: u64 = 50_000_000;
+    let offers_all = variables(dashboard).iter().any(|one| one["name"] == "node" && one["includeAll"] == true);
+    let drawn = targets(dashboard).filter(|(_, target)| offers_all && target["range"] == true);
+    let mut faults = Vec::new();
+    for (panel, target) in drawn {
+        // Grafana rounds the step down by at most this.
+        let steps = panel["maxDataPoints"].as_u64().unwrap_or(MOST) * 7 / 4 + 1;
+        for selector in selectors(text(&target["expr"])) {
+            match series_of(&selector) {
+                Some(series) if AGENTS * steps * series <= MOST => {}
+                Some(series) => faults.push(format!("{}: {steps} × {series} of {}", panel["title"], selector.metric)),
+                None => faults.push(format!("{}: how many {} has an agent?", panel["title"], selector.metric)),
+            }
+        }
+    }
+    faults
+}
+
+/// How many series an agent has of what is selected, with three planes and both families.
+fn series_of(selector: &Selector) -> Option<u64> {
+    Some(match selector.metric.as_str() {
+        "mtuscope_build_info" | "mtuscope_last_round_timestamp_seconds" => 1,
+        "mtuscope_paths" if selector.matches("verdict!=\"clear\"") => 24,
+        "mtuscope_paths" => 30,
+        "mtuscope_path_min_mtu_bytes" | "mtuscope_probe_packets_lost_total" | "mtuscope_probe_packets_sent_total" => 6,
+        // Two NICs, a bond, a bridge and two tunnels.
+        "mtuscope_link_mtu_bytes" => 6,
+        // On every agent at once.
+        "mtuscope_finding" => 28,
+        _ => return None,
+    })
+}
+
+/// `$__rate_interval` spans four scrapes only if it is said how far apart they can be.
+fn hasty(dashboard: &Value) -> Vec<String> {
+    targets(dashboard)
+        .filter(|(_, target)| text(&target["expr"]).contains("$__rate_interval") && target["interval"] != "1m")
+        .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
+        .collect()
+}
+
+/// Grafana's `sortBy` takes a list of columns and goes by the first alone.
+fn sorted_by_many(dashboard: &Value) -> Vec<String> {
+    panels(dashboard)
+        .flat_map(|panel| list(&panel["transformations"]).iter().map(move |one| (panel, one)))
+        .filter(|(_, one)| one["id"] == "sortBy" && list(&one["options"]["sort"]).len() != 1)
+        .map(|(panel, one)| format!("{}: {one}", panel["title"]))
+        .collect()
+}
+
+/// Without a lowest value Grafana takes the smallest there is: 1450 beside 1500 would be an empty bar.
+fn bars(dashboard: &Value) -> Vec<String> {
+    panels(dashboard)
+        .filter(|panel| panel["type"] == "bargauge" && panel["fieldConfig"]["defaults"]["min"] != 0.0)
+        .map(|panel| panel["title"].to_string())
+        .collect()
+}
+
+/// A node has hundreds of paths, and only a table can be read with as many.
+fn many_paths(dashboard: &Value) -> Vec<String> {
+    let few = |query: &str| query.contains("topk(20, ") || query.contains("bottomk(20, ");
+    let by_peer = |query: &str| {
+        let outer = query.find(" by (").and_then(|at| query[at..].split(')').next());
+        outer.is_some_and(|labels| labels.contains("peer"))
+    };
+    targets(dashboard)
+        .filter(|(panel, target)| {
+            panel["type"] != "table" && by_peer(text(&target["expr"])) && !few(text(&target["expr"]))
+        })
+        .map(|(panel, target)| format!("{}: {}", panel["title"], target["expr"]))
+        .collect()
+}
+
 fn links(dashboard: &Value) -> Vec<String> {
     const KEPT: [&str; 6] = [
         "${datasource:queryparam}",
-        "${cluster:queryparam}",
+        "var-cluster=${__data.fields.cluster}",
         "var-job=${__data.fields.job}",
         "var-node=${__data.fields.node}",
         "var-instance=${__data.fields.instance}",

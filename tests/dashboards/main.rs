@@ -2,9 +2,10 @@
 //! linter's rules, and how they get into a cluster.
 //!
 //! No Grafana takes part: what it would draw is not proven here. [`interpolate`] puts values in the place of variables as
-//! Grafana does, and [`asks`] asks Prometheus what Grafana would.
+//! Grafana does, and [`asks`] asks Prometheus what Grafana would; [`chosen`] asks of series written by hand.
 
 mod asks;
+mod chosen;
 mod delivered;
 mod interpolate;
 mod lint;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     harness::main(|| {
         let mut all = vec![moves::test()];
         all.extend(interpolate::tests());
+        all.extend(chosen::tests());
         all.extend(promql::tests());
         all.extend(lint::tests());
         all.extend(types::tests());

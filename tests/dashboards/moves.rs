@@ -20,7 +20,7 @@ use lab::{Error, Result};
 use libtest_mimic::Trial;
 
 use crate::asks::{Answer, Asks};
-use crate::interpolate::{Choice, interpolate};
+use crate::interpolate::{Choice, interpolate, interpolate_query};
 
 const RECIPE: Recipe = Recipe { nodes: &["master-1", "master-2", "app-worker"], ..REFERENCE };
 
@@ -59,18 +59,23 @@ impl Asked {
 
 /// Queries of a dashboard with values for what somebody chose.
 fn queries(dashboard: &Dashboard, choice: &Choice) -> Vec<Asked> {
-    let asked = |name: String, expr: &str, instant, proof| {
-        let query = interpolate(expr, dashboard, choice);
-        Asked { name: format!("{} / {name}", dashboard.uid), query, instant, proof }
+    let asked = |name: String, query: String, instant, proof| Asked {
+        name: format!("{} / {name}", dashboard.uid),
+        query,
+        instant,
+        proof,
     };
     let targets = dashboard.panels.iter().flat_map(|panel| panel.targets.iter().map(move |target| (panel, target)));
     let mut all: Vec<_> = targets
         .map(|(panel, target)| {
-            asked(format!("{} / {}", panel.title, target.ref_id), &target.expr, target.instant, target.proof)
+            let query = interpolate_query(target, dashboard, choice);
+            asked(format!("{} / {}", panel.title, target.ref_id), query, target.instant, target.proof)
         })
         .collect();
     let marks = &dashboard.annotations.list;
-    all.extend(marks.iter().map(|mark| asked(format!("mark {}", mark.name), &mark.expr, false, mark.proof)));
+    all.extend(marks.iter().map(|mark| {
+        asked(format!("mark {}", mark.name), interpolate(&mark.expr, dashboard, choice), false, mark.proof)
+    }));
     all
 }
 
@@ -177,7 +182,8 @@ fn choices(asks: Asks<'_>) -> Result<()> {
                 "instance" => &["192.168.0.11:9747"],
                 "peer" => &RECIPE.nodes[1..],
                 "plane" => &["overlay", "pod", "underlay"],
-                "family" => &["ipv4"],
+                // Whether or not there are paths of it.
+                "family" => &["ipv4", "ipv6"],
                 other => panic!("{other} is new"),
             };
             let wanted: std::collections::BTreeSet<_> = wanted.iter().map(|&value| value.to_owned()).collect();

@@ -36,6 +36,7 @@ interface Query extends g.DataQuery {
   expr: string;
   format: 'time_series' | 'table' | 'heatmap';
   instant: boolean;
+  interval?: string;
   legendFormat: string;
   range: boolean;
 }

@@ -8,7 +8,8 @@
 //! # Rules
 //! - They work without recording rules: whoever imports a dashboard has not always loaded the rule file.
 //! - Three nodes and three thousand: what lists nodes is a table with the worst first and `$rows` at most; what draws
-//!   them over time draws sums, or few. Where all agents are walked, only the end of the range is asked for.
+//!   them over time draws sums, or few, of no more points than Prometheus can load of 10,000 nodes. Where all agents are
+//!   walked, only the end of the range is asked for.
 //! - Any scrape: see [`scope`] for nodes that have a label and nodes that have none.
 //! - What is not known is never shown as fine: see [`words`].
 //!

@@ -96,11 +96,13 @@ fn versions() -> New {
 
 fn nodes() -> New {
     let description = "The worst path of each agent by plane, its worst finding, and how many there are. The worst come \
-                       first, $rows at most. A plane that a node has no path in is empty.";
+                       first, $rows at most. A plane that a node has no path in says so. What an agent finds is not known \
+                       before its first round has ended.";
     let plane = |plane| query(&format!("{} and on (WHO) WORST", by_agent(plane)), Proof::differs(BlackHole));
     let severity = query("SEVERITY and on (WHO) WORST", Proof::differs(BlackHole));
     let count = query(
-        "(count by (WHO) (mtuscope_finding{SCOPE}) or 0 * max by (WHO) (mtuscope_build_info{SCOPE})) and on (WHO) WORST",
+        "(count by (WHO) (mtuscope_finding{SCOPE}) \
+         or 0 * max by (WHO) (mtuscope_last_round_timestamp_seconds{SCOPE})) and on (WHO) WORST",
         Proof::differs(BlackHole),
     );
     let queries = [severity, plane("underlay"), plane("overlay"), plane("pod"), count];
@@ -147,19 +149,27 @@ pub(super) fn findings() -> New {
 fn alerts() -> New {
     let description = "Alerts of mtuscope's rules that fire, as far as this Prometheus evaluates them. Empty as well where \
                        the rule file is not loaded.";
+    // Numbers, by which the worst are kept: as texts severities come by the alphabet, and each alert counts 1.
+    const FIRING: &str = "cluster=~\"$cluster\", alertname=~\"Mtuscope.*\", alertstate=\"firing\"";
+    let of = |number: u8, severity: &str| format!("{number} * ALERTS{{{FIRING}, severity=\"{severity}\"}}");
     let rows = query(
-        "topk($rows, max by (cluster, alertname, severity, node, instance, code, subject) \
-         (ALERTS{cluster=~\"$cluster\", alertname=~\"Mtuscope.*\", alertstate=\"firing\"}))",
+        &format!(
+            "topk($rows, max by (cluster, alertname, node, instance, code, subject) \
+             ({} or {} or {} or 2.5 * ALERTS{{{FIRING}}}))",
+            of(3, "critical"),
+            of(2, "warning"),
+            of(1, "info"),
+        ),
         Proof::appears(BlackHole),
     );
     table("Alerts that fire", description, [rows]).rows_when_wrong().columns([
-        column("severity", "Severity").smallest_first(),
+        column("Value", "Severity").words(words::severities_of_alerts()).largest_first(),
         column("alertname", "Alert"),
         column("node", "Node"),
         column("instance", "Instance"),
         column("code", "Code"),
         column("subject", "Subject"),
-        column("Value", "Firing"),
+        column("cluster", "Cluster"),
     ])
 }
 
@@ -173,19 +183,20 @@ fn history() -> New {
     );
     timeline("Worst finding by node", description, [rows.named("{{node}} {{instance}} {{job}}")])
         .words(words::severities())
+        .coarse()
 }
 
 fn not_clear() -> New {
     let description = "Paths that are not clear, by verdict, over all agents.";
     let sums = query("sum by (verdict) (mtuscope_paths{SCOPE, verdict!=\"clear\"})", Proof::differs(BlackHole));
-    graph("Paths that are not clear", description, [sums.named("{{verdict}}")])
+    graph("Paths that are not clear", description, [sums.named("{{verdict}}")]).coarse()
 }
 
 fn by_code() -> New {
     let description = "On how many agents each code is found: one node, or all of them.";
     let codes =
         query("topk(20, count by (code) (count by (WHO, code) (mtuscope_finding{SCOPE})))", Proof::appears(BlackHole));
-    graph("Agents with a finding, by code", description, [codes.named("{{code}}")]).rows_when_wrong()
+    graph("Agents with a finding, by code", description, [codes.named("{{code}}")]).rows_when_wrong().coarse()
 }
 
 fn loss() -> New {

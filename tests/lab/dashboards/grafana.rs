@@ -329,6 +329,9 @@ pub struct Target {
     pub format: &'static str,
     /// Asked for the end of the range.
     pub instant: bool,
+    /// The least step, which Grafana also takes for how often is scraped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<&'static str>,
     /// Name of each series.
     pub legend_format: String,
     /// Asked for the range.
@@ -528,8 +531,8 @@ pub enum Transformation {
     SortBy {
         /// Kept for Grafana.
         fields: BTreeMap<String, String>,
-        /// By these columns.
-        sort: Vec<SortField>,
+        /// By this column: Grafana takes a list and goes by the first.
+        sort: [SortField; 1],
     },
 }
 

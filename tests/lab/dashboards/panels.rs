@@ -12,6 +12,22 @@ use super::options::{
 };
 use super::{scope, words};
 
+/// The longest between two scrapes that README allows. A data source that is not told takes 15 s for it, and makes rates of
+/// the last 60 or 75 s: of agents that are scraped every minute mostly one sample, of which there is no rate.
+const SELDOM: &str = "1m";
+
+/// Most points of what is drawn over time.
+///
+/// Prometheus holds 50 million samples at a time for a query (`query.max-samples`), and 10,000 nodes with their twins are
+/// 20,000 agents. Grafana rounds the step that follows from the points down, at most from 3.5 to 2 min, so that up to
+/// 1.75 × 200 and one are asked for. With six series an agent, one for each plane and family, which is the most that may be
+/// drawn so: 20,000 × 351 × 6 = 42 million.
+const POINTS: u32 = 200;
+
+/// As [`POINTS`], of what has more series. Paths by verdict that are not clear, 24: 20,000 × 89 × 24 = 43 million. Findings
+/// are as many as something is wrong: up to 28 on every agent.
+const COARSE: u32 = 50;
+
 /// A query before it has its letter.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -34,6 +50,7 @@ impl Query {
     }
 
     fn target(self, number: usize, format: &'static str, instant: bool) -> Target {
+        let interval = self.expr.contains("$__rate_interval").then_some(SELDOM);
         let letter = char::from(b'A' + u8::try_from(number).expect("a panel has few queries"));
         Target {
             datasource: SOURCE,
@@ -41,6 +58,7 @@ impl Query {
             expr: self.expr,
             format,
             instant,
+            interval,
             legend_format: self.legend.into(),
             range: !instant,
             ref_id: letter.into(),
@@ -81,9 +99,11 @@ pub fn stat<const N: usize>(title: &str, description: &str, queries: [Query; N])
     panel("stat", title, description, Options::Stat(Stat::NEW), None).asked(queries, "time_series", true)
 }
 
-/// Bars of now, under each other.
+/// Bars of now, under each other. They begin at 0: by itself Grafana begins at the smallest value, whose bar is empty then.
 pub fn bars<const N: usize>(title: &str, description: &str, queries: [Query; N]) -> New {
-    panel("bargauge", title, description, Options::Bars(Bars::new()), None).asked(queries, "time_series", true)
+    let mut new = panel("bargauge", title, description, Options::Bars(Bars::new()), None);
+    new.field().min = Some(0.0);
+    new.asked(queries, "time_series", true)
 }
 
 /// Rows of now. Each query beyond the first is a column more.
@@ -97,7 +117,7 @@ pub fn graph<const N: usize>(title: &str, description: &str, queries: [Query; N]
     let custom = Custom::Graph(GraphField::NEW);
     let mut new = panel("timeseries", title, description, Options::Graph(Graph::new()), Some(custom));
     new.field().color = Color { mode: "palette-classic", fixed_color: None };
-    new.asked(queries, "time_series", false).points(300)
+    new.asked(queries, "time_series", false).points(POINTS)
 }
 
 /// States over time.
@@ -105,7 +125,7 @@ pub fn timeline<const N: usize>(title: &str, description: &str, queries: [Query;
     let custom = Custom::Timeline(TimelineField::NEW);
     panel("state-timeline", title, description, Options::Timeline(Timeline::new()), Some(custom))
         .asked(queries, "time_series", false)
-        .points(200)
+        .points(POINTS)
 }
 
 /// Seconds in buckets over time.
@@ -113,7 +133,7 @@ pub fn heat(title: &str, description: &str, query: Query) -> New {
     let custom = Custom::Heat(HeatField::NEW);
     panel("heatmap", title, description, Options::Heat(Heat::SECONDS), Some(custom))
         .asked([query], "heatmap", false)
-        .points(200)
+        .points(POINTS)
         .unit("s")
 }
 
@@ -124,7 +144,12 @@ impl New {
         self
     }
 
-    /// No more points than a rate of a large cluster can be made for.
+    /// With few points, since each agent has many series of it.
+    #[must_use]
+    pub fn coarse(self) -> Self {
+        self.points(COARSE)
+    }
+
     fn points(mut self, points: u32) -> Self {
         self.panel.max_data_points = Some(points);
         self
@@ -179,11 +204,13 @@ impl New {
         if self.panel.targets.len() > 1 {
             self.panel.transformations.push(Transformation::Merge {});
         }
-        let sort: Vec<_> = columns.iter().filter_map(Column::sorted).collect();
+        let mut sorted = columns.iter().filter_map(Column::sorted);
+        let sort = sorted.next();
+        assert!(sorted.next().is_none(), "{}: rows have the order of one column", self.panel.title);
         let organize = Transformation::Organize { exclude_by_name, index_by_name, rename_by_name: BTreeMap::new() };
         self.panel.transformations.push(organize);
-        if !sort.is_empty() {
-            self.panel.transformations.push(Transformation::SortBy { fields: BTreeMap::new(), sort });
+        if let Some(field) = sort {
+            self.panel.transformations.push(Transformation::SortBy { fields: BTreeMap::new(), sort: [field] });
         }
         let overrides = columns.into_iter().map(Column::shown);
         self.panel.field_config.get_or_insert_default().overrides.extend(overrides);

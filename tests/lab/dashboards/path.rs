@@ -3,6 +3,7 @@
 use super::Trouble::{BlackHole, Misconfigured, NicDown, Slow};
 use super::grafana::Dashboard;
 use super::panels::{Layout, New, column, graph, heat, query, stat, table, timeline};
+use super::words::EVERYTHING;
 use super::{PATH, Proof, variables, words};
 
 /// The dashboard.
@@ -24,15 +25,42 @@ pub(super) fn dashboard() -> Dashboard {
 const EACH: &str = "WHO, peer, plane, family";
 const NAMES: &str = "{{peer}} {{plane}} {{family}}";
 
-/// The best of what was chosen would hide the rest: what is shown is the worst.
+/// The paths that were chosen.
+const CHOSEN: &str = "SCOPE, PATH";
+
+/// By how much paths fall short: by [`EVERYTHING`] where nothing passes. What should pass is not always known then: with a
+/// link goes the route over it, and what that promised.
+fn short_by(of: &str) -> String {
+    format!(
+        "mtuscope_path_expected_mtu_bytes{{{of}}} - mtuscope_path_mtu_bytes{{{of}}} \
+         or {EVERYTHING} + (mtuscope_path_up{{{of}}} == 0)"
+    )
+}
+
+/// Of twenty paths at most, those that fall short by most: a path of 1480 that should carry 1500 comes before one of 1450
+/// that carries what it should.
 fn worst(metric: &str) -> String {
-    format!("bottomk(20, min by ({EACH}) ({metric}{{SCOPE, PATH}}))")
+    let rank = format!("{} or 0 * mtuscope_path_up{{{CHOSEN}}}", short_by(CHOSEN));
+    format!("min by ({EACH}) ({metric}{{{CHOSEN}}}) and on ({EACH}) topk(20, max by ({EACH}) ({rank}))")
+}
+
+/// As [`worst`], over time: those that fell short by most on average. One rank for all of the range and all queries of a
+/// panel, or lines would come and go, and what passes would be drawn of other paths than what should. An average, since an
+/// agent that came up too early finds everything unreachable for a moment, which would hide what is wrong since.
+fn worst_in_time(metric: &str, of: &str) -> String {
+    let mean = |name| format!("avg_over_time(mtuscope_path_{name}{{{of}}}[$__range] @ end())");
+    let (gone, expected, mtu) =
+        (format!("{EVERYTHING} * (1 - {})", mean("up")), mean("expected_mtu_bytes"), mean("mtu_bytes"));
+    format!(
+        "min by ({EACH}) ({metric}{{{of}}}) \
+         and on ({EACH}) topk(20, max by ({EACH}) ({gone} + ({expected} - {mtu}) or {gone}))"
+    )
 }
 
 fn reached() -> New {
     let description =
         "Whether the peer can be reached with a packet of any size. Not known where nothing was concluded.";
-    let up = query(&worst("mtuscope_path_up"), Proof::differs(NicDown));
+    let up = query(&format!("bottomk(20, min by ({EACH}) (mtuscope_path_up{{{CHOSEN}}}))"), Proof::differs(NicDown));
     stat("Reached", description, [up.named(NAMES)]).words(words::either("unreachable", "reached"))
 }
 
@@ -43,23 +71,19 @@ fn carries() -> New {
 }
 
 fn short() -> New {
-    let description = "By how many bytes the path falls short of what route and device promise.";
-    let missing = query(
-        &format!(
-            "topk(20, max by ({EACH}) (mtuscope_path_expected_mtu_bytes{{SCOPE, PATH}} \
-             - mtuscope_path_mtu_bytes{{SCOPE, PATH}}))"
-        ),
-        Proof::differs(BlackHole),
-    );
+    let description = "By how many bytes the path falls short of what route and device promise; by everything where the \
+                       peer is not reached.";
+    let missing = query(&format!("topk(20, max by ({EACH}) ({}))", short_by(CHOSEN)), Proof::differs(BlackHole));
     stat("Short by", description, [missing.named(NAMES)])
-        .words(words::zero("nothing"))
+        .words(words::short())
         .colours(words::above(1.0, words::WARNING))
 }
 
 fn sizes() -> New {
-    let description = "What passes, and what should by route and device. A path that is not reached has no size.";
-    let mtu = query(&worst("mtuscope_path_mtu_bytes"), Proof::differs(BlackHole));
-    let expected = query(&worst("mtuscope_path_expected_mtu_bytes"), Proof::differs(Misconfigured));
+    let description = "What passes, and what should by route and device, of the twenty paths that were short by most. A \
+                       path that is not reached has no size.";
+    let mtu = query(&worst_in_time("mtuscope_path_mtu_bytes", CHOSEN), Proof::differs(BlackHole));
+    let expected = query(&worst_in_time("mtuscope_path_expected_mtu_bytes", CHOSEN), Proof::differs(Misconfigured));
     graph(
         "Path MTU against expected",
         description,
@@ -72,18 +96,15 @@ fn from_there() -> New {
                        targets with a label node that is the name of the peer.";
     let choice = "cluster=~\"$cluster\", job=~\"$job\", node=~\"$peer\", peer=~\"$node\", plane=~\"$plane\", \
                   family=~\"$family\"";
-    let mtu = query(
-        &format!("bottomk(20, min by ({EACH}) (mtuscope_path_mtu_bytes{{{choice}}}))"),
-        Proof::differs(BlackHole).by_node(),
-    );
+    let mtu = query(&worst_in_time("mtuscope_path_mtu_bytes", choice), Proof::differs(BlackHole).by_node());
     graph("From the other end", description, [mtu.named("{{node}} to {{peer}}, {{plane}} {{family}}")])
 }
 
 fn each_way() -> New {
     let description = "The two ways apart, where they were told apart. The way back is a lower bound. Nothing is shown of \
                        a path that carries its size both ways and has no series for them.";
-    let forward = query(&worst("mtuscope_path_forward_mtu_bytes"), Proof::differs(BlackHole).either());
-    let reverse = query(&worst("mtuscope_path_reverse_mtu_bytes"), Proof::differs(BlackHole).either());
+    let of = |metric: &str| query(&worst_in_time(metric, CHOSEN), Proof::differs(BlackHole).either());
+    let (forward, reverse) = (of("mtuscope_path_forward_mtu_bytes"), of("mtuscope_path_reverse_mtu_bytes"));
     graph(
         "Each way",
         description,
@@ -93,8 +114,9 @@ fn each_way() -> New {
 }
 
 fn reached_over_time() -> New {
-    let description = "Whether the peer was reached with any size. A gap is not known: no agent, or nothing concluded.";
-    let up = query(&format!("min by ({EACH}) (mtuscope_path_up{{SCOPE, PATH}}) FEW"), Proof::differs(NicDown));
+    let description = "Whether the peer was reached with any size, of the twenty paths that were worst. A gap is not \
+                       known: no agent, or nothing concluded.";
+    let up = query(&worst_in_time("mtuscope_path_up", CHOSEN), Proof::differs(NicDown));
     timeline("Reached over time", description, [up.named(NAMES)]).words(words::either("unreachable", "reached"))
 }
 
@@ -144,12 +166,13 @@ fn sent() -> New {
 
 /// All paths of a few nodes that have series of their own.
 pub(super) fn peers() -> New {
-    let description = "Each named path: whether it is reached, what passes, what should, and what is missing.";
+    let description = "Each named path: whether it is reached, what passes, what should, and what is missing, which is \
+                       everything where it is not reached.";
     let of = |metric: &str, proof| query(&format!("min by ({EACH}) ({metric}{{SCOPE}}) FEW"), proof);
-    let missing = query(
-        &format!("max by ({EACH}) (mtuscope_path_expected_mtu_bytes{{SCOPE}} - mtuscope_path_mtu_bytes{{SCOPE}}) FEW"),
-        Proof::differs(BlackHole),
-    );
+    // The rows are in its order: also where what should pass is not known.
+    let everything = f64::from(EVERYTHING);
+    let missing =
+        query(&format!("max by ({EACH}) ({}) FEW", short_by("SCOPE")), Proof::above(NicDown, everything - 1.0));
     let queries = [
         of("mtuscope_path_up", Proof::differs(NicDown)),
         of("mtuscope_path_mtu_bytes", Proof::differs(BlackHole)),
@@ -160,15 +183,13 @@ pub(super) fn peers() -> New {
         column("peer", "Peer").leads_to(variables::to_path()),
         column("plane", "Plane"),
         column("family", "Family"),
-        column("Value #A", "Reached").words(words::either("unreachable", "reached")).smallest_first(),
+        column("Value #A", "Reached").words(words::either("unreachable", "reached")),
         column("Value #B", "Passes"),
         column("Value #C", "Expected"),
-        column("Value #D", "Short by")
-            .words(words::zero("nothing"))
-            .colours(words::above(1.0, words::WARNING))
-            .largest_first(),
+        column("Value #D", "Short by").words(words::short()).colours(words::above(1.0, words::WARNING)).largest_first(),
         column("node", "Node"),
         column("instance", "Instance"),
         column("job", "Job"),
+        column("cluster", "Cluster"),
     ])
 }

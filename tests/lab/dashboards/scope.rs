@@ -40,12 +40,15 @@ pub fn state_of(plane: &str) -> String {
 /// Not more than a few agents: a dashboard of one node is bounded, whatever was chosen.
 pub const FEW: &str = "and on (WHO) topk(5, max by (WHO) (process_start_time_seconds{SCOPE} OUR_TARGETS))";
 
-/// The worst finding of an agent as a number, 0 where it has none, absent where it is not heard.
+/// The worst finding of an agent as a number, 0 where it has none, a half where it has not ended a round and nothing is
+/// known, absent where it is not heard. The end of a round is one series; the counts of findings, which say as much, are a
+/// hundred, too many to be drawn over time of all agents.
 pub const SEVERITY: &str = "max by (WHO) (\
      3 * max by (WHO) (mtuscope_finding{SCOPE, severity=\"critical\"}) \
      or 2 * max by (WHO) (mtuscope_finding{SCOPE, severity=\"warning\"}) \
      or 1 * max by (WHO) (mtuscope_finding{SCOPE, severity=\"info\"}) \
-     or 0 * max by (WHO) (mtuscope_build_info{SCOPE}))";
+     or 0 * max by (WHO) (mtuscope_last_round_timestamp_seconds{SCOPE}) \
+     or 0.5 * max by (WHO) (mtuscope_build_info{SCOPE}))";
 
 /// Only of the jobs that have agents, or had some in the time that is shown.
 pub const OUR_JOBS: &str =

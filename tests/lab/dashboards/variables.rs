@@ -90,22 +90,23 @@ fn instance() -> Variable {
     asked("instance", "Instance", query, "The address that was scraped.")
 }
 
-/// Another node, as the chosen ones name it.
+/// Another node, as the chosen ones name it. A path has this series whatever was concluded of it: no size is known of one
+/// that is not reached.
 pub fn peer() -> Variable {
-    let query = "label_values(mtuscope_path_expected_mtu_bytes{SCOPE}, peer)";
+    let query = "label_values(mtuscope_path_up{SCOPE}, peer)";
     let description = "The other end. A node of more than a hundred peers names only those that have something wrong.";
     asked("peer", "Peer", query, description)
 }
 
-/// Underlay, overlay or pods.
+/// Underlay, overlay or pods: all, since a plane that is dead has to stay a choice. Grafana takes another one for what is none.
 pub fn plane() -> Variable {
     let description = "Underlay: from node to node. Overlay: from tunnel to tunnel. Pod: to a pod.";
-    asked("plane", "Plane", "label_values(mtuscope_path_min_mtu_bytes{SCOPE}, plane)", description)
+    asked("plane", "Plane", "label_values(mtuscope_paths{SCOPE}, plane)", description)
 }
 
-/// IPv4 or IPv6.
+/// IPv4 or IPv6, likewise.
 pub fn family() -> Variable {
-    let query = "label_values(mtuscope_path_min_mtu_bytes{SCOPE}, family)";
+    let query = "label_values(mtuscope_paths{SCOPE}, family)";
     asked("family", "IP family", query, "IPv4 or IPv6.")
 }
 
@@ -151,12 +152,18 @@ fn restarts() -> Annotation {
     }
 }
 
+/// Alerts of the chosen nodes, and those of no single one. mtuscope's rules call a node by its instance where its target has
+/// no label `node`.
 fn alerts() -> Annotation {
-    let query = r#"ALERTS{cluster=~"$cluster", alertname=~"Mtuscope.*", alertstate="firing", severity!="info"}"#;
+    const FIRING: &str = r#"cluster=~"$cluster", alertname=~"Mtuscope.*", alertstate="firing", severity!="info""#;
+    let query = format!(
+        "ALERTS{{{FIRING}, node=~\"$node|\"}} or ALERTS{{{FIRING}}} and on (node) \
+         label_replace(mtuscope_build_info{{SCOPE, node=\"\"}}, \"node\", \"$1\", \"instance\", \"(.+)\")"
+    );
     Annotation {
         datasource: SOURCE,
         enable: true,
-        expr: query.into(),
+        expr: expand(&query),
         hide: false,
         icon_color: super::words::CRITICAL,
         name: "Alerts",
@@ -193,11 +200,11 @@ pub fn to_path() -> DataLink {
     DataLink { target_blank: false, title: "This path".into(), url: address(super::PATH, more) }
 }
 
-/// The row's own labels, as far as it has them. `${cluster:queryparam}` is the choice: a row of a Prometheus with one
-/// cluster has no such label to hand on.
+/// The row's own labels. One that it does not have is handed on as empty, which matches where there is none: two clusters
+/// may have nodes and addresses of the same names.
 fn address(uid: &str, more: &str) -> String {
     format!(
-        "/d/{uid}?${{datasource:queryparam}}&${{cluster:queryparam}}&var-job=${{__data.fields.job}}\
+        "/d/{uid}?${{datasource:queryparam}}&var-cluster=${{__data.fields.cluster}}&var-job=${{__data.fields.job}}\
          &var-node=${{__data.fields.node}}&var-instance=${{__data.fields.instance}}{more}&${{__url_time_range}}"
     )
 }

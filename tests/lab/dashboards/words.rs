@@ -26,34 +26,58 @@ pub const PLAIN: &str = "#999999";
 /// What stands where there are no data.
 pub const NOT_KNOWN: &str = "not known";
 
+/// What a path falls short by that carries nothing: no packet is larger.
+pub const EVERYTHING: u16 = u16::MAX;
+
 /// What stands where a list is empty. That every agent was asked, other panels say.
 pub const NONE: &str = "none that is known";
 
 /// Words of the worst path of a node, by the numbers of [`super::scope::STATE`].
 pub fn states() -> Vec<Mapping> {
     words(&[
-        (0, "no path", UNKNOWN),
-        (1, "clear", FINE),
-        (2, "some not known", UNKNOWN),
-        (3, "limited", WARNING),
-        (4, "black hole", CRITICAL),
-        (5, "unreachable", GONE),
+        ("0", "no path", UNKNOWN),
+        ("1", "clear", FINE),
+        ("2", "some not known", UNKNOWN),
+        ("3", "limited", WARNING),
+        ("4", "black hole", CRITICAL),
+        ("5", "unreachable", GONE),
     ])
 }
 
 /// Words of the worst finding of a node.
 pub fn severities() -> Vec<Mapping> {
-    words(&[(0, "nothing found", FINE), (1, "info", NOTICE), (2, "warning", WARNING), (3, "critical", CRITICAL)])
+    words(&[
+        ("0", "nothing found", FINE),
+        ("0.5", NOT_KNOWN, UNKNOWN),
+        ("1", "info", NOTICE),
+        ("2", "warning", WARNING),
+        ("3", "critical", CRITICAL),
+    ])
+}
+
+/// Words of alerts, whose rules somebody may have given severities of their own.
+pub fn severities_of_alerts() -> Vec<Mapping> {
+    words(&[
+        ("1", "info", NOTICE),
+        ("2", "warning", WARNING),
+        ("2.5", "another severity", WARNING),
+        ("3", "critical", CRITICAL),
+    ])
 }
 
 /// Two words, for no and yes.
 pub fn either(no: &'static str, yes: &'static str) -> Vec<Mapping> {
-    words(&[(0, no, CRITICAL), (1, yes, FINE)])
+    words(&[("0", no, CRITICAL), ("1", yes, FINE)])
 }
 
 /// The word for 0, where every other number is told as it is.
 pub fn zero(text: &'static str) -> Vec<Mapping> {
-    words(&[(0, text, FINE)])
+    words(&[("0", text, FINE)])
+}
+
+/// Words for what a path falls short by.
+pub fn short() -> Vec<Mapping> {
+    words(&[("0", "nothing", FINE), ("65535", "everything", GONE)])
 }
 
 /// The word for what is no number, where every number is told as it is.
@@ -61,9 +85,9 @@ pub fn unknown() -> Vec<Mapping> {
     words(&[])
 }
 
-fn words(all: &[(i32, &'static str, &'static str)]) -> Vec<Mapping> {
-    let word = |(index, (value, text, color)): (usize, &(i32, &'static str, &'static str))| {
-        (value.to_string(), Word { color, index, text })
+fn words(all: &[(&'static str, &'static str, &'static str)]) -> Vec<Mapping> {
+    let word = |(index, (value, text, color)): (usize, &(&'static str, &'static str, &'static str))| {
+        ((*value).to_owned(), Word { color, index, text })
     };
     let values: BTreeMap<_, _> = all.iter().enumerate().map(word).collect();
     let nothing = Word { color: UNKNOWN, index: all.len(), text: NOT_KNOWN };
@@ -104,11 +128,19 @@ mod tests {
 
     #[test]
     fn what_is_not_known_has_a_word_in_every_list() {
-        for list in [states(), severities(), either("no", "yes"), zero("none"), unknown()] {
+        for list in
+            [states(), severities(), severities_of_alerts(), either("no", "yes"), zero("none"), short(), unknown()]
+        {
             let Some(Mapping::Special(special)) = list.last() else { panic!("{list:?}") };
             assert_eq!((special.matches, special.result.text), ("null+nan", NOT_KNOWN));
             assert_ne!(special.result.color, FINE);
         }
+    }
+
+    #[test]
+    fn everything_has_a_word() {
+        let Some(Mapping::Value(words)) = short().into_iter().next() else { panic!("words") };
+        assert_eq!(words[&EVERYTHING.to_string()].text, "everything");
     }
 
     /// A heading that a colour-blind reader cannot tell from another would have to be told by its word alone.
