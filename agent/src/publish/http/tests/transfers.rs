@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use probes::peers::Peer;
-use probes::transfer::BYTES;
 use probes::transfer::admission::{Guests, INSIDE, PEER_BURST, PEER_INSIDE};
+use probes::transfer::{BYTES, LOOK, LOOKS};
 use probes::units::Dual;
 
 use super::*;
@@ -199,7 +199,7 @@ fn whoever_does_not_read_is_cut_and_the_place_given_on() {
 #[test]
 fn who_sends_has_time_to_see_that_it_stalls() {
     let bounds = Bounds::default();
-    let stall = probes::transfer::LOOK * probes::transfer::LOOKS;
+    let stall = LOOK * LOOKS;
     assert!(bounds.body_pause >= 3 * stall, "looks may come late: whoever is cut first knows only that it was cut");
     assert!(bounds.body_pause < bounds.connection_time, "else the reason is never told");
 }
