@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 use lab::Result;
 use lab::dashboards::grafana::{Dashboard, Variable};
 use lab::harness::test;
+use lab::monitoring::SCRAPE;
 use libtest_mimic::Trial;
 
 /// The time range that is shown, in seconds.
 pub(crate) const RANGE: u32 = 60;
 /// The step of its graphs, in seconds.
 pub(crate) const STEP: u32 = 1;
-/// How often Prometheus scrapes, in seconds.
-const SCRAPE: u32 = 1;
 
 /// What somebody chose.
 #[derive(Clone, Debug, Default)]
@@ -109,10 +108,10 @@ fn values() -> Result<()> {
     let [cluster, node, ..] = &lab::dashboards::all()[..] else { panic!("dashboards") };
     let text = r#"x{job=~"$job", node=~"${node}", instance=~"$instance"}[$__rate_interval] > $rows $other"#;
     let all = interpolate(text, cluster, &Choice::all());
-    assert_eq!(all, r#"x{job=~".+", node=~".*", instance=~".+"}[4s] > 50 $other"#);
+    assert_eq!(all, r#"x{job=~".+", node=~".*", instance=~".+"}[8s] > 50 $other"#);
     let some = Choice::all().with("node", &["a.b", "c"]).with("instance", &["10.0.0.1:9747"]).with("rows", &["20"]);
     let some = interpolate(text, cluster, &some);
-    assert_eq!(some, r#"x{job=~".+", node=~"(a\\.b|c)", instance=~"10\\.0\\.0\\.1:9747"}[4s] > 20 $other"#);
+    assert_eq!(some, r#"x{job=~".+", node=~"(a\\.b|c)", instance=~"10\\.0\\.0\\.1:9747"}[8s] > 20 $other"#);
     // A plain scrape: no choices of `node`, and no All either.
     assert!(interpolate(text, node, &Choice::all()).contains(r#"node=~"""#));
     Ok(())
