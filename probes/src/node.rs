@@ -28,7 +28,7 @@ mod pacing;
 mod reading;
 pub(crate) mod rows;
 mod settings;
-mod sweeps;
+pub mod sweeps;
 pub(crate) mod targets;
 mod transfers;
 mod turns;

@@ -4,14 +4,15 @@
 //!   escaped, and again for the string of PromQL around it; several stand in brackets with bars between.
 //! - All is the variable's own value for it, as it is; without one, it is every choice.
 //! - `$__rate_interval` is the larger of four scrapes and a step with a scrape. How far apart scrapes are is what the query
-//!   says, or else the data source, which nobody has told. The lab scrapes every second what README lets others scrape
-//!   every minute, so its seconds are minutes here.
+//!   says, or else the data source, which nobody has told. What README lets others scrape every minute
+//!   the lab scrapes every [`SCRAPE`] seconds: its seconds are [`HURRY`] here.
 
 use std::collections::BTreeMap;
 
 use lab::Result;
 use lab::dashboards::grafana::{Dashboard, Target, Variable};
 use lab::harness::test;
+use lab::monitoring::SCRAPE;
 use libtest_mimic::Trial;
 
 use crate::promql::selectors;
@@ -21,7 +22,7 @@ pub(crate) const RANGE: u32 = 60;
 /// The step of its graphs, in seconds.
 pub(crate) const STEP: u32 = 1;
 /// Seconds that a second of the lab stands for.
-const HURRY: u32 = 60;
+const HURRY: u32 = 60 / SCRAPE;
 /// What a data source takes for the time between scrapes if nobody tells it, in seconds.
 const UNTOLD: u32 = 15;
 
@@ -127,14 +128,14 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 fn rates() -> Result<()> {
-    // By itself the data source would look for two scrapes in 75 s.
-    assert_eq!([rate_interval(None), rate_interval(Some("1m"))], ["1250ms", "4000ms"]);
+    // By itself the data source would look for two scrapes in the time of one.
+    assert_eq!([rate_interval(None), rate_interval(Some("1m"))], ["2000ms", "8000ms"]);
     let mut of_four = 0;
     for dashboard in lab::dashboards::all() {
         for target in dashboard.panels.iter().flat_map(|panel| &panel.targets) {
             let query = interpolate_query(target, &dashboard, &Choice::all());
             for selector in selectors(&query).iter().filter(|selector| selector.within == "rate") {
-                assert_eq!(selector.range.as_deref(), Some("4000ms"), "{}: {query}", dashboard.uid);
+                assert_eq!(selector.range.as_deref(), Some("8000ms"), "{}: {query}", dashboard.uid);
                 of_four += 1;
             }
         }

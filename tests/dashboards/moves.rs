@@ -11,7 +11,7 @@ use lab::dashboards::grafana::Dashboard;
 use lab::dashboards::{self, Proof, Sign, Trouble, Well};
 use lab::fault::{self, Broken, Fault, Odd, OddFile, Sent};
 use lab::harness;
-use lab::monitoring::{Prometheus, Setup, Target};
+use lab::monitoring::{Prometheus, SCRAPE, Setup, Target};
 use lab::recipe::{REFERENCE, Recipe, Role};
 use lab::service::{self, Service};
 use lab::size::Size;
@@ -248,7 +248,7 @@ fn moved<T>(asks: Asks<'_>, trouble: Trouble, make: impl FnOnce() -> Result<T>) 
 
 /// Waits until two looks more than a scrape and a round apart show the same, and no sign of the trouble.
 fn still(asks: Asks<'_>, trouble: Trouble, all: &[Asked]) -> Result<Vec<Answer>> {
-    const APART: Duration = Duration::from_millis(1200);
+    const APART: Duration = Duration::from_millis(SCRAPE as u64 * 1000 + 200);
     let mut last: Option<(Instant, Vec<Answer>)> = None;
     let mut moving = String::from("one look");
     wait::until(&format!("queries to stand still before {trouble:?}"), || {

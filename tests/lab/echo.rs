@@ -153,12 +153,16 @@ impl Ask {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Heard::Silence);
+            // Whoever was kept from running until then has heard what is there all the same.
+            let is_over = left.is_zero();
+            if is_over {
+                socket.set_nonblocking(true)?;
+            } else {
+                socket.set_read_timeout(Some(left))?;
             }
-            socket.set_read_timeout(Some(left))?;
             let heard = match receive(socket) {
                 Ok(packet) => self.read(&packet, id).filter(wanted),
+                Err(Errno::EAGAIN) if is_over => return Ok(Heard::Silence),
                 Err(Errno::EAGAIN) => None,
                 Err(errno) => return Err(errno.into()),
             };

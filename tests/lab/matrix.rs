@@ -58,6 +58,23 @@ pub fn check(name: &str, by_chance: bool, several: Option<&str>, report: &Report
         .check(format!("if the change is meant, run again with {REWRITE}=1 and say why in the commit")))
 }
 
+/// What is loud in a play's committed row; `None` where this run writes it anew, or there is none.
+///
+/// # Errors
+/// If the matrix cannot be read.
+pub fn loud(name: &str) -> Result<Option<String>> {
+    if env::var_os(REWRITE).is_some() {
+        return Ok(None);
+    }
+    Ok(committed()?.get(name).map(|row| told(row).0.to_owned()))
+}
+
+/// Whether a report has this loud, and nothing else.
+pub fn is_loud(report: &Report, loud: &str) -> bool {
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.silenced_by.is_none()).collect();
+    cell(&found) == loud
+}
+
 /// Writes the rows of this run over the committed ones, if [`REWRITE`] asks for it. `plays` names every row that there
 /// should be: rows of plays that were filtered out stay as they are, rows of plays that are gone go.
 ///
@@ -126,12 +143,17 @@ fn row(name: &str, by_chance: bool, several: Option<&str>, report: &Report) -> S
 /// What stands between loud findings and the reason that they are several.
 const REASON: &str = "<br>*";
 
-fn one_cause(row: &str, several: Option<&str>) -> Result<()> {
+/// What is loud in a row, and the reason that it is several codes.
+fn told(row: &str) -> (&str, Option<&str>) {
     let told = row.split('|').nth(2).unwrap_or_default().trim();
-    let (loud, reason) = match told.split_once(REASON) {
+    match told.split_once(REASON) {
         Some((loud, reason)) => (loud, Some(reason.trim_end_matches('*'))),
         None => (told, None),
-    };
+    }
+}
+
+fn one_cause(row: &str, several: Option<&str>) -> Result<()> {
+    let (loud, reason) = told(row);
     let codes: BTreeSet<&str> = loud.split(", ").filter_map(|finding| finding.split(' ').next()).collect();
     let fault = match (codes.len(), several) {
         (0 | 1, Some(_)) => "a reason for several loud codes, and there are not several",

@@ -2,6 +2,9 @@
 //! it all.
 
 mod asked;
+mod time;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -13,13 +16,7 @@ use crate::report::{Finding, Report};
 use crate::scenario::{Agents, NearMiss, Remedy, Scenario};
 use crate::service::{self, Service};
 use crate::{Error, Result, matrix, remedy};
-
-/// Rounds that a code must stay away. One more than a finding takes to be confirmed, and the first may have begun
-/// before the change.
-const QUIET_ROUNDS: usize = 3;
-
-/// The same where counters rise: a rate is one over five seconds and more, and takes as long to be confirmed.
-const WINDOW_ROUNDS: usize = 8;
+use time::{HALF_MADE_ROUNDS, QUIET_ROUNDS, Quiet};
 
 /// Plays a scenario.
 ///
@@ -34,7 +31,7 @@ pub fn play(scenario: &Scenario, recipe: Recipe) -> Result<()> {
     }
     let (mut service, peers) = start(scenario, &cluster)?;
     let process = service.id();
-    healthy(&mut service, &recipe, scenario.agents)?;
+    healthy(&mut service, &recipe, scenario.agents, Duration::ZERO)?;
     for near_miss in &scenario.near_miss {
         miss(scenario, near_miss, &cluster, &mut service)
             .map_err(|error| error.while_doing(format!("near miss `{}`", near_miss.title)))?;
@@ -68,6 +65,9 @@ fn start<'c>(scenario: &Scenario, cluster: &'c Cluster) -> Result<(Service<'c>, 
 pub fn configuration(scenario: &Scenario, cluster: &Cluster, node: usize) -> Result<String> {
     let recipe = &cluster.recipe;
     let mut text = service::configuration(cluster, node);
+    if recipe.ways() > 1 {
+        text = text.replace("probing: {", &format!("probing: {{ ecmp_ports: {},", recipe.ports_to_tell()));
+    }
     text += "expect:\n";
     if !scenario.sysctls.is_empty() {
         text += "  sysctls:\n";
@@ -90,7 +90,7 @@ pub fn configuration(scenario: &Scenario, cluster: &Cluster, node: usize) -> Res
 pub fn stay_healthy(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let mut service = Service::start(&cluster, 0)?;
-    healthy(&mut service, &recipe, Agents::One)?;
+    healthy(&mut service, &recipe, Agents::One, Duration::ZERO)?;
     let settled = rounds(&mut service, Agents::One, |report| match report.findings.first() {
         None => Ok(()),
         Some(finding) => Err(Error::new("watching a healthy node", format!("{} was raised", finding.code))),
@@ -99,15 +99,16 @@ pub fn stay_healthy(recipe: Recipe) -> Result<()> {
     stop(service)
 }
 
-/// Waits until nothing is found and every path is measured and clear; where peers run agents, by transfers too.
-fn healthy(service: &mut Service<'_>, recipe: &Recipe, agents: Agents) -> Result<Report> {
+/// Waits until nothing is found and every path is measured and clear; where peers run agents, by transfers too. What was
+/// found may take `pause` to go.
+fn healthy(service: &mut Service<'_>, recipe: &Recipe, agents: Agents, pause: Duration) -> Result<Report> {
     let planes: &[&str] = match recipe.overlay {
         Some(overlay) if overlay.delivery.vxlan().is_some() => &["underlay", "overlay", "pod"],
         Some(_) => &["underlay", "pod"],
         None => &["underlay"],
     };
     let since = Timestamp::now();
-    service.until("a healthy report without any finding", |report| {
+    service.until_after(pause, "a healthy report without any finding", |report| {
         let clear =
             |peer, plane| report.path(peer, plane).is_some_and(|path| path.verdict == "clear" && path.packets_sent > 0);
         report.is_well()
@@ -118,20 +119,21 @@ fn healthy(service: &mut Service<'_>, recipe: &Recipe, agents: Agents) -> Result
 
 fn miss(scenario: &Scenario, near_miss: &NearMiss, cluster: &Cluster, service: &mut Service<'_>) -> Result<()> {
     let made = make_all(&near_miss.make, cluster)?;
-    if near_miss.make.len() > 1 {
+    if near_miss.make.len() > 1 || near_miss.make.iter().any(Fault::has_steps) {
         // The agent hears of every step, and what is half made may well be what the code is about.
-        round(service, scenario.agents, |_| Ok(()))?;
+        several(HALF_MADE_ROUNDS, service, scenario.agents, |_| Ok(()))?;
     }
-    let moves = near_miss.make.iter().any(Fault::moves_counters);
-    let quiet = if moves { WINDOW_ROUNDS } else { QUIET_ROUNDS };
-    several(quiet, service, scenario.agents, |report| {
+    let Quiet { span, rounds } = Quiet::of(scenario, &near_miss.make, &cluster.recipe);
+    let stays_away = |report: &Report| {
         if report.has(&scenario.code) {
             return Err(Error::new("watching", format!("{} was raised:\n{report}", scenario.code)));
         }
         Ok(())
-    })?;
+    };
+    lasting(span, service, scenario.agents, stays_away)?;
+    several(rounds, service, scenario.agents, stays_away)?;
     made.heal()?;
-    healthy(service, &cluster.recipe, scenario.agents).map(drop)
+    healthy(service, &cluster.recipe, scenario.agents, span).map(drop)
 }
 
 fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Result<()> {
@@ -139,8 +141,9 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     let subject = subject.ok_or_else(|| Error::new("naming the subject", "this recipe has none"))?;
     let before = cluster.memorise()?;
     let broken = make_all(&scenario.fault, cluster)?;
-    let report = raised(scenario, &subject, service)?;
-    let settled = rounds(service, scenario.agents, |_| Ok(()))?;
+    let pause = time::pause(scenario, &scenario.fault, &cluster.recipe);
+    let report = raised(scenario, &subject, service, pause)?;
+    let settled = settled(scenario, &cluster.recipe, service, pause)?;
     probes_left(scenario, &subject, &settled)?;
     let several = scenario.several_on(&cluster.recipe);
     matrix::check(&scenario.name(&cluster.recipe), scenario.by_chance, several, &settled)?;
@@ -152,7 +155,7 @@ fn hit(scenario: &Scenario, cluster: &Cluster, service: &mut Service<'_>) -> Res
     } else {
         broken.heal()?;
     }
-    let healed = healthy(service, &cluster.recipe, scenario.agents);
+    let healed = healthy(service, &cluster.recipe, scenario.agents, pause);
     healed.map(drop).map_err(|error| error.while_doing("after healing"))
 }
 
@@ -168,21 +171,38 @@ fn mended(
     let found = report.findings.iter().find(is_it);
     let remedy = found.map(|finding| finding.remedy.as_slice()).unwrap_or_default();
     let cluster = before.cluster();
+    let pause = time::pause(scenario, &scenario.fault, &cluster.recipe);
     let after = || format!("after following the remedy\n{}\n", remedy.join("\n"));
     let followed = remedy::follow(remedy, cluster, before).map_err(|error| error.while_doing(after()))?;
     let seen = match scenario.remedy {
         Remedy::Clears(_) => {
-            service.until("the finding to go", |report| !report.findings.iter().any(|one| is_it(&one)))
+            service.until_after(pause, "the finding to go", |report| !report.findings.iter().any(|one| is_it(&one)))
         }
-        _ => healthy(service, &cluster.recipe, scenario.agents),
+        _ => healthy(service, &cluster.recipe, scenario.agents, pause),
     };
     seen.map(|_| followed).map_err(|error| error.while_doing(after()))
 }
 
-fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>) -> Result<Report> {
+/// What the agent finds once everything has come of a fault that comes of it.
+fn settled(scenario: &Scenario, recipe: &Recipe, service: &mut Service<'_>, pause: Duration) -> Result<Report> {
+    let settled = rounds(service, scenario.agents, |_| Ok(()))?;
+    if !time::is_swept(scenario) {
+        return Ok(settled);
+    }
+    // By the other family it is found in its own time, and until then what follows from it there is told.
+    match matrix::loud(&scenario.name(recipe))? {
+        Some(loud) => {
+            service.until_after(pause, &format!("loud to be {loud}"), |report| matrix::is_loud(report, &loud))
+        }
+        None => lasting(pause, service, scenario.agents, |_| Ok(())),
+    }
+}
+
+fn raised(scenario: &Scenario, subject: &str, service: &mut Service<'_>, pause: Duration) -> Result<Report> {
     let Scenario { code, expect, .. } = scenario;
     let manner = if expect.silenced { "silenced" } else { "loud" };
-    service.until(&format!("{code} about {subject}, {} and {manner}", expect.severity), |report| {
+    let what = format!("{code} about {subject}, {} and {manner}", expect.severity);
+    service.until_after(pause, &what, |report| {
         report.findings.iter().any(|finding| {
             finding.code == *code
                 && finding.subject == subject
@@ -218,6 +238,21 @@ fn several(
 ) -> Result<Report> {
     let mut last = service.report()?;
     for _ in 0..rounds {
+        last = round(service, agents, &mut look)?;
+    }
+    Ok(last)
+}
+
+/// Watches for as long as this by the agent's own clock; every report on the way is looked at.
+fn lasting(
+    span: Duration,
+    service: &mut Service<'_>,
+    agents: Agents,
+    mut look: impl FnMut(&Report) -> Result<()>,
+) -> Result<Report> {
+    let until = Timestamp::now() + span;
+    let mut last = service.report()?;
+    while last.generated_at < until {
         last = round(service, agents, &mut look)?;
     }
     Ok(last)

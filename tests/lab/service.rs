@@ -171,10 +171,23 @@ impl<'c> Service<'c> {
     ///
     /// # Errors
     /// If none does in time: the last report and what the agent logged.
-    pub fn until(&mut self, what: &str, mut there: impl FnMut(&Report) -> bool) -> Result<Report> {
+    pub fn until(&mut self, what: &str, there: impl FnMut(&Report) -> bool) -> Result<Report> {
+        self.until_after(Duration::ZERO, what, there)
+    }
+
+    /// The same for what may rightly take as long as `pause` by itself.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub fn until_after(
+        &mut self,
+        pause: Duration,
+        what: &str,
+        mut there: impl FnMut(&Report) -> bool,
+    ) -> Result<Report> {
         // It is looked at several times a round; to read and validate it again each time would cost more than all else.
         let mut last: Option<(String, Report)> = None;
-        let seen = wait::until(what, || {
+        let seen = wait::until_after(pause, what, || {
             self.check_alive()?;
             let written = self.written()?;
             let report = match last.take() {

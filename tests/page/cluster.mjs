@@ -1,6 +1,6 @@
 // What the page of a cluster owes its readers.
 
-import { look, must } from './watch.mjs';
+import { DEADLINE, look, must, unseen } from './watch.mjs';
 
 const headline = (page) => page.getByRole('heading', { level: 1 });
 const one = (text) => (text ?? '').trim().replace(/\s+/g, ' ');
@@ -8,7 +8,8 @@ const one = (text) => (text ?? '').trim().replace(/\s+/g, ' ');
 /** The picture, once all have answered: a table in which every node has a row and a column. */
 export function pictured(session, { url, headline: wanted, nodes }) {
   return look(session, url, {}, 'the picture', async (page) => {
-    await page.waitForFunction((wanted) => document.querySelector('h1')?.textContent.toLowerCase().includes(wanted), wanted, { polling: 100 });
+    const limit = { timeout: DEADLINE + (await unseen(page)), polling: 100 };
+    await page.waitForFunction((wanted) => document.querySelector('h1')?.textContent.toLowerCase().includes(wanted), wanted, limit);
     const table = page.getByRole('table').first();
     for (const role of ['rowheader', 'columnheader']) {
       for (const node of nodes) {

@@ -1,6 +1,6 @@
 // What the page of a node owes each of its states. Everything is found as a reader finds it: by role, name and text.
 
-import { DEADLINE, Watched, look, must } from './watch.mjs';
+import { DEADLINE, Watched, look, must, unseen } from './watch.mjs';
 
 const headline = (page) => page.getByRole('heading', { level: 1 });
 const main = (page) => page.getByRole('main');
@@ -220,7 +220,7 @@ export function turns(session, { as, headline: wanted, says }) {
         return said.toLowerCase().includes(wanted) && says.every((word) => text.includes(word));
       },
       [wanted, says],
-      { timeout: DEADLINE, polling: 100 },
+      { timeout: DEADLINE + (await unseen(page)), polling: 100 },
     );
     must(await page.evaluate(() => window.__same === true), 'it was loaded anew');
     const fold = folded(page, watched);

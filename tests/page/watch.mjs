@@ -18,6 +18,15 @@ export function must(held, text) {
 /** How long a condition may take on a busy machine; it decides nothing but how long a broken test takes to fail. */
 export const DEADLINE = 40_000;
 
+/** How long what happens may rightly go unseen, in milliseconds: until the page asks again, and is given what was made before. */
+export async function unseen(page) {
+  const refresh = await page.evaluate(() => Number(document.body.dataset.refresh));
+  must(refresh > 0, 'the page does not say how often it asks');
+  const answer = await page.request.get(page.url(), { headers: { accept: 'application/json' } });
+  const [, kept] = /max-age=(\d+)/.exec(answer.headers()['cache-control'] ?? '') ?? [];
+  return (refresh + Number(kept ?? 0)) * 1000;
+}
+
 /** Opens pages in a context of their own. `options` are playwright's, as colorScheme, viewport, javaScriptEnabled. */
 export class Watched {
   static async open(session, url, options = {}) {

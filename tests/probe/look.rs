@@ -93,17 +93,12 @@ fn even(recipe: Recipe) -> Result<()> {
     Ok(())
 }
 
-/// Enough ports to meet the narrow way with 99.9 %.
-fn enough(recipe: &Recipe) -> u16 {
-    if recipe.ways() == 2 { 10 } else { 25 }
-}
-
 fn uneven(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let fault =
         Fault::NarrowHop { after: recipe.router_on(1), bytes: 1400.into(), way: Way::There, manner: Manner::Told };
     let narrow = fault.make(&cluster)?;
-    let (path, found, code) = spread(&cluster, enough(&recipe))?;
+    let (path, found, code) = spread(&cluster, recipe.ports_to_tell())?;
     let limited = found.kinds.iter().find(|kind| kind.fate == "limited");
     assert!(limited.is_some_and(|kind| kind.carries == Some(1400) && !kind.sample.is_empty()), "{path:?}");
     assert!(found.share_bad.is_some_and(|share| share > 0.0), "{path:?}");
@@ -114,7 +109,7 @@ fn uneven(recipe: Recipe) -> Result<()> {
 fn swallowing(recipe: Recipe) -> Result<()> {
     let cluster = Cluster::build(recipe)?;
     let lost = lost_behind(recipe.router_on(1), 1400, Way::There).make(&cluster)?;
-    let (path, found, code) = spread(&cluster, enough(&recipe))?;
+    let (path, found, code) = spread(&cluster, recipe.ports_to_tell())?;
     assert!(ports(&found, "swallowed") > 0 && ports(&found, "limited") == 0, "{path:?}");
     assert_eq!(code, 1, "{path:?}");
     lost.heal()

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lab::cluster::Cluster;
 use lab::fault::{Fault, make_all};
@@ -135,7 +136,8 @@ impl Story {
     fn play(&self, cluster: &Cluster, watch: &mut Watch<'_>) -> Result<()> {
         watch.webhook.forget();
         let made = make_all(&self.fault, cluster)?;
-        let said = self.said(watch).map_err(|error| watch.with_state(error));
+        let patience = self.fault.iter().map(|fault| fault.patience(&cluster.recipe)).max().unwrap_or_default();
+        let said = self.said(watch, patience).map_err(|error| watch.with_state(error));
         made.heal()?;
         cluster.forget_path_mtus()?;
         let healed = watch.healthy().map_err(|error| watch.with_state(error));
@@ -143,9 +145,11 @@ impl Story {
         said.and_then(|said| self.compare(&said, watch)).map_err(|error| error.while_doing(&self.name))
     }
 
-    /// What stands there once all is told that is going to be.
-    fn said(&self, watch: &mut Watch<'_>) -> Result<Vec<ActiveAlert>> {
-        watch.webhook.until("somebody to be told", |alerts| !alerts.is_empty())?;
+    /// What stands there once all is told that is going to be. Agents may wait for as long as `patience` before they find
+    /// anything, and the rules after that.
+    fn said(&self, watch: &mut Watch<'_>, patience: Duration) -> Result<Vec<ActiveAlert>> {
+        let pause = patience + monitoring::longest_hold();
+        watch.webhook.until_after(pause, "somebody to be told", |alerts| !alerts.is_empty())?;
         watch.settle()?;
         let mut active = watch.prometheus.alerts()?;
         active.retain(|alert| is_loud(&alert.labels));

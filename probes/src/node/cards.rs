@@ -31,7 +31,7 @@ pub(super) const ASKED: usize = 16;
 const FEW: usize = 8;
 
 /// Rounds between two cards of a peer.
-const PERIOD: u32 = 10;
+pub const PERIOD: u32 = 10;
 
 /// How many such times a card is believed.
 const OLD: u32 = 3;

@@ -4,7 +4,9 @@
 //! half a minute. What comes of one is kept with the peer's underlay path and judged with the next round; it counts once.
 //! Where a tunnel leads to the peer, and packets that are encapsulated here have been answered through it at any time, the
 //! sweep goes that way: those answers are not limited. That they are not answered now may be the very path that is dead.
-//! If a sweep through the tunnel comes to nothing, the next asks the peer's ports.
+//! If a sweep through the tunnel comes to nothing, the next asks the peer's ports, and so do those after it while the ports
+//! differ: answers through the tunnel may all be lost on their one way back, whatever the ways there are like, and the two
+//! would contradict each other for ever.
 //!
 //! Every path is swept once a round, if there is room: each source port is an entry in every connection tracking table on
 //! the way, kept for 30 s if nothing answers it, so no more than [`STARTS`] sweeps start within [`SPAN`]. That is as many
@@ -18,7 +20,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::fact::Fact;
-use crate::path::spread::Swept;
+use crate::path::spread::{Shares, Swept};
 use crate::path::{Encapsulation, Measured, PathKey, Plane, Target, Task, TaskKind, Unreachable, Verdict};
 use crate::prober::Wire;
 use crate::snapshot::topology::outer;
@@ -30,7 +32,7 @@ use super::carry::{Moves, moved};
 use super::{Node, encapsulation};
 
 /// How long connection tracking keeps what was not answered (`nf_conntrack_udp_timeout`).
-pub(super) const SPAN: Duration = Duration::from_secs(30);
+pub const SPAN: Duration = Duration::from_secs(30);
 /// Sweeps that start within [`SPAN`].
 pub(super) const STARTS: usize = 8;
 
@@ -106,8 +108,18 @@ impl Sweeps {
 /// Whether ports met different fates, or most of them none.
 fn is_doubtful(swept: &Swept) -> bool {
     let shares = swept.shares();
-    let bad = usize::from(shares.swallowed.count + shares.dead.count) + shares.limited.len();
-    bad > 0 || shares.unknown.count > shares.carried.count
+    some_are_bad(&shares) || shares.unknown.count > shares.carried.count
+}
+
+fn some_are_bad(shares: &Shares) -> bool {
+    shares.swallowed.count + shares.dead.count > 0 || !shares.limited.is_empty()
+}
+
+/// Whether the next sweep is not to go through the tunnel.
+fn asks_ports_next(swept: &Swept) -> bool {
+    let shares = swept.shares();
+    let carries = shares.carried.count > 0;
+    if swept.tunnel.is_some() { !carries } else { carries && some_are_bad(&shares) }
 }
 
 /// A path that was measured, whatever came of it. One on which nothing can be sent is not worth a try.
@@ -141,9 +153,8 @@ impl Node {
 }
 
 fn target(node: &Snapshot, key: &PathKey, ports: u16, through: &BTreeSet<IpAddr>) -> Option<Target> {
-    let in_vain = |swept: &Swept| swept.tunnel.is_some() && swept.shares().carried.count == 0;
-    let in_vain = node.paths.get(key)?.spread.known().is_some_and(in_vain);
-    let through = through_tunnel(node, key).filter(|(how, _)| through.contains(&how.vtep) && !in_vain);
+    let by_ports = node.paths.get(key)?.spread.known().is_some_and(asks_ports_next);
+    let through = through_tunnel(node, key).filter(|(how, _)| through.contains(&how.vtep) && !by_ports);
     let (encapsulation, expected) =
         through.map_or((None, node.paths.get(key)?.expected?), |(how, size)| (Some(how), size));
     let from = outer::sources(&node.tables, &node.peers).get(&key.address).copied();
@@ -262,6 +273,14 @@ mod tests {
         let nothing = Swept { tunnel, ..swept(&[Fate::Unknown; 25]) };
         node.paths.get_mut(&key).unwrap().spread = Fact::Known(nothing);
         assert_eq!(how(&node, &sweeps), None, "it asks the peer's ports instead");
+        let mut by_ports = |fates: &[Fate]| {
+            node.paths.get_mut(&key).unwrap().spread = Fact::Known(swept(fates));
+            how(&node, &sweeps)
+        };
+        let differ = [Fate::Carried, Fate::Swallowed];
+        assert_eq!(by_ports(&differ), None, "the tunnel said that nothing is carried, and would say so again");
+        assert_eq!(by_ports(&[Fate::Carried; 2]), Some(ip("10.244.2.0")), "nothing is wrong any more");
+        assert_eq!(by_ports(&[Fate::Unknown; 2]), Some(ip("10.244.2.0")), "the ports say nothing either");
     }
 
     #[test]

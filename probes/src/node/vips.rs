@@ -167,7 +167,7 @@ impl Vips {
             seen: known.map_or_else(not_yet, |known| known.seen.clone()),
             stands: known.map(|known| known.last.since(known.since)).unwrap_or_default(),
             times: known.map_or(0, |known| known.times),
-            patience: patience(pod),
+            patience: patience(lease(pod)),
         }
     }
 }
@@ -188,10 +188,14 @@ pub(crate) fn is_held_by_arp(pod: &KubeVip) -> bool {
     pod.mode == Some(Mode::Arp) && pod.control_plane
 }
 
-fn patience(pod: &KubeVip) -> Duration {
+fn lease(pod: &KubeVip) -> Option<Duration> {
     let seconds = pod.lease.as_ref().and_then(|lease| lease.seconds[0]);
-    let lease = seconds.map_or(LEASE, |seconds| Duration::from_secs(seconds.into()));
-    lease.saturating_mul(LEASES).max(LEAST)
+    seconds.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// How long a take-over may last, by the lease that a manifest names.
+pub fn patience(lease: Option<Duration>) -> Duration {
+    lease.unwrap_or(LEASE).saturating_mul(LEASES).max(LEAST)
 }
 
 /// The link by which to ask: the one that the manifest names, else the one whose network the address is of.

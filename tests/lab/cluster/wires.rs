@@ -2,11 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::{Cluster, TO_NODE};
+use super::{Cluster, Node, TO_NODE};
 use crate::Result;
 use crate::family::Family;
 use crate::namespace::Namespace;
 use crate::recipe::{Delivery, End, Recipe, Span};
+
+/// What chooses among ways of equal cost, besides what a packet looks like.
+const SEED: &str = "net/ipv4/fib_multipath_hash_seed";
+
+/// One by which ICMP takes another than the first way between the nodes of every recipe with several: what faults break is
+/// the first.
+const WAYS_SEED: u32 = 8;
 
 /// One wire: a veth whose near end stays with the switch or router.
 struct Wire<'c> {
@@ -51,7 +58,16 @@ impl Cluster {
         }
         self.switch.feed("ip", &["-batch", "-"], &lines)?;
         self.join_routers()?;
-        (0..self.routers.len()).try_for_each(|router| self.start_router(router))
+        (0..self.routers.len()).try_for_each(|router| self.start_router(router))?;
+        self.choose_ways()
+    }
+
+    /// A node that labels its flows of IPv6 hashes them by what is drawn when the machine starts, and a veth takes the hash
+    /// along: routers would choose by it.
+    fn choose_ways(&self) -> Result<()> {
+        let several = self.recipe.ways() > 1;
+        let unlabelled = |node: &Node| node.host.set("net/ipv6/auto_flowlabels", "0");
+        self.nodes.iter().filter(|_| several).try_for_each(unlabelled)
     }
 
     fn management_wires(&self, node: usize) -> String {
@@ -100,7 +116,9 @@ impl Cluster {
             Family::V6 => ("net/ipv6/conf/all/forwarding", "net/ipv6/fib_multipath_hash_policy"),
         };
         router.set(forward, "1")?;
-        router.set(spread, "1")
+        router.set(spread, "1")?;
+        // Both families choose by it. Before Linux 6.11 the seed is drawn when the machine starts, and no play can know it.
+        if router.setting(SEED).is_ok() { router.set(SEED, &WAYS_SEED.to_string()) } else { Ok(()) }
     }
 
     fn is_front(&self, router: usize, node: usize) -> bool {

@@ -1,8 +1,10 @@
 //! Which fault can be made on which cluster: a recipe has the links, routers, tunnels and families that it names, or not.
 
-use super::{Fault, Plane, Sent, blocks, files, words};
+use std::time::Duration;
+
+use super::{Fault, Manner, Plane, Sent, blocks, files, words};
 use crate::family::Family;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Role};
 
 impl Fault {
     /// Whether a recipe has everything that this fault names.
@@ -78,6 +80,31 @@ impl Fault {
             | Self::Sends { .. } => true,
             Self::VipOn { nodes } => recipe.vip().is_some() && nodes.iter().all(|node| *node < recipe.nodes.len()),
             Self::RouterAdvertised { .. } => recipe.families.has(Family::V6),
+        }
+    }
+
+    /// Whether the kernel is told of it in several steps, so that an agent may see it half made.
+    pub const fn has_steps(&self) -> bool {
+        match self {
+            // Both ends of a wire, and the routers' silence.
+            Self::HopMtu { .. } | Self::StaleException { .. } | Self::Mtu { link: Role::Pod, .. } => true,
+            Self::NarrowHop { manner, .. } => !matches!(manner, Manner::Lost),
+            // A bridge's MTU goes with its port's and is put back; a device is deleted and made again.
+            Self::PortMtu { .. } | Self::TunnelOn { .. } | Self::TunnelMade { .. } => true,
+            // The right entry goes before the wrong one comes, and the old holder before the new one.
+            Self::FdbElsewhere { .. } | Self::FdbTo { .. } | Self::NewMac { .. } | Self::VipOn { .. } => true,
+            Self::HoldPort { .. } | Self::RouterAdvertised { .. } => true,
+            // A link comes before what is set on it.
+            Self::AnotherPod { .. } | Self::BorrowedAddress { .. } | Self::Guest { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long what it breaks may rightly stand before anybody speaks of it, beyond the rounds that confirm it.
+    pub fn patience(&self, recipe: &Recipe) -> Duration {
+        match self {
+            Self::VipOn { .. } => recipe.take_over(),
+            _ => Duration::ZERO,
         }
     }
 

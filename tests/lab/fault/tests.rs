@@ -48,6 +48,17 @@ fn a_wire_is_narrowed_only_where_one_follows_a_router() {
 }
 
 #[test]
+fn what_one_fault_is_made_of_may_be_several_steps() {
+    let has_steps = |text: &str| read(text).has_steps();
+    assert!(has_steps("{ mtu = { link = 'pod', bytes = '1400' } }"), "one end of a veth after the other");
+    assert!(
+        !has_steps("{ mtu = { link = 'nic', bytes = '1400' } }") && !has_steps("{ pod_end_mtu = { bytes = '1400' } }")
+    );
+    assert!(has_steps("{ narrow_hop = { after = 1, bytes = '1400', manner = 'muted' } }"));
+    assert!(!has_steps("{ narrow_hop = { after = 1, bytes = '1400', manner = 'lost' } }"));
+}
+
+#[test]
 fn a_misspelt_fault_is_refused() {
     let error = toml::from_str::<Faults>("fault = [{ link_dwon = {} }]").err().unwrap().to_string();
     assert!(error.contains("link_dwon") && error.contains("link_down"), "{error}");

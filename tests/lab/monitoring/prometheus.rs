@@ -1,4 +1,4 @@
-//! A real Prometheus that looks and judges every second.
+//! A real Prometheus that looks every other second and judges every second.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -18,6 +18,10 @@ use crate::wait::{self, Look};
 use crate::{Error, Result};
 
 const KIND: Kind = Kind { name: "prometheus", package: "prometheus", port: 9090 };
+
+/// Seconds between two scrapes, and the most that one may take: Prometheus wants that to be no longer. What is late is lost,
+/// and every alert of that agent waits anew; a scrape takes milliseconds, and a second more where the machine is crowded.
+pub const SCRAPE: u32 = 2;
 
 /// The port that agents serve by default.
 const AGENT_PORT: u16 = 9747;
@@ -302,9 +306,9 @@ fn rule_file(number: usize) -> String {
 }
 
 fn configuration(setup: &Setup<'_, '_>) -> String {
-    // A scrape and a judgement take milliseconds here; a deadline below the interval is what Prometheus wants.
-    let mut text =
-        String::from("global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }\nrule_files:\n");
+    let mut text = format!(
+        "global: {{ scrape_interval: {SCRAPE}s, scrape_timeout: {SCRAPE}s, evaluation_interval: 1s }}\nrule_files:\n"
+    );
     for number in 0..setup.rules.len() {
         let _ = writeln!(text, "  - {}", rule_file(number));
     }

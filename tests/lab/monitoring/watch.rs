@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use super::{ActiveAlert, Alert, Alertmanager, Prometheus, Setup, Target, Webhook};
+use super::{ActiveAlert, Alert, Alertmanager, Prometheus, Setup, Target, Webhook, longest_hold, longest_keep};
 use crate::cluster::Cluster;
 use crate::report::Report;
 use crate::service::Service;
@@ -82,7 +82,7 @@ impl<'c> Watch<'c> {
         for agent in self.agents.iter_mut().flatten() {
             agent.until("a healthy node", is_healthy)?;
         }
-        wait::until("no alert to be active", || {
+        wait::until_after(longest_keep(), "no alert to be active", || {
             let alerts = self.prometheus.alerts()?;
             Ok(if alerts.is_empty() { Look::There(()) } else { Look::NotYet(format!("{alerts:#?}")) })
         })?;
@@ -104,7 +104,7 @@ impl<'c> Watch<'c> {
             }
         }
         self.judged()?;
-        wait::until("no alert to be pending, and all that fire to be told", || {
+        wait::until_after(longest_hold(), "no alert to be pending, and all that fire to be told", || {
             let active = self.prometheus.alerts()?;
             let told = self.webhook.firing()?;
             let firing = active.iter().filter(|alert| alert.state == "firing").count();

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -163,8 +164,21 @@ impl Webhook {
     ///
     /// # Errors
     /// If they never are in time, with what has arrived; or if something else than a notification has.
-    pub fn until(&self, what: &str, mut there: impl FnMut(&[Alert]) -> bool) -> Result<Vec<Alert>> {
-        wait::until(what, || {
+    pub fn until(&self, what: &str, there: impl FnMut(&[Alert]) -> bool) -> Result<Vec<Alert>> {
+        self.until_after(Duration::ZERO, what, there)
+    }
+
+    /// The same for what may rightly take as long as `pause` by itself.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub fn until_after(
+        &self,
+        pause: Duration,
+        what: &str,
+        mut there: impl FnMut(&[Alert]) -> bool,
+    ) -> Result<Vec<Alert>> {
+        wait::until_after(pause, what, || {
             let alerts = self.alerts()?;
             Ok(if there(&alerts) { Look::There(alerts) } else { Look::NotYet(shown(&alerts)) })
         })

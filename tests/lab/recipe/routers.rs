@@ -5,9 +5,15 @@
 
 use std::net::IpAddr;
 
+use probes::path::SOURCES;
+use probes::path::spread::odds;
+
 use super::{Recipe, Underlay};
 use crate::family::Family;
 use crate::{Error, Result};
+
+/// How often a sweep may miss what it is there to meet.
+const RARELY: f64 = 1e-6;
 
 /// A wire between two routers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +50,13 @@ impl Recipe {
             Underlay::Parallel { ways, .. } => ways as usize,
             _ => 1,
         }
+    }
+
+    /// So many source ports that a sweep misses a bad one of the ways, or all the others, but once in a million times.
+    /// Only the way there differs between ports: answers are all alike to whoever chooses their way back.
+    pub fn ports_to_tell(&self) -> u16 {
+        let ways = self.ways() as u16;
+        (1..SOURCES).find(|&ports| odds::meets(ways, ports) >= 1.0 - RARELY).unwrap_or(SOURCES)
     }
 
     /// Every wire between routers.
@@ -101,7 +114,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{CHAIN, FOUR_WAYS, REFERENCE, ROUTED};
+    use crate::recipe::{CHAIN, FOUR_WAYS, REFERENCE, ROUTED, TWO_WAYS};
 
     #[test]
     fn wires_lead_from_node_0_to_node_1() {
@@ -112,6 +125,11 @@ mod tests {
         assert_eq!(routers(ROUTED), [[0, 1]]);
         assert_eq!(routers(CHAIN), [[0, 1], [1, 2], [2, 3]]);
         assert_eq!(routers(FOUR_WAYS)[..4], [[0, 1], [1, 5], [0, 2], [2, 5]]);
+    }
+
+    #[test]
+    fn ports_are_enough_to_meet_a_bad_way_and_good_ones() {
+        assert_eq!([TWO_WAYS, FOUR_WAYS].map(|recipe| recipe.ports_to_tell()), [20, 49]);
     }
 
     #[test]

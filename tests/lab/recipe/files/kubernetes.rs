@@ -1,6 +1,9 @@
 //! What kubeadm and kube-vip leave on a node. A cloud's own nodes come from images without kubeadm.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use probes::node::vips;
 
 use super::HostFile;
 use crate::family::Family;
@@ -11,6 +14,9 @@ const STATIC_PODS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manag
 
 /// The last byte of the control plane's own address.
 const VIP: u8 = 100;
+
+/// For how long kube-vip's holder is elected.
+const LEASE: Duration = Duration::from_secs(5);
 
 impl Recipe {
     /// Whether a node is one of the control plane: they are named as masters.
@@ -27,6 +33,11 @@ impl Recipe {
     /// The node that holds that address at first: in ARP mode the leader alone does. It is not node 0.
     pub fn vip_leader(&self) -> Option<usize> {
         (0..self.nodes.len()).rev().find(|&node| self.is_control_plane(node))
+    }
+
+    /// How long a take-over of that address may last: what is seen of it for less says nothing.
+    pub fn take_over(&self) -> Duration {
+        vips::patience(Some(LEASE))
     }
 
     /// The link that it is on.
@@ -67,7 +78,8 @@ fn static_pod(name: &str) -> HostFile {
 
 /// What `kube-vip manifest pod --arp --controlplane --leaderElection` prints.
 fn kube_vip(vip: IpAddr, link: &str) -> HostFile {
-    let text = KUBE_VIP.replace("{vip}", &vip.to_string()).replace("{link}", link);
+    let lease = LEASE.as_secs().to_string();
+    let text = KUBE_VIP.replace("{vip}", &vip.to_string()).replace("{link}", link).replace("{lease}", &lease);
     HostFile::secret("/etc/kubernetes/manifests/kube-vip.yaml", text)
 }
 
@@ -105,7 +117,7 @@ spec:
     - name: vip_leasename
       value: plndr-cp-lock
     - name: vip_leaseduration
-      value: "5"
+      value: "{lease}"
     - name: vip_renewdeadline
       value: "3"
     - name: vip_retryperiod
