@@ -197,7 +197,12 @@ pub static ALL: &[Watch] = &[
                   start again with this one.",
         quiet: "",
         look: &[Look { run: "kubectl -n mtuscope logs POD --since=1h", see: "each problem with its file and line" }],
-        fix: &["Correct the ConfigMap; the agent takes the file up within a minute or two, without a restart."],
+        fix: &[
+            "Correct the file that was edited in place, on the machine or by `kubectl edit configmap`; the agent takes it up \
+             within a minute or two, without a restart.",
+            "What kustomize applies is another ConfigMap and rolls out: one that is refused ends the new pods and stops at \
+             the first tenth of the nodes, and `kubectl -n mtuscope rollout undo daemonset/mtuscope` takes it back.",
+        ],
     },
     Watch {
         name: "MtuscopeProbesNotSent",
