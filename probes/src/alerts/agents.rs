@@ -366,7 +366,9 @@ impl Watch {
     fn description(&self, queries: bool) -> String {
         let names = self.recorded.filter(|_| queries).map(|series| text::nodes(series, self.label)).unwrap_or_default();
         let first = self.look.first().map(|look| format!("\nFirst: {}", look.run)).unwrap_or_default();
-        let report = if self.recorded.is_some() { format!("\n{}", text::REPORT) } else { String::new() };
+        // One that is down has no report to give.
+        let asked = self.recorded.is_some() && self.anchor != "agent-down";
+        let report = if asked { format!("\n{}", text::REPORT) } else { String::new() };
         format!("{}{names}{first}{report}", self.meaning)
     }
 }
