@@ -299,6 +299,13 @@ fn each_component_changes_what_it_is_for() {
     assert_eq!(rules["spec"], file, "kustomize leaves every expression and text as it is");
     // `kubectl apply` keeps the whole object in an annotation, and annotations have 256 KiB.
     assert!(rules.to_string().len() < 250_000, "{} B: too large to be applied", rules.to_string().len());
+    let [policy] = of_kind(of("network-policy"), "NetworkPolicy")[..] else { panic!("one NetworkPolicy") };
+    let twin = named(of("network-policy"), "DaemonSet", "mtuscope-pod").unwrap();
+    let spec = &policy["spec"];
+    assert!(matches(&spec["podSelector"]["matchLabels"], &twin["spec"]["template"]["metadata"]["labels"]));
+    assert_eq!(texts(&spec["policyTypes"]), BTreeSet::from(["Ingress", "Egress"]));
+    assert_eq!((&spec["ingress"], &spec["egress"]), (&json!([{}]), &json!([{}])), "a port would leave ICMP out");
+    assert_eq!(policy["metadata"]["labels"]["app.kubernetes.io/component"], "pod-agent", "it goes with the twin");
     for set in of_kind(of("tls"), "DaemonSet") {
         let settings = settings(of("tls"), set);
         let mount = mounts(set).find(|mount| mount["name"] == "tls").unwrap();

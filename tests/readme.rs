@@ -1,14 +1,17 @@
-//! README's examples for Prometheus and Alertmanager, held against the programs that they are for.
+//! README's examples for Prometheus and Alertmanager, held against the programs that they are for; its limits of the
+//! configuration, against the agent; its links, against what is there.
 //!
 //! Whoever is in a hurry copies them as they stand. They fail here if a key is unknown or misspelt, if a file that they
 //! name is not one that ships or that the reader is told to make, if alerts of a severity do not come to whom they are
-//! meant for, or if targets would get job names that the rules do not know.
+//! meant for, or if targets would get job names that the rules do not know. `.ci/manifests` renders its kustomizations.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails in a helper here fails its test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use agent::config::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,9 +22,13 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+fn readme() -> String {
+    fs::read_to_string(repository().join("README.md")).unwrap()
+}
+
 /// README's blocks of YAML whose first line names this file.
 fn blocks(file: &str) -> Vec<String> {
-    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let readme = readme();
     let fenced =
         readme.split("\n```yaml\n").skip(1).filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block));
     fenced.filter(|block| block.starts_with(&format!("# {file}"))).map(|block| format!("{block}\n")).collect()
@@ -146,5 +153,88 @@ fn alertmanager_takes_the_example_and_sends_each_severity_where_it_belongs() {
         let verify = format!("--verify.receivers={receiver}");
         let (name, severity) = (format!("alertname={name}"), format!("severity={severity}"));
         amtool(&["config", "routes", "test", "--config.file=alertmanager.yml", &verify, &name, &severity]);
+    }
+}
+
+/// The rows of README's table of the configuration whose last column is a range: the key, and both ends.
+fn ranges(readme: &str) -> Vec<(&str, &str, &str)> {
+    let (_, rest) = readme.split_once("\n| key | meaning | default | allowed |\n").unwrap();
+    let rows = rest.lines().take_while(|line| line.starts_with('|')).filter(|line| line.starts_with("| `"));
+    let range = |row| {
+        let cells: Vec<&str> = str::trim_end_matches(row, " |").split(" | ").collect();
+        let (least, most) = cells.last()?.split_once(" to ")?;
+        let is_end = |end: &&str| end.chars().all(|c| c.is_ascii_alphanumeric() || "`_,".contains(c));
+        Some((cells[0].trim_matches(['|', ' ', '`']), least, most))
+            .filter(|(_, least, most)| is_end(least) && is_end(most))
+    };
+    rows.filter_map(range).collect()
+}
+
+/// A value as the agent takes it, and the one that is so much larger: `1h` and `1,000` as they stand, a key's name as the
+/// value that this key has here.
+fn value(end: &str, more: i64) -> String {
+    let bare = end.trim_matches('`');
+    let seconds =
+        [("s", 1), ("h", 3600)].iter().find_map(|(unit, of)| Some((bare.strip_suffix(unit)?.parse::<i64>().ok()?, of)));
+    match (end, seconds) {
+        ("`underlay_mtu`", _) => (1400 + more).to_string(),
+        (_, Some((count, of))) => format!("{}s", count * of + more),
+        _ => (bare.replace(',', "").parse::<i64>().unwrap() + more).to_string(),
+    }
+}
+
+/// Both ends are taken and one beyond either is refused. Fails where the agent's limits move and README does not say so.
+#[test]
+fn limits_of_the_configuration_are_those_of_the_agent() {
+    let readme = readme();
+    let ranges = ranges(&readme);
+    let keys: Vec<&str> = ranges.iter().map(|(key, ..)| *key).collect();
+    assert_eq!(keys.len(), 9, "every row with a range is tried: {keys:?}");
+    for (key, least, most) in ranges {
+        let takes = |value: &str| {
+            let (section, own) = key.split_once('.').unwrap();
+            let beside = if key == "expect.overlay_mtu" { "underlay_mtu: 1400, " } else { "" };
+            Settings::parse(&format!("{section}: {{ {beside}{own}: {value} }}\n"), "n".into()).is_ok()
+        };
+        for (end, beyond) in [(least, -1), (most, 1)] {
+            let (end, beyond) = (value(end, 0), value(end, beyond));
+            assert!(takes(&end), "README allows {key}: {end}, and the agent refuses it");
+            assert!(!takes(&beyond), "README does not allow {key}: {beyond}, and the agent takes it");
+        }
+    }
+}
+
+/// The anchor that a heading gets where Markdown is shown.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Headings and links outside of blocks.
+fn prose(markdown: &str) -> String {
+    markdown.split("\n```").step_by(2).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let readme = prose(&readme());
+    let headings = |text: &str| -> BTreeSet<String> {
+        let heads = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+        heads.map(anchor).collect()
+    };
+    let links: BTreeSet<&str> = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let links: Vec<&str> = links.into_iter().filter(|link| !link.starts_with("https://")).collect();
+    assert!(links.len() > 50, "{links:?}");
+    for link in links {
+        let (file, to) = link.split_once('#').unwrap_or((link, ""));
+        let text = match file {
+            "" => readme.clone(),
+            file if to.is_empty() => {
+                assert!(repository().join(file).exists(), "{link} is not there");
+                continue;
+            }
+            file => prose(&fs::read_to_string(repository().join(file)).unwrap()),
+        };
+        assert!(headings(&text).contains(to), "{link} leads nowhere");
     }
 }

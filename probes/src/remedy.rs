@@ -441,7 +441,12 @@ pub fn render(fixes: &[Fix], setup: Setup) -> Vec<String> {
 /// The same step by step. There are as many in every set-up; one that says nothing there is empty.
 pub fn steps(fixes: &[Fix], setup: Setup) -> Vec<Vec<String>> {
     let together = |a: &Fix, b: &Fix| matches!((a, b), (Fix::LinkMtu { .. }, Fix::LinkMtu { .. }));
-    fixes.chunk_by(together).map(|group| lines(group, setup)).collect()
+    let within = |group: &[Fix]| match group {
+        [Fix::Instead(others)] => steps(others, setup),
+        _ => Vec::new(),
+    };
+    let step = |group: &[Fix]| std::iter::once(lines(group, setup)).chain(within(group)).collect::<Vec<_>>();
+    fixes.chunk_by(together).flat_map(step).collect()
 }
 
 fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
@@ -499,7 +504,8 @@ fn lines(group: &[Fix], setup: Setup) -> Vec<String> {
         Fix::CniPlugins { missing, not_executable, folder, of } => {
             cni::plugins(missing, not_executable, folder, cni::or_found(*of, setup))
         }
-        Fix::Instead(others) => std::iter::once(INSTEAD.to_owned()).chain(render(others, setup)).collect(),
+        // What it is instead has steps of its own.
+        Fix::Instead(_) => vec![INSTEAD.to_owned()],
     }
 }
 

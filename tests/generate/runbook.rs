@@ -5,14 +5,23 @@
 
 use std::fmt::Write;
 
-use agent::publish::explained::{Alerting, Explained, Incident, RUNBOOK, Step};
+use agent::publish::explained::{Alerting, Explained, Incident, RUNBOOK, Step, headed};
 use probes::alerts::agents::{ALL as WATCHES, Watch};
 use probes::checks::Area;
 use probes::report::Severity;
 
 const HEAD: &str = "# Runbook\n\n\
     One entry for each code that mtuscope finds, and for each alert about the agents themselves. Written from the catalogue in the code \
-    (`MTUSCOPE_REGENERATE=1 cargo test -p mtuscope-tests --test generate`); `mtuscope checks CODE` prints the same on any node.\n\n\
+    (`MTUSCOPE_REGENERATE=1 cargo test -p mtuscope-tests --test generate`); `mtuscope checks CODE` prints the same.\n\n\
+    `mtuscope` is not installed on nodes: it is in the agent's pod. For the node's own view of NODE:\n\n\
+    ```sh\n\
+    POD=$(kubectl -n mtuscope get pods -l app.kubernetes.io/component=node-agent --field-selector spec.nodeName=NODE -o name)\n\
+    kubectl -n mtuscope exec $POD -- /mtuscope probe ADDRESS\n\
+    kubectl -n mtuscope exec $POD -- /mtuscope report --config /etc/mtuscope/config.yaml\n\
+    ```\n\n\
+    With `component=pod-agent`, what a pod on it sees. All other commands are for a shell on the node. With `components/tls` \
+    no `http://NODE:9747` answers: use the second `exec`, or `curl --cacert ca.crt --cert tls.crt --key tls.key \
+    --connect-to ::NODE: https://mtuscope:9747/report`.\n\n\
     What is true of all of them:\n\n\
     - A finding is a code and a subject (a link, a peer, a setting). `curl NODE:9747/report` has it with its evidence and a \
     remedy in which the observed values are filled in; those below are filled in for the example.\n\
@@ -85,7 +94,7 @@ fn entry(one: &Explained) -> String {
         _ = writeln!(text, "- `{}`  \n  {}", look.run, look.see);
     }
     _ = write!(text, "\n**Example and remedy**\n\n> {}\n", one.example);
-    one.remedies.iter().for_each(|step| text.push_str(&remedy(step)));
+    text.push_str(&remedy(&one.remedies));
     text.push_str("\n**Facts**\n\n| | |\n|---|---|\n");
     for when in &one.when {
         row(&mut text, when.severity.name(), when.when);
@@ -101,14 +110,14 @@ fn entry(one: &Explained) -> String {
     text
 }
 
-fn remedy(step: &Step) -> String {
+fn remedy(steps: &[Step]) -> String {
     let mut text = String::new();
-    for variant in &step.variants {
-        if let Some(setup) = &variant.setup {
+    for (setup, lines) in headed(steps) {
+        if let Some(setup) = setup {
             _ = write!(text, "\n*{setup}*\n");
         }
         let alike = |a: &String, b: &String| a.starts_with("$ ") && b.starts_with("$ ");
-        for (nth, lines) in variant.lines.chunk_by(alike).enumerate() {
+        for (nth, lines) in lines.chunk_by(alike).enumerate() {
             text.push_str(&item(lines, nth > 0));
         }
     }

@@ -11,7 +11,7 @@ use probes::report::Severity;
 use probes::snapshot::Setup;
 use serde::Serialize;
 
-pub use remedies::{Step, Variant};
+pub use remedies::{Step, Variant, headed};
 
 /// Where the runbook stands in the repository; each code has the anchor of its name.
 pub const RUNBOOK: &str = "manifests/RUNBOOK.md";

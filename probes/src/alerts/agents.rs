@@ -197,7 +197,12 @@ pub static ALL: &[Watch] = &[
                   start again with this one.",
         quiet: "",
         look: &[Look { run: "kubectl -n mtuscope logs POD --since=1h", see: "each problem with its file and line" }],
-        fix: &["Correct the ConfigMap; the agent takes the file up within a minute or two, without a restart."],
+        fix: &[
+            "Correct the file that was edited in place, on the machine or by `kubectl edit configmap`; the agent takes it up \
+             within a minute or two, without a restart.",
+            "What kustomize applies is another ConfigMap and rolls out: one that is refused ends the new pods and stops at \
+             the first tenth of the nodes, and `kubectl -n mtuscope rollout undo daemonset/mtuscope` takes it back.",
+        ],
     },
     Watch {
         name: "MtuscopeProbesNotSent",
@@ -361,7 +366,9 @@ impl Watch {
     fn description(&self, queries: bool) -> String {
         let names = self.recorded.filter(|_| queries).map(|series| text::nodes(series, self.label)).unwrap_or_default();
         let first = self.look.first().map(|look| format!("\nFirst: {}", look.run)).unwrap_or_default();
-        let report = if self.recorded.is_some() { format!("\n{}", text::REPORT) } else { String::new() };
+        // One that is down has no report to give.
+        let asked = self.recorded.is_some() && self.anchor != "agent-down";
+        let report = if asked { format!("\n{}", text::REPORT) } else { String::new() };
         format!("{}{names}{first}{report}", self.meaning)
     }
 }

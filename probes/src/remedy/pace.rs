@@ -66,7 +66,11 @@ fn set(ways: impl IntoIterator<Item = String>) -> String {
         return "Name fewer peers for this agent: no interval and no number of packets that may be set is enough."
             .into();
     }
-    format!("Set {} in the agents' configuration, which they take up without a restart.", ways.join(", or "))
+    format!(
+        "Set {} in the agents' configuration: what kustomize applies rolls out, a file edited in place is taken up without \
+         a restart.",
+        ways.join(", or ")
+    )
 }
 
 fn lower_first(text: &str) -> String {
@@ -84,7 +88,7 @@ mod tests {
         assert_eq!(
             told(Some(400), Some(60)),
             "Set `probing.packets_per_second` to 400 or more, or `probing.interval` to 60s or more in the agents' \
-             configuration, which they take up without a restart."
+             configuration: what kustomize applies rolls out, a file edited in place is taken up without a restart."
         );
         assert!(!told(Some(400), None).contains("interval"));
         assert!(told(None, None).starts_with("Name fewer peers"));

@@ -180,7 +180,8 @@ fn near_miss(watch: &'static Watch, told: &Told) -> Case {
 
 pub(super) fn description(watch: &Watch, agent: &str) -> String {
     let last = first(watch.look[0].run, agent);
-    if watch.recorded.is_some() {
+    // One that is down has no report to give.
+    if watch.recorded.is_some() && watch.anchor != "agent-down" {
         format!("{}{last}", watch.meaning)
     } else {
         format!("{}\nFirst: {}", watch.meaning, watch.look[0].run)

@@ -34,6 +34,17 @@ pub struct Variant {
     pub lines: Vec<String>,
 }
 
+/// Every wording of a remedy under the set-ups that it is for. What is for all says so where it follows one that is not.
+pub fn headed(steps: &[Step]) -> Vec<(Option<&str>, &[String])> {
+    let all = steps.iter().flat_map(|step| &step.variants);
+    let before = std::iter::once(None).chain(all.clone().map(|variant| variant.setup.as_deref()));
+    let headed = all.zip(before).map(|(variant, before)| {
+        let everywhere = before.map(|_| "everywhere");
+        (variant.setup.as_deref().or(everywhere), &variant.lines[..])
+    });
+    headed.collect()
+}
+
 /// The steps of a remedy, in order. One that only a certain CNI's nodes ever need has no wording for others.
 pub(super) fn by_setup(fixes: &[Fix]) -> Vec<Step> {
     let all = setups(fixes);
@@ -124,6 +135,32 @@ mod tests {
         };
         let b = "Flannel on any other host, Cilium on Proxmox VE";
         assert_eq!(told(both), pairs(&[("Flannel on Proxmox VE", "a"), (b, "b")]));
+    }
+
+    #[test]
+    fn what_is_for_all_says_so_behind_what_is_for_some() {
+        let one =
+            |setup: Option<&str>, line: &str| Variant { setup: setup.map(str::to_owned), lines: vec![line.to_owned()] };
+        let steps = [
+            Step { variants: vec![one(None, "a")] },
+            Step { variants: vec![one(Some("Calico"), "b"), one(Some("Flannel"), "c")] },
+            Step { variants: vec![one(None, "d")] },
+            Step { variants: vec![one(None, "e")] },
+        ];
+        let heads: Vec<_> = headed(&steps).into_iter().map(|(head, lines)| (head, lines.concat())).collect();
+        let told = [(None, "a"), (Some("Calico"), "b"), (Some("Flannel"), "c"), (Some("everywhere"), "d"), (None, "e")];
+        assert_eq!(heads, told.map(|(head, line)| (head, line.to_owned())));
+    }
+
+    /// Fails where what a CNI wants and what a host wants come in one step: both would be told for every pair.
+    #[test]
+    fn no_line_is_told_twice_for_one_cni() {
+        let port = probes::checks::by_code("bridge-port-mtu").unwrap();
+        let told = by_setup(&port.example().fixes);
+        let patches = told.iter().flat_map(|step| &step.variants).flat_map(|one| &one.lines);
+        assert_eq!(patches.filter(|line| line.contains("calicoNetwork")).count(), 1, "{told:#?}");
+        let setups = told.iter().flat_map(|step| &step.variants).filter_map(|one| one.setup.as_deref());
+        assert!(setups.into_iter().all(|setup| !setup.contains(" on ")), "{told:#?}");
     }
 
     #[test]

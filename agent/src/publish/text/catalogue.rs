@@ -8,7 +8,7 @@ use probes::report::Severity;
 
 use super::findings::{advice, tone};
 use super::style::{Style, Tone};
-use crate::publish::explained::{Explained, Incident, Step};
+use crate::publish::explained::{Explained, Incident, Step, headed};
 
 /// Every code on a line, by family.
 pub fn catalogue(entries: &[Explained], style: Style) -> String {
@@ -50,7 +50,7 @@ pub fn entry(entry: &Explained, style: Style) -> String {
     }
     text.push_str(&style.heading("FOR EXAMPLE", ""));
     text.push_str(&style.wrap("  ", &entry.example));
-    entry.remedies.iter().for_each(|step| text.push_str(&remedy(step, style)));
+    text.push_str(&remedy(&entry.remedies, style));
     text.push_str(&style.heading("WHEN", ""));
     for when in &entry.when {
         text.push_str(&style.wrap(&format!("  {}: ", when.severity.name()), when.when));
@@ -71,13 +71,13 @@ pub fn entry(entry: &Explained, style: Style) -> String {
     text
 }
 
-fn remedy(step: &Step, style: Style) -> String {
+fn remedy(steps: &[Step], style: Style) -> String {
     let mut text = String::new();
-    for variant in &step.variants {
-        if let Some(setup) = &variant.setup {
+    for (setup, lines) in headed(steps) {
+        if let Some(setup) = setup {
             text.push_str(&style.wrap("  ", &format!("[{setup}]")));
         }
-        variant.lines.iter().for_each(|line| text.push_str(&advice(line, style)));
+        lines.iter().for_each(|line| text.push_str(&advice(line, style)));
     }
     text
 }
