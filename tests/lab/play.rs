@@ -16,6 +16,7 @@ use crate::report::{Finding, Report};
 use crate::scenario::{Agents, NearMiss, Remedy, Scenario};
 use crate::service::{self, Service};
 use crate::{Error, Result, matrix, remedy};
+pub use time::is_swept;
 use time::{HALF_MADE_ROUNDS, QUIET_ROUNDS, Quiet};
 
 /// Plays a scenario.

@@ -65,7 +65,7 @@ fn bided(faults: &[Fault], recipe: &Recipe) -> Duration {
 }
 
 /// Whether a scenario's code is found by sweeps, which start when there is room for them.
-pub(super) fn is_swept(scenario: &Scenario) -> bool {
+pub fn is_swept(scenario: &Scenario) -> bool {
     checks::by_code(&scenario.code).is_some_and(|check| check.entry.confirm == Confirm::Sweeps)
 }
 
