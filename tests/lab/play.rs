@@ -187,7 +187,7 @@ fn mended(
 /// What the agent finds once everything has come of a fault that comes of it.
 fn settled(scenario: &Scenario, recipe: &Recipe, service: &mut Service<'_>, pause: Duration) -> Result<Report> {
     let settled = rounds(service, scenario.agents, |_| Ok(()))?;
-    if !time::is_swept(scenario) {
+    if !is_swept(scenario) {
         return Ok(settled);
     }
     // By the other family it is found in its own time, and until then what follows from it there is told.
