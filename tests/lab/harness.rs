@@ -32,7 +32,7 @@ pub fn main_of_containers(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
 fn within(enter: impl FnOnce() -> crate::Result<()>, tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     agent_or(|| {
         let mut arguments = Arguments::from_args();
-        if let Err(error) = enter() {
+        if let Err(error) = enter().and_then(|()| namespace::hold_back_endings()) {
             report(&format!("these tests need namespaces of their own: {error}"));
             return ExitCode::FAILURE;
         }

@@ -16,7 +16,7 @@ use std::thread;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getegid, geteuid};
 use probes::declared::sysctl::{DIRECTORIES, MAIN};
 
@@ -216,6 +216,8 @@ impl Namespace {
     fn finish(&self, doing: &str, command: &mut Command, input: &str) -> Result<String> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = self.inside(|| {
+            // What is started may wait for children of its own by that signal, as shells do.
+            endings().thread_unblock().map_err(|errno| Error::new(doing, errno))?;
             let mut child = command.spawn().map_err(|error| not_started(doing, error))?;
             // A program that fails early closes its end; its status and words say more than the broken pipe does.
             let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
@@ -243,6 +245,19 @@ impl Namespace {
             .map(|text| text.trim().to_owned())
             .map_err(|error| Error::new(format!("reading {key} in {}", self.name), error))
     }
+}
+
+/// Holds back, in this thread and all that it will start, that a child has ended: whoever started it waits for it anyway.
+/// While a child is started its thread holds all signals back, and what is held back is not thrown away: if the child is
+/// quick, the kernel finds another thread for the signal, whose call on a socket then fails as interrupted.
+pub(crate) fn hold_back_endings() -> Result<()> {
+    endings().thread_block().map_err(|errno| Error::new("holding back SIGCHLD", errno))
+}
+
+fn endings() -> SigSet {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGCHLD);
+    signals
 }
 
 /// Where a program is that [`Namespace::command`] would start.
